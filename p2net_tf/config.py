@@ -1,0 +1,179 @@
+"""One typed, validated configuration per experiment (`configs/<model>_<dataset>_<height>x<width>.yaml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+
+from p2net_tf.config_loading import ConfigError, dump_model, find_config, load_model
+
+__all__ = ["ConfigError", "ExperimentConfig", "dump_config", "load_config"]
+
+_CONFIG_FOLDERS = (Path("configs"), Path(__file__).parent.parent / "configs")
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetConfig(_Section):
+    """One source of people. `root` and `annotations` may hold `${VARIABLE}` or `${VARIABLE:-default}`."""
+
+    format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
+    root: str
+    """Folder of the data set as its archive unpacks; for `records`, which stand alone, that of the shards."""
+    split: str = "train"
+    """coco: folder and annotation suffix, e.g. `train2017`; lsp: train / test / all; mpii: train / valid."""
+    annotations: str | None = None
+    """Annotation file, when it does not lie where the format puts it."""
+    detections: str | None = None
+    """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
+    rows: tuple[int, int] | None = None
+    """Keep the samples [start, stop) only; how a validation part is split off."""
+    repeat: PositiveInt = 1
+    """How often each of these samples is seen per epoch; not for `records`."""
+    size: PositiveInt = 1000
+    """synthetic: number of images rendered into `root` where it holds none yet."""
+    seed: int = 0
+    """synthetic: seed of the renderer."""
+
+
+class DataConfig(_Section):
+    skeleton: str = "coco17"
+    """A built-in skeleton card or the path of one."""
+    train: list[DatasetConfig]
+    validation: list[DatasetConfig] = []
+    """Watched during training and used to choose the best checkpoint; never the test part."""
+    test: list[DatasetConfig] = []
+    """Scored once, by `p2net evaluate` and at the end of `p2net train`."""
+    box_padding: PositiveFloat = 1.25
+    """Factor by which the crop window is larger than the person box."""
+
+
+class AugmentConfig(_Section):
+    """The hand-crafted baseline (the SimpleBaseline / HRNet recipe)."""
+
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.35
+    """Standard deviation of the factor on the window's size, clipped to once that: 0.35 spans 0.65..1.35."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 45.0
+    """Standard deviation of the rotation in degrees, clipped to twice the deviation."""
+    rotation_probability: Probability = 0.6
+    translation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest shift of the window, as a fraction of its size."""
+    flip_probability: Probability = 0.5
+    half_body_probability: Probability = 0.3
+    half_body_min_keypoints: PositiveInt = 8
+    """Half-body crops are for people with more labeled keypoints than this."""
+    color: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of brightness, contrast and saturation."""
+
+
+class ModelConfig(_Section):
+    name: Literal["p2net"] = "p2net"
+    backbone: Literal["resnet18", "resnet50", "resnet101", "resnet152", "small"] = "resnet50"
+    input_size: tuple[PositiveInt, PositiveInt] = (256, 192)
+    """(height, width) of the crop, multiples of 32."""
+    width: PositiveInt = 128
+    """Channels of every resolution of the ParallelNet."""
+    backbone_width: PositiveInt = 32
+    """small backbone only: channels at stride 4; they double at each coarser resolution."""
+    exchange_units: PositiveInt = 3
+    refine_bottlenecks: tuple[int, int, int, int] = (0, 1, 2, 3)
+    """Dilated bottlenecks per resolution of the RefineNet, finest first."""
+    apm: bool = True
+    """Attention Partial Module on or off (Table 5 of the paper)."""
+    synchronized_batch_norm: bool | None = None
+    """None: synchronized where there is more than one replica."""
+    weights: Literal["imagenet"] | None = None
+    """Initial weights of the backbone; `imagenet` downloads them on first use."""
+
+    @field_validator("input_size")
+    @classmethod
+    def _divides_down_to_stride_32(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if any(side % 32 for side in size):
+            nearest = [max(32, round(side / 32) * 32) for side in size]
+            raise ValueError(f"{list(size)} are not multiples of 32, the coarsest stride; nearest: {nearest}")
+        return size
+
+
+class LossConfig(_Section):
+    sigma: PositiveFloat = 2.0
+    """Standard deviation of the target Gaussians, in heatmap pixels."""
+    ohkm: PositiveInt | None = None
+    """Hard keypoints kept by RefineNet's loss; None scales the paper's 10 of 17 to the skeleton."""
+    parallel_weight: Annotated[float, Field(ge=0)] = 1.0
+    refine_weight: Annotated[float, Field(ge=0)] = 1.0
+
+
+class TrainingConfig(_Section):
+    epochs: PositiveInt = 140
+    batch_size: PositiveInt = 32
+    """Global batch, over all replicas."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 5e-4
+    schedule: Literal["halving", "cosine", "constant"] = "halving"
+    halving_samples: PositiveInt = 3_600_000
+    """halving: the rate is halved each time this many samples were seen."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    ema_momentum: Probability | None = None
+    """Keep an exponential moving average of the weights, evaluate and save with it."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    replicas: PositiveInt | None = None
+    """Devices to mirror on; None takes every GPU, or the one CPU."""
+    validation_every: PositiveInt = 1
+    """Epochs between validations."""
+    jit_compile: bool = False
+
+
+class EvaluationConfig(_Section):
+    """The paper's test recipe."""
+
+    metric: Literal["oks_ap", "pck", "pckh"] = "oks_ap"
+    flip_test: bool = True
+    filter_sigma: Annotated[float, Field(ge=0)] = 1.0
+    """Gaussian filter on the heatmaps, in heatmap pixels; 0 leaves them as they are."""
+    decode: Literal["argmax", "quarter_offset", "sign", "dark"] = "quarter_offset"
+    nms: Literal["oks", "soft_oks"] | None = None
+    """Suppression between persons of one image; for detector boxes."""
+    nms_threshold: Probability = 0.9
+    keypoint_threshold: Annotated[float, Field(ge=-1, le=1)] = -1.0
+    """Keypoints not above this do not count in a pose score. The paper counts all; HRNet's code takes 0.2."""
+    batch_size: PositiveInt = 32
+
+
+class ExperimentConfig(_Section):
+    """Everything that decides the outcome of an experiment."""
+
+    name: str
+    seed: int = 0
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Reads an experiment and applies `key=value` overrides such as `training.epochs=3`.
+
+    Args:
+        path: a YAML file, or the name of one in `configs/` of the working folder or of the checkout.
+        overrides: `key=value` with dotted keys; numbers index lists (`data.train.0.root=/x`), and the
+            value is YAML (`model.input_size=[128,96]`).
+
+    Raises:
+        ConfigError: no such file, or all its faults, one per line, with place, key and remedy.
+    """
+    return load_model(ExperimentConfig, find_config(path, _CONFIG_FOLDERS), overrides)
+
+
+def dump_config(config: ExperimentConfig, path: str | Path) -> None:
+    """Writes the resolved configuration as YAML; `load_config` reads it back equal."""
+    dump_model(config, path)

@@ -1,0 +1,29 @@
+"""Attention Partial Module (section 3.3, figure 4a, equations 4 and 5 of the paper)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class AttentionPartialModule(keras.layers.Layer):
+    """Weights every channel by what the whole map holds: `U = F * sigmoid(phi(T))`.
+
+    `[B, H, W, C] -> [B, H, W, C]`.
+
+    `T` is the global average of each channel (equation 4) and `phi` a 1x1 convolution to the same number
+    of channels (equation 5), so the gate of a channel depends on all of them.
+    """
+
+    def build(self, input_shape):
+        self.phi = keras.layers.Conv2D(input_shape[-1], 1, dtype=self.dtype_policy, name="phi")
+        self.phi.build((input_shape[0], 1, 1, input_shape[-1]))
+        self.built = True
+
+    def call(self, inputs):
+        average = ops.mean(inputs, axis=(1, 2), keepdims=True)
+        return inputs * ops.sigmoid(self.phi(average))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,92 @@
+"""Convolution, batch normalization, activation: the brick that every sub-network is built of."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from p2net_tf.layers.normalization import BatchNormalization
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class ConvNorm(keras.layers.Layer):
+    """Convolution without bias, batch normalization, optional activation.
+
+    `[B, H, W, C] -> [B, H', W', filters]`.
+
+    A strided convolution pads both sides alike, as the published ResNets do. (TensorFlow's `same` pads
+    bottom and right only on even inputs; weights of other houses would be off by a pixel.)
+
+    Args:
+        filters: output channels.
+        kernel_size: odd side length of the kernel.
+        strides: 1, or 2 to halve the resolution.
+        dilation_rate: spacing of the kernel taps.
+        activation: name of a Keras activation, or None.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        activation: str | None = "relu",
+        synchronized: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.activation = activation
+        self.synchronized = synchronized
+        self.conv = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            dilation_rate=dilation_rate,
+            padding="same" if strides == 1 else "valid",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        self.norm = BatchNormalization(synchronized=synchronized, dtype=self.dtype_policy, name="norm")
+        self.activate = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        self.conv.build(self._padded_shape(input_shape))
+        self.norm.build(self.conv.compute_output_shape(self._padded_shape(input_shape)))
+        self.built = True
+
+    @property
+    def _border(self) -> int:
+        return 0 if self.strides == 1 else self.dilation_rate * (self.kernel_size - 1) // 2
+
+    def _padded_shape(self, shape):
+        grown = [None if n is None else n + 2 * self._border for n in shape[1:3]]
+        return (shape[0], *grown, shape[3])
+
+    def call(self, inputs, training=None):
+        x = inputs
+        if self._border:
+            border = (self._border, self._border)
+            x = ops.pad(x, ((0, 0), border, border, (0, 0)))
+        return self.activate(self.norm(self.conv(x), training=training))
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(self._padded_shape(input_shape))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+            "activation": self.activation,
+            "synchronized": self.synchronized,
+        }

@@ -1,0 +1,67 @@
+"""Dilated bottleneck (section 3.3, figure 4b of the paper; DetNet, Li et al. 2018)."""
+
+from __future__ import annotations
+
+import keras
+
+from p2net_tf.layers.convolution import ConvNorm
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class DilatedBottleneck(keras.layers.Layer):
+    """Residual bottleneck whose 3x3 convolution is dilated. `[B, H, W, C] -> [B, H, W, filters]`.
+
+    It widens the receptive field at constant resolution: 1x1 to `filters / 2`, 3x3 with dilation, 1x1 back to
+    `filters`, plus the input - through a 1x1 projection where the channels differ (DetNet's block B).
+
+    Args:
+        filters: output channels, even.
+        dilation_rate: spacing of the taps of the 3x3 convolution.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(self, filters: int, dilation_rate: int = 2, synchronized: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.dilation_rate = dilation_rate
+        self.synchronized = synchronized
+        options = {"synchronized": synchronized, "dtype": self.dtype_policy}
+        self.reduce = ConvNorm(filters // 2, 1, name="reduce", **options)
+        self.dilate = ConvNorm(filters // 2, 3, dilation_rate=dilation_rate, name="dilate", **options)
+        self.expand = ConvNorm(filters, 1, activation=None, name="expand", **options)
+        self.project = None
+
+    def build(self, input_shape):
+        inner = (*input_shape[:-1], self.filters // 2)
+        self.reduce.build(input_shape)
+        self.dilate.build(inner)
+        self.expand.build(inner)
+        if input_shape[-1] != self.filters:
+            self.project = ConvNorm(
+                self.filters,
+                1,
+                activation=None,
+                synchronized=self.synchronized,
+                dtype=self.dtype_policy,
+                name="project",
+            )
+            self.project.build(input_shape)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        x = self.reduce(inputs, training=training)
+        x = self.dilate(x, training=training)
+        x = self.expand(x, training=training)
+        shortcut = inputs if self.project is None else self.project(inputs, training=training)
+        return keras.activations.relu(x + shortcut)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "dilation_rate": self.dilation_rate,
+            "synchronized": self.synchronized,
+        }

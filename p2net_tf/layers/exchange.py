@@ -1,0 +1,101 @@
+"""Exchange unit of the ParallelNet (section 3.2, figure 3, equations 2 and 3 of the paper)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from p2net_tf.layers.convolution import ConvNorm
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class ExchangeUnit(keras.layers.Layer):
+    """Every resolution sums itself and its neighbours; all resolutions stay as they are.
+
+    `R'(r) = sum over finer f of O(R(f)) + R(r) + sum over coarser c of O'(R(c))` (equation 3), where `O` is
+    one strided 3x3 convolution per factor of two and `O'` a 1x1 convolution and nearest upsampling. The
+    convolution goes before the upsampling: the two commute, and it is cheaper there by the square of the
+    factor.
+
+    Takes and returns a list of R maps `[B, H / 2**r, W / 2**r, widths[r]]`, finest first.
+
+    Args:
+        widths: channels of each resolution.
+        reach: how many resolutions away a neighbour may be. 2 is figure 3's window of three.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(self, widths, reach: int = 2, synchronized: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.widths = tuple(widths)
+        self.reach = reach
+        self.synchronized = synchronized
+        levels = range(len(self.widths))
+        self.paths = {
+            (source, target): self._connection(source, target)
+            for target in levels
+            for source in levels
+            if source != target and abs(source - target) <= reach
+        }
+        # Keras finds sub-layers in lists, not behind tuple keys.
+        self._path_layers = [layer for path in self.paths.values() for layer in path]
+
+    def _connection(self, source: int, target: int) -> list[keras.layers.Layer]:
+        options = {"synchronized": self.synchronized, "dtype": self.dtype_policy}
+        name = f"from_{source}_to_{target}"
+        if source > target:
+            align = ConvNorm(self.widths[target], 1, activation=None, name=f"{name}_align", **options)
+            grow = keras.layers.UpSampling2D(
+                2 ** (source - target),
+                interpolation="nearest",
+                dtype=self.dtype_policy,
+                name=f"{name}_nearest",
+            )
+            return [align, grow]
+        steps = target - source
+        return [
+            ConvNorm(
+                self.widths[target] if step == steps - 1 else self.widths[source],
+                3,
+                strides=2,
+                activation=None if step == steps - 1 else "relu",
+                name=f"{name}_stride_{step}",
+                **options,
+            )
+            for step in range(steps)
+        ]
+
+    def build(self, input_shape):
+        for (source, _), path in self.paths.items():
+            shape = input_shape[source]
+            for layer in path:
+                layer.build(shape)
+                shape = layer.compute_output_shape(shape)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        outputs = []
+        for target, own in enumerate(inputs):
+            total = own
+            for source in range(len(inputs)):
+                if (source, target) in self.paths:
+                    total = total + self._follow(self.paths[source, target], inputs[source], training)
+            outputs.append(ops.relu(total))
+        return outputs
+
+    @staticmethod
+    def _follow(path, x, training):
+        for layer in path:
+            x = layer(x, training=training) if isinstance(layer, ConvNorm) else layer(x)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return list(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "widths": list(self.widths),
+            "reach": self.reach,
+            "synchronized": self.synchronized,
+        }

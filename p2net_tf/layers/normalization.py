@@ -1,0 +1,29 @@
+"""Batch normalization that is right at second order and can be synchronized over replicas."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` with exact batch statistics.
+
+    Keras takes them from `tf.nn.moments`, which stops the gradient of the mean inside the variance. That
+    term is zero at first order, but a gradient of a gradient (Auto-Pose, equation 8 of the paper) needs it
+    and comes out silently wrong. Here both moments are plain means, right at every order.
+
+    With `synchronized=True` (TensorFlow backend) the statistics are those of the global batch, so training
+    does not depend on the number of replicas.
+    """
+
+    def __init__(self, momentum=0.99, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def _moments(self, inputs, mask):
+        if self.synchronized or mask is not None:
+            return super()._moments(inputs, mask)
+        mean = ops.mean(inputs, axis=self._reduction_axes, keepdims=True)
+        variance = ops.mean(ops.square(inputs - mean), axis=self._reduction_axes)
+        return ops.squeeze(mean, self._reduction_axes), variance

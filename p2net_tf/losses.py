@@ -1,0 +1,81 @@
+"""The two losses of the paper: L2 on all keypoints, and L2* on the hard ones (section 4.1).
+
+Both compare heatmaps with *keypoints*: the target Gaussians are drawn here, on the device, so no host
+process ever does. The squared error of a keypoint is divided by the energy of its Gaussian,
+`pi * sigma ** 2`: an all-zero prediction costs exactly 1 per keypoint, at any resolution and sigma.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from p2net_tf import heatmaps
+
+PAPER_OHKM, PAPER_KEYPOINTS = 10, 17
+
+
+def default_ohkm(num_keypoints: int) -> int:
+    """The paper's 10 hard keypoints of COCO's 17, scaled to another skeleton."""
+    return max(1, round(PAPER_OHKM / PAPER_KEYPOINTS * num_keypoints))
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class HeatmapLoss(keras.losses.Loss):
+    """L2: squared error of the heatmaps, averaged over the labeled keypoints of each person.
+
+    `y_true` are keypoints `[B, K, 3]` (x, y, visibility) in crop pixels, `y_pred` heatmaps `[B, h, w, K]`.
+    A person without a labeled keypoint costs 0.
+
+    Args:
+        sigma: standard deviation of the targets, in heatmap pixels.
+        stride: crop pixels per heatmap pixel.
+    """
+
+    def __init__(self, sigma: float = 2.0, stride: int = heatmaps.STRIDE, name="heatmap_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.sigma = sigma
+        self.stride = stride
+
+    def call(self, y_true, y_pred):
+        errors = self.keypoint_errors(y_true, y_pred)
+        labeled = ops.cast(y_true[..., 2] > 0, errors.dtype)
+        return ops.sum(errors, axis=-1) / ops.maximum(ops.sum(labeled, axis=-1), 1.0)
+
+    def keypoint_errors(self, y_true, y_pred):
+        """`[B, K]` squared errors in units of the target's energy; 0 where not labeled."""
+        target = heatmaps.encode(y_true, tuple(y_pred.shape[1:3]), self.sigma, self.stride)
+        squared = ops.sum(ops.square(y_pred - target), axis=(1, 2)) / (math.pi * self.sigma**2)
+        return squared * ops.cast(y_true[..., 2] > 0, squared.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "sigma": self.sigma, "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class HardKeypointLoss(HeatmapLoss):
+    """L2*: online hard keypoint mining. Only the `hard` largest errors of each person count.
+
+    Of a person with fewer labeled keypoints all count, and the mean is over those that do:
+    `k = min(hard, labeled)`. (Peers divide by the fixed `hard`.)
+
+    Args:
+        hard: keypoints kept per person; the paper's alpha = 10 of 17.
+    """
+
+    def __init__(self, hard: int = PAPER_OHKM, name="hard_keypoint_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.hard = hard
+
+    def call(self, y_true, y_pred):
+        errors = self.keypoint_errors(y_true, y_pred)
+        labeled = ops.sum(ops.cast(y_true[..., 2] > 0, errors.dtype), axis=-1)
+        kept = min(self.hard, errors.shape[-1])
+        # Errors of unlabeled keypoints are 0, the smallest possible: they only fill the list up.
+        hardest, _ = ops.top_k(errors, kept, sorted=False)
+        return ops.sum(hardest, axis=-1) / ops.clip(labeled, 1.0, float(kept))
+
+    def get_config(self):
+        return {**super().get_config(), "hard": self.hard}

@@ -1,0 +1,347 @@
+"""P2Net: PyramidNet -> ParallelNet -> RefineNet (section 3, figure 2 of the paper)."""
+
+from __future__ import annotations
+
+import keras
+
+from p2net_tf.layers import (
+    AttentionPartialModule,
+    BilinearUpsampling,
+    ConvNorm,
+    DilatedBottleneck,
+    ExchangeUnit,
+)
+from p2net_tf.models.backbones import ResNet, backbone_spec
+
+STRIDES = (4, 8, 16, 32)
+"""Crop pixels per pixel of C2, C3, C4, C5 and of what is made of them."""
+
+PARALLEL_OUTPUTS = tuple(f"parallel_{stride}" for stride in STRIDES)
+REFINE_OUTPUT = "refine"
+
+
+def heatmap_head(num_keypoints: int, name: str, dtype=None) -> keras.layers.Conv2D:
+    """The 3x3 convolution that turns features into heatmaps (section 3.2).
+
+    Its weights start small: with the default initialisation the squared error first drives everything to
+    zero, and a network can stay there for thousands of steps (measured, design.md).
+    """
+    initializer = keras.initializers.RandomNormal(stddev=0.001)
+    return keras.layers.Conv2D(
+        num_keypoints, 3, padding="same", kernel_initializer=initializer, dtype=dtype, name=name
+    )
+
+
+def _heatmap_dtype(layer: keras.layers.Layer):
+    """Float32 under mixed precision, since heatmaps and losses need the digits; else the layer's own."""
+    return "float32" if layer.compute_dtype in ("float16", "bfloat16") else layer.dtype_policy
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class PyramidNet(keras.layers.Layer):
+    """ResNet C2-C5, each brought to the same number of channels by a 1x1 convolution.
+
+    `[B, H, W, 3] -> [[B, H / s, W / s, width] for s in STRIDES]`.
+
+    Args:
+        backbone: name of the ResNet (`p2net_tf.models.backbones`).
+        width: channels of every resolution.
+        backbone_width: channels at stride 4 of the `small` backbone.
+        stride_in_1x1: see `ResidualBlock`; true for the weights of keras.applications.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        width: int,
+        backbone_width: int = 32,
+        stride_in_1x1: bool = False,
+        synchronized: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.width = width
+        options = {"synchronized": synchronized, "dtype": self.dtype_policy}
+        self._config = {
+            "backbone": backbone,
+            "width": width,
+            "backbone_width": backbone_width,
+            "stride_in_1x1": stride_in_1x1,
+            "synchronized": synchronized,
+        }
+        spec = backbone_spec(backbone, backbone_width)
+        self.backbone = ResNet(spec, stride_in_1x1=stride_in_1x1, name=backbone, **options)
+        self.laterals = [ConvNorm(width, 1, name=f"lateral_{stride}", **options) for stride in STRIDES]
+
+    def build(self, input_shape):
+        self.backbone.build(input_shape)
+        for lateral, shape in zip(
+            self.laterals, self.backbone.compute_output_shape(input_shape), strict=True
+        ):
+            lateral.build(shape)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        features = self.backbone(inputs, training=training)
+        return [lateral(x, training=training) for lateral, x in zip(self.laterals, features, strict=True)]
+
+    def compute_output_shape(self, input_shape):
+        return [(*shape[:-1], self.width) for shape in self.backbone.compute_output_shape(input_shape)]
+
+    def get_config(self):
+        return {**super().get_config(), **self._config}
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class ParallelNet(keras.layers.Layer):
+    """Repeated exchange at constant resolution (equation 2), then heatmaps from every resolution.
+
+    Takes the list of PyramidNet and returns `(features, heatmaps)`: the list of the same shapes, and four
+    `[B, H / 4, W / 4, K]`, one per resolution, upsampled to stride 4.
+
+    Args:
+        num_keypoints: K.
+        width: channels of every resolution.
+        exchange_units: how often resolutions are exchanged; the paper's stages s, s + 1, s + 2.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(
+        self, num_keypoints: int, width: int, exchange_units: int = 3, synchronized: bool = False, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_keypoints = num_keypoints
+        self.width = width
+        self.synchronized = synchronized
+        self.exchanges = [
+            ExchangeUnit(
+                [width] * len(STRIDES),
+                synchronized=synchronized,
+                dtype=self.dtype_policy,
+                name=f"exchange_{number + 1}",
+            )
+            for number in range(exchange_units)
+        ]
+        self.heads = [heatmap_head(num_keypoints, f"head_{stride}", self.dtype_policy) for stride in STRIDES]
+        self.upsamplings = [
+            BilinearUpsampling(stride // STRIDES[0], dtype=_heatmap_dtype(self)) for stride in STRIDES
+        ]
+
+    def build(self, input_shape):
+        for exchange in self.exchanges:
+            exchange.build(input_shape)
+        for head, upsampling, shape in zip(self.heads, self.upsamplings, input_shape, strict=True):
+            head.build(shape)
+            upsampling.build(head.compute_output_shape(shape))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        features = inputs
+        for exchange in self.exchanges:
+            features = exchange(features, training=training)
+        heatmaps = [
+            upsample(head(x))
+            for upsample, head, x in zip(self.upsamplings, self.heads, features, strict=True)
+        ]
+        return features, heatmaps
+
+    def compute_output_shape(self, input_shape):
+        heatmaps = (*input_shape[0][:-1], self.num_keypoints)
+        return list(input_shape), [heatmaps] * len(STRIDES)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_keypoints": self.num_keypoints,
+            "width": self.width,
+            "exchange_units": len(self.exchanges),
+            "synchronized": self.synchronized,
+        }
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class RefineNet(keras.layers.Layer):
+    """Gathers all resolutions and corrects the hard keypoints (section 3.3).
+
+    List of ParallelNet features `-> [B, H / 4, W / 4, K]`.
+
+    Per resolution: Attention Partial Module, dilated bottlenecks (more of them where the resolution is
+    coarser), upsampling to stride 4; then concatenation, one bottleneck and the head.
+
+    Args:
+        num_keypoints: K.
+        width: channels of every resolution.
+        bottlenecks: dilated bottlenecks of each resolution, finest first.
+        apm: False leaves the Attention Partial Modules out (Table 5).
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(
+        self,
+        num_keypoints: int,
+        width: int,
+        bottlenecks=(0, 1, 2, 3),
+        apm: bool = True,
+        synchronized: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_keypoints = num_keypoints
+        self.width = width
+        self.bottlenecks = tuple(bottlenecks)
+        self.apm = apm
+        self.synchronized = synchronized
+        self.branches = [self._branch(level) for level in range(len(STRIDES))]
+        # Nested lists are not searched for sub-layers; this one is.
+        self._branch_layers = [layer for branch in self.branches for layer in branch]
+        self.gather = DilatedBottleneck(
+            2 * width, dilation_rate=1, synchronized=synchronized, dtype=self.dtype_policy, name="gather"
+        )
+        self.head = heatmap_head(num_keypoints, "head", self.dtype_policy)
+        self.to_output = keras.layers.Identity(dtype=_heatmap_dtype(self))
+
+    def _branch(self, level: int) -> list[keras.layers.Layer]:
+        stride = STRIDES[level]
+        layers = [AttentionPartialModule(dtype=self.dtype_policy, name=f"apm_{stride}")] if self.apm else []
+        for number in range(self.bottlenecks[level]):
+            layers.append(
+                DilatedBottleneck(
+                    self.width,
+                    synchronized=self.synchronized,
+                    dtype=self.dtype_policy,
+                    name=f"dilated_{stride}_{number + 1}",
+                )
+            )
+        layers.append(
+            BilinearUpsampling(stride // STRIDES[0], dtype=self.dtype_policy, name=f"upsample_{stride}")
+        )
+        return layers
+
+    def build(self, input_shape):
+        for branch, shape in zip(self.branches, input_shape, strict=True):
+            for layer in branch:
+                layer.build(shape)
+                shape = layer.compute_output_shape(shape)
+        gathered = (*input_shape[0][:-1], len(STRIDES) * self.width)
+        self.gather.build(gathered)
+        self.head.build(self.gather.compute_output_shape(gathered))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        grown = [self._follow(branch, x, training) for branch, x in zip(self.branches, inputs, strict=True)]
+        gathered = self.gather(keras.ops.concatenate(grown, axis=-1), training=training)
+        return self.to_output(self.head(gathered))
+
+    @staticmethod
+    def _follow(branch, x, training):
+        for layer in branch:
+            x = layer(x, training=training) if isinstance(layer, DilatedBottleneck) else layer(x)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.num_keypoints)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_keypoints": self.num_keypoints,
+            "width": self.width,
+            "bottlenecks": list(self.bottlenecks),
+            "apm": self.apm,
+            "synchronized": self.synchronized,
+        }
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class P2Net(keras.Model):
+    """The network of the paper, from an RGB crop in 0..1 to heatmaps at stride 4.
+
+    `[B, H, W, 3] -> {"parallel_4", "parallel_8", "parallel_16", "parallel_32", "refine"}`, each
+    `[B, H / 4, W / 4, K]` float32. `refine` is the prediction; the others are the ParallelNet's.
+
+    Args:
+        num_keypoints: K.
+        input_size: `(height, width)` of the crop, multiples of 32.
+        backbone: `resnet18`, `resnet50`, `resnet101`, `resnet152` or `small`.
+        width: channels of every resolution of ParallelNet and RefineNet.
+        backbone_width: channels at stride 4 of the `small` backbone.
+        exchange_units: exchange units of the ParallelNet.
+        refine_bottlenecks: dilated bottlenecks per resolution of the RefineNet, finest first.
+        apm: Attention Partial Modules on or off (Table 5).
+        stride_in_1x1: where bottlenecks stride; true for the weights of keras.applications.
+        synchronized_batch_norm: batch statistics over all replicas (TensorFlow backend).
+        mean, std: per-channel normalisation of the crop; ImageNet's by default.
+
+    Raises:
+        ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
+    """
+
+    def __init__(
+        self,
+        num_keypoints: int,
+        input_size=(256, 192),
+        backbone: str = "resnet50",
+        width: int = 128,
+        backbone_width: int = 32,
+        exchange_units: int = 3,
+        refine_bottlenecks=(0, 1, 2, 3),
+        apm: bool = True,
+        stride_in_1x1: bool = False,
+        synchronized_batch_norm: bool = False,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        dtype=None,
+        name: str = "p2net",
+    ):
+        if any(side % STRIDES[-1] for side in input_size):
+            raise ValueError(f"input_size {tuple(input_size)} must be multiples of {STRIDES[-1]}")
+        options = {"synchronized": synchronized_batch_norm, "dtype": dtype}
+        precision = keras.dtype_policies.get(dtype).variable_dtype
+        inputs = keras.Input((*input_size, 3), dtype=precision, name="crops")
+        x = keras.layers.Rescaling(
+            [1 / s for s in std],
+            [-m / s for m, s in zip(mean, std, strict=True)],
+            dtype=dtype,
+            name="normalize",
+        )(inputs)
+        pyramid = PyramidNet(backbone, width, backbone_width, stride_in_1x1, name="pyramid_net", **options)(x)
+        features, heatmaps = ParallelNet(
+            num_keypoints, width, exchange_units, name="parallel_net", **options
+        )(pyramid)
+        refined = RefineNet(num_keypoints, width, refine_bottlenecks, apm, name="refine_net", **options)(
+            features
+        )
+        outputs = dict(zip(PARALLEL_OUTPUTS, heatmaps, strict=True)) | {REFINE_OUTPUT: refined}
+        super().__init__(inputs, outputs, name=name)
+        self._arguments = {
+            "num_keypoints": num_keypoints,
+            "input_size": list(input_size),
+            "backbone": backbone,
+            "width": width,
+            "backbone_width": backbone_width,
+            "exchange_units": exchange_units,
+            "refine_bottlenecks": list(refine_bottlenecks),
+            "apm": apm,
+            "stride_in_1x1": stride_in_1x1,
+            "synchronized_batch_norm": synchronized_batch_norm,
+            "mean": list(mean),
+            "std": list(std),
+            "dtype": dtype,
+            "name": name,
+        }
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        return tuple(self._arguments["input_size"])
+
+    @property
+    def num_keypoints(self) -> int:
+        return self._arguments["num_keypoints"]
+
+    def get_config(self):
+        return dict(self._arguments)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)

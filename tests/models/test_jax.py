@@ -1,0 +1,73 @@
+"""The network and its losses train on Keras' JAX backend, without TensorFlow.
+
+A backend is chosen once per process, so the step runs in a process of its own:
+`python -m pytest -m jax tests/models/test_jax.py`, with any Python that has jax.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ONE_STEP = """
+import json, sys
+import jax, numpy as np
+from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
+from p2net_tf.metrics import KeypointAccuracy
+from p2net_tf.models import P2Net
+
+network = P2Net(3, (64, 64), backbone="small", width=4, backbone_width=4, exchange_units=1,
+                refine_bottlenecks=(0, 0, 0, 1))
+rng = np.random.default_rng(0)
+crops = rng.uniform(size=(2, 64, 64, 3)).astype("float32")
+keypoints = np.concatenate([rng.uniform(0, 64, (2, 3, 2)), np.ones((2, 3, 1))], axis=-1).astype("float32")
+parallel, refine = HeatmapLoss(), HardKeypointLoss(2)
+
+def loss(trainable, state):
+    maps, state = network.stateless_call(trainable, state, crops, training=True)
+    total = refine(keypoints, maps["refine"])
+    total += sum(parallel(keypoints, m) for name, m in maps.items() if name != "refine")
+    return total, (state, maps["refine"])
+
+step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+trainable = [w.value for w in network.trainable_variables]
+state = [w.value for w in network.non_trainable_variables]
+(before, (new_state, maps)), gradients = step(trainable, state)
+moved = [w - 1e-5 * g for w, g in zip(trainable, gradients)]
+(after, _), _ = step(moved, new_state)
+accuracy = KeypointAccuracy()
+accuracy.update_state(keypoints, maps)
+print(json.dumps({
+    "before": float(before), "after": float(after),
+    "slope": float(sum((g * g).sum() for g in gradients)),
+    "statistics_moved": any(bool((a != b).any()) for a, b in zip(state, new_state)),
+    "tensorflow": "tensorflow" in sys.modules,
+    "accuracy": float(accuracy.result()),
+}))
+"""
+
+
+@pytest.mark.jax
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed: pip install 'jax[cpu]'"
+)
+def test_one_training_step_on_jax():
+    """The loss falls by the step times the squared gradient, to first order."""
+    checkout = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", ONE_STEP],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(checkout)},
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert not found["tensorflow"]
+    assert found["statistics_moved"]
+    assert 0 <= found["accuracy"] <= 1
+    assert found["before"] - found["after"] == pytest.approx(1e-5 * found["slope"], rel=0.05)
