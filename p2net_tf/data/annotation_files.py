@@ -1,0 +1,69 @@
+"""Annotation files of all readers: found, parsed, written, and their numbers judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2net_tf.data.samples import DataError
+from p2net_tf.files import write_text
+
+
+def find_annotations(root: Path, given: str | Path | None, usual: Sequence[str]) -> Path:
+    """The annotation file: `given` (relative to `root`, else to the working folder), or the first usual one.
+
+    Raises:
+        DataError: none of them exists.
+    """
+    candidates = [root / name for name in usual] if given is None else [root / given, Path(given)]
+    for path in candidates:
+        if path.is_file():
+            return path
+    tried = " or ".join(dict.fromkeys(map(str, candidates)))
+    raise DataError(f"{tried}: not found; check `root` and `split`, or name the file in `annotations`")
+
+
+def load_json(path: str | Path) -> Any:
+    """Parses a JSON file.
+
+    Raises:
+        DataError: the file is missing or not JSON; names file and position.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give the path of a JSON file") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{path}: not JSON at {where}: {error.msg}; was the file cut off?") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); give the annotation file itself, unpacked") from None
+
+
+def write_json(path: str | Path, data: Any, indent: int | None = None) -> None:
+    """Writes `data` as JSON, atomically; makes missing folders."""
+    write_text(path, json.dumps(data, indent=indent))
+
+
+def finite_numbers(values: Any, count: int) -> np.ndarray | None:
+    """`values` as `[count]` float64; None where they are not exactly so many finite numbers."""
+    if not isinstance(values, list | tuple) or len(values) != count:
+        return None
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if numbers.shape == (count,) and np.all(np.isfinite(numbers)) else None
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number, also when JSON holds it as 7.0 or "7"; None for anything else."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if str(value) in (str(number), f"{number}.0") and abs(number) < 2**63 else None

@@ -1,0 +1,217 @@
+"""Checks a data set before it costs training time: every broken or suspicious item, with its remedy.
+
+Errors are items that cannot be trained on; `usable` sets them aside. Warnings are used, and listed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from p2net_tf.data.annotation_files import write_json
+from p2net_tf.data.image_files import image_headers, unreadable_images
+from p2net_tf.data.left_right import left_right_problems
+from p2net_tf.data.samples import NOT_LABELED, OCCLUDED, VISIBLE, Problem, Samples
+
+FAR = 1.0
+"""A keypoint farther beyond the border than this many image sizes is an error, not a cut-off limb."""
+HUGE = 1e6
+"""Pixels; no coordinate is larger, even where the image's size is not known."""
+_EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
+               "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo")}  # fmt: skip
+
+
+def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
+    """Everything that is wrong or odd with a data set, the reader's own problems first.
+
+    Kinds found here. Errors: `image_missing`, `image_broken`, `keypoint_not_finite`, `visibility`,
+    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`. Warnings: `image_extension`,
+    `keypoint_outside`, `area_empty`, `no_labeled_keypoint`, `left_right_person`, `left_right_set`.
+
+    Args:
+        samples: as a reader gives them. `Problem.file` is the path of the image here. Images of records were
+            decoded when they were written and are not looked at.
+        decode: decode every image fully, as training will; otherwise only their headers are read.
+    """
+    if samples.records:
+        sizes, image_problems = np.zeros((len(samples), 2), np.float32), []
+    else:
+        sizes, formats = image_headers(samples.image_paths, samples.exif_orientation)
+        image_problems = _image_problems(samples, formats, decode)
+    known = sizes[:, 0] > 0
+    return [
+        *samples.problems,
+        *image_problems,
+        *_keypoint_problems(samples, sizes, known),
+        *_box_problems(samples, sizes, known),
+        *_identity_problems(samples),
+        *left_right_problems(samples),
+    ]
+
+
+def usable(samples: Samples, problems: Iterable[Problem]) -> Samples:
+    """The samples without those of `check_samples`' errors; of a duplicate the first one stays.
+
+    An error without a sample id is its image's, and takes all persons in it along.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    images = [problem.file for problem in errors if problem.sample_id is None]
+    items = {(p.file, p.sample_id) for p in errors if p.sample_id is not None and p.kind != "duplicate_id"}
+    keep = ~np.isin(samples.image_paths, images) & ~_is_repeated(samples)
+    for row, key in enumerate(zip(samples.image_paths.tolist(), samples.ids.tolist(), strict=True)):
+        keep[row] &= key not in items
+    return samples.take(keep)
+
+
+def first_error(problems: Iterable[Problem]) -> Problem | None:
+    """The first problem that is an error, for callers that stop on it; None where there is none."""
+    return next((problem for problem in problems if problem.severity == "error"), None)
+
+
+def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:
+    """How many problems there are of each kind, the most frequent kind first."""
+    return dict(Counter(problem.kind for problem in problems).most_common())
+
+
+def problem_report(problems: Sequence[Problem]) -> dict:
+    """`{"errors": n, "warnings": n, "kinds": {kind: n}, "problems": [{...}, ...]}`."""
+    severities = Counter(problem.severity for problem in problems)
+    return {
+        "errors": severities["error"],
+        "warnings": severities["warning"],
+        "kinds": count_kinds(problems),
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def write_problems(problems: Sequence[Problem], path: str | Path) -> None:
+    """Writes `problem_report` as JSON."""
+    write_json(path, problem_report(problems), indent=1)
+
+
+def print_problems(problems: Sequence[Problem], console: Console, most: int = 50) -> None:
+    """Prints the first `most` problems as a table, broken ones first, and the counts of all."""
+    table = Table("", "kind", "where", "what", "remedy")
+    for problem in sorted(problems, key=lambda problem: problem.severity)[:most]:
+        where = Path(problem.file).name + (f" #{problem.sample_id}" if problem.sample_id is not None else "")
+        table.add_row(problem.severity, problem.kind, where, problem.detail, problem.remedy)
+    if problems:
+        console.print(table)
+    report = problem_report(problems)
+    more = f", the first {most} shown" if len(problems) > most else ""
+    console.print(f"{report['errors']} broken items, {report['warnings']} warnings{more}")
+
+
+def _image_problems(samples: Samples, formats: np.ndarray, decode: bool) -> list[Problem]:
+    paths, rows = np.unique(samples.image_paths, return_index=True)
+    if decode:
+        reasons = unreadable_images(paths, samples.exif_orientation)
+    else:
+        no_header = paths[formats[rows] == ""].tolist()
+        reasons = {path: "no image header" if Path(path).is_file() else "missing" for path in no_header}
+    problems = []
+    for path, row in zip(paths.tolist(), rows, strict=True):
+        image_id, reason, format_ = int(samples.image_ids[row]), reasons.get(path), formats[row]
+        if reason is not None:
+            kind = "image_missing" if reason == "missing" else "image_broken"
+            remedy = "download it again, or remove its annotations"
+            problems.append(Problem("error", kind, path, reason, remedy, image_id=image_id))
+        elif Path(path).suffix.lower() not in _EXTENSIONS.get(format_, (Path(path).suffix.lower(),)):
+            detail = f"is a {format_} by its contents; it is used"
+            remedy = "give it the extension of its format"
+            problems.append(Problem("warning", "image_extension", path, detail, remedy, image_id=image_id))
+    return problems
+
+
+def _keypoint_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> list[Problem]:
+    xy, visibility = samples.keypoints[..., :2], samples.keypoints[..., 2]
+    flags = np.isin(visibility, (NOT_LABELED, OCCLUDED, VISIBLE))
+    finite = np.isfinite(xy).all(axis=-1)
+    labeled = visibility > NOT_LABELED
+    # How far beyond the nearer border, in image sizes; images of unknown size tell only of huge values.
+    extent = np.where(known[:, None], sizes, 1)[:, None]
+    beyond = np.maximum(np.maximum(-xy, xy - extent), 0) / extent
+    beyond = np.where(known[:, None, None], beyond, 0).max(axis=-1, initial=0)
+    with np.errstate(invalid="ignore"):
+        far = labeled & finite & ((beyond > FAR) | (np.abs(xy).max(axis=-1) > HUGE))
+        outside = labeled & finite & (beyond > 0) & ~far
+    labels_exist = bool(labeled.any())
+    no_label = ~labeled.any(axis=1) & labels_exist
+    names = samples.skeleton.keypoints
+
+    def at(row, mask):
+        points = [f"{names[k]} ({xy[row, k, 0]:g}, {xy[row, k, 1]:g})" for k in np.flatnonzero(mask[row])]
+        return ", ".join(points)
+
+    return [
+        *_listed(samples, (~finite).any(1), "error", "keypoint_not_finite",
+                 lambda row: f"not a number: {at(row, ~finite)}", "correct or unlabel it"),
+        *_listed(samples, (~flags & finite).any(1), "error", "visibility",
+                 lambda row: "a visibility flag is not 0, 1 or 2", "use 0, 1 or 2"),
+        *_listed(samples, far.any(1), "error", "keypoint_far",
+                 lambda row: f"far outside the image: {at(row, far)}", "correct or unlabel it"),
+        *_listed(samples, outside.any(1), "warning", "keypoint_outside",
+                 lambda row: f"outside the image: {at(row, outside)}", "check it; it is used"),
+        # A set without any label holds detections or a test part, where this says nothing.
+        *_listed(samples, no_label, "warning", "no_labeled_keypoint",
+                 lambda row: "no keypoint is labeled", "label it; nothing is learnt from it"),
+    ]  # fmt: skip
+
+
+def _box_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> list[Problem]:
+    x, y, width, height = samples.boxes.T
+    with np.errstate(invalid="ignore"):
+        full = np.isfinite(samples.boxes).all(axis=1) & (width > 0) & (height > 0)
+        inside = (x < sizes[:, 0]) & (y < sizes[:, 1]) & (x + width > 0) & (y + height > 0)
+        no_area = ~(np.isfinite(samples.areas) & (samples.areas > 0))
+
+    def box(row):
+        return f"box {[round(float(value), 2) for value in samples.boxes[row]]}"
+
+    return [
+        *_listed(samples, ~full, "error", "box_empty",
+                 lambda row: f"{box(row)} has no area", "give x, y, width and height"),
+        *_listed(samples, full & known & ~inside, "error", "box_outside",
+                 lambda row: f"{box(row)} lies outside its image", "correct the box"),
+        *_listed(samples, full & no_area, "warning", "area_empty",
+                 lambda row: f"area {samples.areas[row]:g}", "give the person's area, which OKS divides by"),
+    ]  # fmt: skip
+
+
+def _identity_problems(samples: Samples) -> list[Problem]:
+    return _listed(
+        samples, _is_repeated(samples), "error", "duplicate_id",
+        lambda row: "the same id in the same image stands before; the first one is used", "make ids unique",
+    )  # fmt: skip
+
+
+def _is_repeated(samples: Samples) -> np.ndarray:
+    """`[N]` bool: an earlier sample has the same id and image. (Joined sets may share ids between images.)"""
+    _, image = np.unique(samples.image_paths, return_inverse=True)
+    keys = np.stack([image.reshape(-1), samples.ids], axis=1)
+    _, first = np.unique(keys, axis=0, return_index=True)
+    repeated = np.ones(len(samples), bool)
+    repeated[first] = False
+    return repeated
+
+
+def _listed(samples: Samples, mask, severity, kind: str, detail, remedy: str) -> list[Problem]:
+    """One problem for each sample in `mask`; `detail` is a function of the row."""
+    return [
+        Problem(
+            severity,
+            kind,
+            str(samples.image_paths[row]),
+            detail(row),
+            remedy,
+            int(samples.ids[row]),
+            int(samples.image_ids[row]),
+        )  # fmt: skip
+        for row in np.flatnonzero(mask)
+    ]

@@ -1,0 +1,90 @@
+"""From the configuration's data sources to `Samples`, with everything broken set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.config import DataConfig, DatasetConfig
+from p2net_tf.data.check import check_samples, first_error, usable
+from p2net_tf.data.coco import read_coco
+from p2net_tf.data.lsp import read_lsp, read_lspet
+from p2net_tf.data.mpii import read_mpii
+from p2net_tf.data.records import read_record_samples
+from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
+from p2net_tf.data.synthetic import write_synthetic
+
+
+def read_dataset(config: DatasetConfig, skeleton: str) -> Samples:
+    """Reads one source, as it is; broken items are found by `checked`.
+
+    Raises:
+        DataError: the source cannot be read at all, or `rows` selects nothing.
+    """
+    samples = _READERS[config.format](config, skeleton)
+    if config.rows is None:
+        return samples
+    start, stop = config.rows
+    if start >= len(samples):
+        raise DataError(f"{config.root}: rows {start}..{stop} of {len(samples)} samples select nothing")
+    return samples.take(slice(start, stop))
+
+
+def open_datasets(
+    sources: Sequence[DatasetConfig], data: DataConfig, strict: bool = False
+) -> tuple[Samples, list[Problem]]:
+    """Reads, checks and joins `sources`; what is broken is set aside and listed.
+
+    Raises:
+        DataError: nothing usable is left, anything is broken and `strict`, or records beside other sources.
+    """
+    _refuse_mixed_records(sources)
+    parts, problems = [], []
+    for source in sources:
+        samples = read_dataset(source, data.skeleton)
+        found = check_samples(samples)
+        broken = first_error(found)
+        if strict and broken is not None:
+            raise DataError(str(broken))
+        problems += found
+        kept = usable(samples, found)
+        parts.append(kept.take(np.tile(np.arange(len(kept)), source.repeat)))
+    joined = concatenate(parts)
+    if not len(joined):
+        reasons = f"; first of {len(problems)} problems: {problems[0]}" if problems else ""
+        raise DataError(f"{joined.source}: no usable sample{reasons}")
+    return joined, problems
+
+
+def _refuse_mixed_records(sources: Sequence[DatasetConfig]) -> None:
+    """Records are streamed, so they can be neither interleaved with files nor dealt out several times."""
+    for source in sources:
+        if source.format == "records" and len(sources) > 1:
+            raise DataError(
+                f"{source.root}: records must be the only source of their list; write all sources into one "
+                "records folder, or list their files"
+            )
+        if source.format == "records" and source.repeat > 1:
+            raise DataError(
+                f"{source.root}: records cannot be repeated; remove repeat={source.repeat} and set "
+                f"training.epochs {source.repeat} times as high"
+            )
+
+
+def _synthetic(config: DatasetConfig, skeleton: str) -> Samples:
+    write_synthetic(Path(config.root), config.size, config.seed, config.split)
+    return read_coco(config.root, config.split, skeleton=skeleton)
+
+
+_READERS = {
+    "coco": lambda c, skeleton: read_coco(
+        c.root, c.split, annotations=c.annotations, detections=c.detections, skeleton=skeleton
+    ),
+    "mpii": lambda c, _: read_mpii(c.root, c.split, annotations=c.annotations),
+    "lsp": lambda c, _: read_lsp(c.root, c.split),
+    "lspet": lambda c, _: read_lspet(c.root),
+    "synthetic": _synthetic,
+    "records": lambda c, _: read_record_samples(c.root),
+}

@@ -1,0 +1,107 @@
+"""Where the pipeline's images come from: files of their own, or the TFRecord shards of `data.records`.
+
+Both give rows of `Samples` in an order, each with a handle, and turn a handle into the bytes of its image.
+Orders are functions of (seed, epoch) through stateless draws: `Dataset.shuffle` also follows the global seed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf.data.records import read_records, shard_paths, stream_shards
+from p2net_tf.data.samples import Samples
+
+SHUFFLE_BUFFER = 1024
+"""Persons of records that are shuffled together; their images are held in memory, about 150 MB of COCO."""
+_PARALLEL_SHARDS = 16
+
+
+class ImageFiles:
+    """Images in files: any order costs the same. The handle is the path, read where the image is decoded."""
+
+    def __init__(self, samples: Samples):
+        self._paths = tf.constant(samples.image_paths)
+
+    def in_order(self) -> tf.data.Dataset:
+        """`(row, handle)` of every sample."""
+        return tf.data.Dataset.range(len(self._paths)).map(self._with_path)
+
+    def shuffled(self, seed: int, epoch) -> tf.data.Dataset:
+        """`in_order` in the order of an epoch (int64 scalar, also in a graph)."""
+        order = tf.range(len(self._paths), dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch))
+        return tf.data.Dataset.from_tensor_slices(order).map(self._with_path)
+
+    def contents(self, handle):
+        """The bytes of the image."""
+        return tf.io.read_file(handle)
+
+    def _with_path(self, row):
+        return row, self._paths[row]
+
+
+class ImageRecords:
+    """Images in shards, which are read from front to back. The handle is the bytes themselves.
+
+    An epoch reads the shards side by side, in an order of its own, and shuffles `buffer` persons at a time.
+    """
+
+    def __init__(self, samples: Samples, buffer: int = SHUFFLE_BUFFER):
+        if np.any(np.diff(samples.record_rows) <= 0):
+            raise ValueError(f"{samples.source}: people of records can only be taken once and in their order")
+        self._folder, self._buffer = samples.records, buffer
+        self._num_keypoints = samples.skeleton.num_keypoints
+        places = np.full(samples.record_rows.max(initial=-1) + 1, -1, np.int64)
+        places[samples.record_rows] = np.arange(len(samples))
+        # Where a person of the records stands in `samples`; -1 for those that are not used.
+        self._places = tf.constant(places)
+
+    def in_order(self) -> tf.data.Dataset:
+        people, _ = read_records(self._folder)
+        return self._chosen(people)
+
+    def shuffled(self, seed: int, epoch) -> tf.data.Dataset:
+        paths = tf.random.experimental.stateless_shuffle(shard_paths(self._folder), seed=_seed(seed, epoch))
+        shards = tf.data.Dataset.from_tensor_slices(paths).interleave(
+            lambda path: self._chosen(stream_shards(path, self._num_keypoints)),
+            cycle_length=_PARALLEL_SHARDS,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        chunks = shards.batch(self._buffer).prefetch(1).enumerate()
+
+        def mixed(number, chunk):
+            rows, images = chunk
+            # Epochs and chunks draw from streams of their own, apart from that of the shards.
+            chunk_seed = _seed(seed, epoch + (number + 1) * 2**32)
+            order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(rows)), seed=chunk_seed)
+            return tf.data.Dataset.from_tensor_slices((tf.gather(rows, order), tf.gather(images, order)))
+
+        return chunks.flat_map(mixed)
+
+    def contents(self, handle):
+        return handle
+
+    def _chosen(self, people: tf.data.Dataset) -> tf.data.Dataset:
+        """`(row of samples, image bytes)` of the persons that the samples hold."""
+
+        def place(person):
+            row = person["record_rows"]
+            known = row < len(self._places)
+            return tf.where(known, self._places[tf.where(known, row, 0)], -1), person["image"]
+
+        return people.map(place).filter(lambda row, image: row >= 0)
+
+
+def open_images(samples: Samples) -> ImageFiles | ImageRecords:
+    """The source of the images of `samples`.
+
+    Raises:
+        DataError: the records are not there any more.
+    """
+    return ImageRecords(samples) if samples.records else ImageFiles(samples)
+
+
+def _seed(seed: int, number):
+    return tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])

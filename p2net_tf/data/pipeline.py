@@ -1,0 +1,165 @@
+"""Images to crops: `tf.data` throughout, one affine crop per person, keypoints moved with it.
+
+The order of the samples and every random draw are functions of (seed, epoch, position) alone, so a
+run can be repeated, and resumed at any epoch, without replaying what came before.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from p2net_tf import geometry
+from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
+from p2net_tf.config import AugmentConfig
+from p2net_tf.data.image_files import decode_image
+from p2net_tf.data.image_sources import open_images
+from p2net_tf.data.samples import Samples
+
+
+def training_dataset(
+    samples: Samples,
+    crop_size: tuple[int, int],
+    batch_size: int,
+    augment: AugmentConfig | None = None,
+    box_padding: float = geometry.BOX_PADDING,
+    seed: int = 0,
+    start_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Endless batches `(crops [B, H, W, 3] float32 in 0..1, keypoints [B, K, 3] in crop pixels)`.
+
+    Every epoch is one permutation of the samples (of records: within their shuffle buffer), cut into
+    `len(samples) // batch_size` batches; what is left over comes in other epochs. Keypoints outside the crop
+    have visibility 0.
+
+    Args:
+        augment: the hand-crafted baseline; None for plain crops.
+        start_epoch: the first epoch given out, for resuming.
+    """
+    rows_per_epoch = len(samples) // batch_size * batch_size
+    if not rows_per_epoch:
+        raise ValueError(f"{len(samples)} samples do not fill one batch of {batch_size}")
+
+    people, images = _People(samples), open_images(samples)
+
+    def epoch_rows(epoch):
+        rows = images.shuffled(seed, epoch).take(rows_per_epoch).enumerate(epoch * rows_per_epoch)
+        return rows.map(lambda draw, item: (*item, draw))
+
+    def load(row, handle, draw):
+        box, keypoints = people.at(row)
+        draw_seed = tf.stack([tf.constant(seed, tf.int64), draw])
+        window = _plain_window(box, crop_size, box_padding)
+        if augment is not None:
+            window = sample_window(window, keypoints, crop_size, augment, samples.skeleton, draw_seed)
+        image = decode_image(images.contents(handle), samples.exif_orientation)
+        crop, keypoints, _ = take_crop(image, keypoints, window, crop_size, samples.skeleton)
+        if augment is not None:
+            crop = jitter_color(crop, augment.color, draw_seed + tf.constant([0, 1 << 41], tf.int64))
+        return crop, keypoints
+
+    rows = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(epoch_rows)
+    # An image that broke since it was checked is logged and its place taken by the next one.
+    crops = _parallel(rows, load).ignore_errors(log_warning=True)
+    return crops.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def steps_per_epoch(samples: Samples, batch_size: int) -> int:
+    """Batches of one epoch of `training_dataset`."""
+    return len(samples) // batch_size
+
+
+def evaluation_dataset(
+    samples: Samples, crop_size: tuple[int, int], batch_size: int, box_padding: float = geometry.BOX_PADDING
+) -> tf.data.Dataset:
+    """One pass in order: batches of `{crops, keypoints, matrices [B, 2, 3] image -> crop, rows [B]}`.
+
+    The last batch may be smaller. `rows` says which samples a batch holds.
+    """
+    people, images = _People(samples), open_images(samples)
+
+    def load(row, handle):
+        box, keypoints = people.at(row)
+        window = _plain_window(box, crop_size, box_padding)
+        image = decode_image(images.contents(handle), samples.exif_orientation)
+        crop, keypoints, matrix = take_crop(image, keypoints, window, crop_size, samples.skeleton)
+        return {"crops": crop, "keypoints": keypoints, "matrices": matrix, "rows": row}
+
+    return _parallel(images.in_order(), load).batch(batch_size).prefetch(2)
+
+
+def validation_dataset(
+    samples: Samples, crop_size: tuple[int, int], batch_size: int, box_padding: float = geometry.BOX_PADDING
+) -> tf.data.Dataset:
+    """`evaluation_dataset` as `(crops, keypoints)`, for `model.evaluate`."""
+    batches = evaluation_dataset(samples, crop_size, batch_size, box_padding)
+    return batches.map(lambda batch: (batch["crops"], batch["keypoints"]))
+
+
+def take_crop(image, keypoints, window: CropWindow, crop_size: tuple[int, int], skeleton):
+    """Cuts `window` out of an image.
+
+    Args:
+        image: `[h, w, 3]` uint8.
+        keypoints: `[K, 3]` in image pixels.
+
+    Returns:
+        `(crop [H, W, 3] float32 in 0..1, keypoints [K, 3] in crop pixels, matrix [2, 3] image -> crop)`. Left
+        and right are exchanged where the window flips; keypoints outside the crop get visibility 0.
+    """
+    matrix = geometry.crop_matrix(window.center, window.size, crop_size, window.rotation)
+    moved = geometry.transform_keypoints(keypoints, matrix)
+    flipped = geometry.flip_keypoints(moved, crop_size[1], skeleton.flip_permutation)
+    moved = tf.where(window.flip > 0, flipped, moved)
+    matrix = geometry.crop_matrix(window.center, window.size, crop_size, window.rotation, window.flip)
+    return warp(image, matrix, crop_size), _hide_outside(moved, crop_size), matrix
+
+
+def warp(image, matrix, crop_size: tuple[int, int]):
+    """Bilinear crop `[H, W, 3]` float32 in 0..1 of a uint8 image, black outside it.
+
+    Args:
+        matrix: `[2, 3]`, image -> crop.
+    """
+    inverse = geometry.invert_affine(matrix)
+    # The op counts pixels by index, our coordinates by corner: p = index + 0.5 on both sides.
+    offset = inverse[:, 2] + tf.reduce_sum(inverse[:, :2], axis=1) * 0.5 - 0.5
+    rows = tf.concat([inverse[:, :2], offset[:, None]], axis=1)
+    transform = tf.concat([tf.reshape(rows, [6]), [0.0, 0.0]], axis=0)
+    crop = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(image, tf.float32)[None],
+        transforms=transform[None],
+        output_shape=crop_size,
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(crop[0], (*crop_size, 3)) / 255.0
+
+
+def _plain_window(box, crop_size, box_padding) -> CropWindow:
+    height, width = crop_size
+    center, size = geometry.box_center_and_size(box, width / height, box_padding)
+    return CropWindow(center, size, tf.constant(0.0), tf.constant(0.0))
+
+
+def _hide_outside(keypoints, crop_size):
+    height, width = crop_size
+    x, y, visibility = keypoints[:, 0], keypoints[:, 1], keypoints[:, 2]
+    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height) & (visibility > 0)
+    return tf.where(inside[:, None], keypoints, 0.0)
+
+
+def _parallel(dataset: tf.data.Dataset, load) -> tf.data.Dataset:
+    """`load` of every element, side by side but in the same order, whatever the global options are."""
+    return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+class _People:
+    """Boxes and keypoints of `Samples` as constants of the graph, read by row."""
+
+    def __init__(self, samples: Samples):
+        self._boxes = tf.constant(samples.boxes)
+        self._keypoints = tf.constant(samples.keypoints)
+
+    def at(self, row):
+        return self._boxes[row], self._keypoints[row]
