@@ -1,0 +1,136 @@
+"""A network under training: `PoseModel` is a `keras.Model`, so `fit`, callbacks and strategies work."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm
+from p2net_tf.metrics import KeypointAccuracy
+
+REFINE_OUTPUT = "refine"
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class PoseModel(keras.Model):
+    """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
+
+    The loss is the paper's (section 4.1): L2 on the ParallelNet's outputs, averaged over them, plus L2* on
+    the hard keypoints of `refine`. Losses are means over the *global* batch, so an update does not depend on
+    the number of replicas.
+
+    ```python
+    model = PoseModel(P2Net(17, (256, 192)))
+    model.compile(keras.optimizers.Adam(5e-4))
+    model.fit(training_dataset(...), steps_per_epoch=..., validation_data=...)
+    ```
+
+    Args:
+        network: `[B, H, W, 3] ->` dict of heatmaps `[B, h, w, K]`, one of them named `refine`.
+        sigma: standard deviation of the targets in heatmap pixels.
+        ohkm: hard keypoints kept; None scales the paper's 10 of 17.
+        parallel_weight, refine_weight: weights of the two losses.
+        weight_decay: L2 penalty `weight_decay / 2 * sum(kernel ** 2)` in the loss, as in CPN (paper: 1e-5).
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        sigma: float = 2.0,
+        ohkm: int | None = None,
+        parallel_weight: float = 1.0,
+        refine_weight: float = 1.0,
+        weight_decay: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.network = network
+        self.sigma = sigma
+        self.ohkm = ohkm or default_ohkm(network.num_keypoints)
+        self.parallel_weight = parallel_weight
+        self.refine_weight = refine_weight
+        self.weight_decay = weight_decay
+        self.parallel_loss = HeatmapLoss(sigma)
+        self.refine_loss = HardKeypointLoss(hard=self.ohkm, sigma=sigma)
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.parallel_tracker = keras.metrics.Mean(name="parallel_loss")
+        self.refine_tracker = keras.metrics.Mean(name="refine_loss")
+        self.accuracy = KeypointAccuracy(name="accuracy")
+        self.built = True
+
+    def call(self, crops, training=None):
+        return self.network(crops, training=training)
+
+    def losses_of(self, keypoints, heatmaps) -> dict:
+        """`{parallel_loss, refine_loss, loss}`: this replica's share of the means over the global batch."""
+        keypoints = tf.cast(keypoints, heatmaps[REFINE_OUTPUT].dtype)
+        parallel = [
+            self.parallel_loss(keypoints, maps) for name, maps in heatmaps.items() if name != REFINE_OUTPUT
+        ]
+        parts = {
+            "parallel_loss": tf.add_n(parallel) / len(parallel),
+            "refine_loss": self.refine_loss(keypoints, heatmaps[REFINE_OUTPUT]),
+        }
+        total = self.parallel_weight * parts["parallel_loss"] + self.refine_weight * parts["refine_loss"]
+        return {**parts, "loss": total + self._penalty()}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return self.losses_of(y, y_pred)["loss"]
+
+    def _penalty(self):
+        """Divided by the replicas, since their gradients are summed."""
+        if not self.weight_decay:
+            return 0.0
+        kernels = [w for w in self.network.trainable_weights if w.path.endswith("kernel")]
+        squares = tf.add_n([tf.nn.l2_loss(tf.cast(kernel, "float32")) for kernel in kernels])
+        return self.weight_decay * squares / _replicas()
+
+    def train_step(self, data):
+        crops, keypoints = data
+        with tf.GradientTape() as tape:
+            heatmaps = self(crops, training=True)
+            losses = self.losses_of(keypoints, heatmaps)
+            loss = self.optimizer.scale_loss(losses["loss"])
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        return self._track(losses, keypoints, heatmaps)
+
+    def test_step(self, data):
+        crops, keypoints = data
+        heatmaps = self(crops, training=False)
+        return self._track(self.losses_of(keypoints, heatmaps), keypoints, heatmaps)
+
+    def _track(self, losses, keypoints, heatmaps):
+        """Logs means over persons, whatever the number of replicas."""
+        persons = tf.shape(keypoints)[0]
+        for tracker in (self.loss_tracker, self.parallel_tracker, self.refine_tracker):
+            tracker.update_state(losses[tracker.name] * _replicas(), sample_weight=persons)
+        self.accuracy.update_state(keypoints, heatmaps[REFINE_OUTPUT])
+        return self.get_metrics_result()
+
+    @property
+    def metrics(self):
+        return [self.loss_tracker, self.parallel_tracker, self.refine_tracker, self.accuracy]
+
+    def get_metrics_result(self):
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "sigma": self.sigma,
+            "ohkm": self.ohkm,
+            "parallel_weight": self.parallel_weight,
+            "refine_weight": self.refine_weight,
+            "weight_decay": self.weight_decay,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network, **config)
+
+
+def _replicas() -> int:
+    return tf.distribute.get_strategy().num_replicas_in_sync

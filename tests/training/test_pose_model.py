@@ -1,0 +1,116 @@
+"""PoseModel: what it logs, what it minimizes, and that Keras' `fit`, callbacks and files work with it.
+
+That replicas change nothing is tested in `test_strategy.py`.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import tiny_network
+
+from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
+from p2net_tf.training.pose_model import PoseModel
+
+
+def random_people(number: int, seed: int = 0, size: int = 32):
+    """Crops and keypoints, a quarter of these without a label."""
+    rng = np.random.default_rng(seed)
+    crops = rng.uniform(size=(number, size, size, 3)).astype("float32")
+    labels = rng.integers(0, 4, (number, 3, 1)) > 0
+    keypoints = np.concatenate([rng.uniform(4, size - 4, (number, 3, 2)), 2 * labels], axis=-1)
+    return crops, keypoints.astype("float32")
+
+
+def batches(people, batch_size: int) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(people).batch(batch_size)
+
+
+def tiny_model(learning_rate: float = 0.0, seed: int = 0, **options) -> PoseModel:
+    keras.utils.set_random_seed(seed)
+    model = PoseModel(tiny_network(input_size=(32, 32)), **options)
+    model.compile(keras.optimizers.SGD(learning_rate))
+    return model
+
+
+def kernels_of(model) -> dict[str, np.ndarray]:
+    return {w.path: w.numpy() for w in model.trainable_weights if w.path.endswith("kernel")}
+
+
+def test_the_logged_losses_are_those_of_the_losses():
+    """One batch, learning rate 0: means over persons of L2 over the four outputs, of L2*, and their sum."""
+    model = tiny_model(parallel_weight=0.5, refine_weight=2.0, sigma=1.5, ohkm=2)
+    crops, keypoints = random_people(4)
+    logs = {
+        name: column[0]
+        for name, column in model.fit(batches((crops, keypoints), 4), verbose=0).history.items()
+    }
+    maps = model.network(crops, training=True)
+    parallel = np.mean([HeatmapLoss(1.5)(keypoints, maps[f"parallel_{s}"]) for s in (4, 8, 16, 32)])
+    refine = float(HardKeypointLoss(2, sigma=1.5)(keypoints, maps["refine"]))
+    assert parallel > 0.1
+    assert logs["parallel_loss"] == pytest.approx(parallel, rel=1e-5)
+    assert logs["refine_loss"] == pytest.approx(refine, rel=1e-5)
+    assert logs["loss"] == pytest.approx(0.5 * parallel + 2.0 * refine, rel=1e-5)
+
+
+def test_logs_are_means_over_persons_not_batches():
+    """Six people in batches of four and two score as they do in one batch."""
+    model = tiny_model()
+    people = random_people(6)
+    uneven, whole = (model.evaluate(batches(people, size), verbose=0, return_dict=True) for size in (4, 6))
+    assert set(whole) == {"loss", "parallel_loss", "refine_loss", "accuracy"}
+    assert uneven == pytest.approx(whole, rel=1e-5)
+
+
+def test_weight_decay_adds_its_share_to_the_gradient_of_kernels_alone():
+    """One SGD step at rate 1 with and without decay differs by `weight_decay * kernel`, elsewhere by 0."""
+    people = batches(random_people(4), 4)
+    plain, decayed = tiny_model(1.0), tiny_model(1.0, weight_decay=0.1)
+    before = [w.numpy() for w in plain.trainable_weights]
+    kernels = [w.path.endswith("kernel") for w in plain.trainable_weights]
+    logs = [model.fit(people, verbose=0).history for model in (plain, decayed)]
+    for start, kernel, one, other in zip(
+        before, kernels, plain.trainable_weights, decayed.trainable_weights, strict=True
+    ):
+        expected = 0.1 * start if kernel else np.zeros_like(start)
+        np.testing.assert_allclose(one.numpy() - other.numpy(), expected, rtol=1e-3, atol=1e-5)
+    penalty = 0.05 * sum(np.sum(w**2) for w, kernel in zip(before, kernels, strict=True) if kernel)
+    assert logs[1]["loss"][0] - logs[0]["loss"][0] == pytest.approx(penalty, rel=1e-4)
+
+
+def test_the_paper_keeps_10_of_17_hard_keypoints():
+    assert PoseModel(tiny_network(17, (32, 32))).ohkm == 10
+    assert PoseModel(tiny_network(17, (32, 32)), ohkm=3).refine_loss.hard == 3
+
+
+def test_fit_learns_and_calls_back(tmp_path):
+    model = tiny_model(1e-3)
+    seen = []
+    callbacks = [
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(sorted(logs))),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True),
+    ]
+    people = batches(random_people(8), 4)
+    history = model.fit(people, validation_data=people, epochs=4, verbose=0, callbacks=callbacks).history
+    names = ["accuracy", "loss", "parallel_loss", "refine_loss"]
+    assert seen == [sorted(names + [f"val_{name}" for name in names])] * 4
+    assert history["loss"][-1] < history["loss"][0]
+    best = keras.saving.load_model(tmp_path / "best.keras")
+    found = best.evaluate(people, verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(min(history["val_loss"]), rel=1e-5)
+
+
+def test_a_file_gives_the_model_back(tmp_path):
+    model = tiny_model(0.1, sigma=1.5, ohkm=2, parallel_weight=0.5, refine_weight=2.0, weight_decay=1e-4)
+    crops, keypoints = random_people(4)
+    model.fit(batches((crops, keypoints), 4), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    options = ("sigma", "ohkm", "parallel_weight", "refine_weight", "weight_decay")
+    assert [getattr(loaded, name) for name in options] == [1.5, 2, 0.5, 2.0, 1e-4]
+    before, after = model(crops), loaded(crops)
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name])
+    for one, other in zip(kernels_of(model).values(), kernels_of(loaded).values(), strict=True):
+        np.testing.assert_array_equal(other, one)

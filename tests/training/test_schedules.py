@@ -1,0 +1,103 @@
+"""Learning-rate schedules against their closed forms."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from p2net_tf.config import TrainingConfig
+from p2net_tf.training.schedules import Cosine, Halving, WarmUp, make_optimizer, make_schedule
+
+
+def rate(schedule, step) -> float:
+    return float(keras.ops.convert_to_numpy(schedule(step)))
+
+
+class TestHalving:
+    def test_the_paper_halves_every_112500_steps_of_32(self):
+        schedule = make_schedule(TrainingConfig(), steps_per_epoch=4_000)
+        assert schedule.halving_steps == 3_600_000 // 32 == 112_500
+        rates = {0: 5e-4, 112_499: 5e-4, 112_500: 2.5e-4, 225_000: 1.25e-4, 560_000: 5e-4 / 2**4}
+        for step, expected in rates.items():
+            assert rate(schedule, step) == pytest.approx(expected, rel=1e-6), step
+
+    def test_samples_are_counted_not_steps(self):
+        schedule = make_schedule(TrainingConfig(batch_size=8, halving_samples=80), 5)
+        assert [rate(schedule, step) for step in (9, 10, 20)] == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
+
+    def test_constant_stays(self):
+        schedule = make_schedule(TrainingConfig(schedule="constant", learning_rate=0.01), 10)
+        assert [rate(schedule, step) for step in (0, 10**7)] == pytest.approx([0.01, 0.01])
+
+
+class TestCosine:
+    def test_half_a_cosine_over_all_epochs(self):
+        schedule = make_schedule(TrainingConfig(schedule="cosine", learning_rate=0.2, epochs=4), 25)
+        for step in range(0, 101, 5):
+            expected = 0.1 * (1 + math.cos(math.pi * step / 100))
+            assert rate(schedule, step) == pytest.approx(expected, abs=1e-7), step
+
+    def test_zero_behind_the_end(self):
+        assert rate(Cosine(0.2, 100), 100) == pytest.approx(0, abs=1e-8)
+        assert rate(Cosine(0.2, 100), 170) == pytest.approx(0, abs=1e-8)
+
+
+class TestWarmUp:
+    def test_rises_in_equal_steps_and_then_leaves_the_rate_alone(self):
+        config = TrainingConfig(schedule="constant", learning_rate=0.8, warmup_steps=4)
+        rates = [rate(make_schedule(config, 10), step) for step in range(6)]
+        assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+
+    def test_multiplies_what_lies_below(self):
+        config = TrainingConfig(schedule="cosine", learning_rate=1.0, epochs=1, warmup_steps=10)
+        schedule = make_schedule(config, 20)
+        assert rate(schedule, 4) == pytest.approx(0.5 * 0.5 * (1 + math.cos(math.pi * 4 / 20)))
+        assert rate(schedule, 10) == pytest.approx(0.5)
+
+
+SCHEDULES = [Halving(0.3, 7), Cosine(0.3, 50), WarmUp(Halving(0.3, 7), 5), WarmUp(Cosine(0.3, 50), 5)]
+
+
+class TestSerialisation:
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=["halving", "cosine", "warm halving", "warm cosine"])
+    def test_a_round_trip_through_json_keeps_every_rate(self, schedule):
+        config = keras.optimizers.schedules.serialize(schedule)
+        again = keras.optimizers.schedules.deserialize(config)
+        assert type(again) is type(schedule)
+        steps = range(0, 60, 3)
+        assert [rate(again, step) for step in steps] == [rate(schedule, step) for step in steps]
+
+    def test_inside_an_optimizer(self):
+        config = TrainingConfig(schedule="cosine", warmup_steps=3, epochs=2, ema_momentum=0.9)
+        optimizer = make_optimizer(config, 10)
+        again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+        schedules = [o._learning_rate for o in (optimizer, again)]
+        assert rate(schedules[1], 7) == rate(schedules[0], 7)
+        assert (again.use_ema, again.ema_momentum) == (True, 0.9)
+
+
+class TestOptimizers:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("adam", keras.optimizers.Adam), ("adamw", keras.optimizers.AdamW), ("sgd", keras.optimizers.SGD)],
+    )
+    def test_kind_and_average(self, name, kind):
+        optimizer = make_optimizer(TrainingConfig(optimizer=name), 10)
+        assert type(optimizer) is kind
+        assert optimizer.use_ema is False
+
+    def test_only_adamw_decays_weights_itself(self):
+        """The others leave it to the penalty in `PoseModel`'s loss; both at once would count it twice."""
+        decays = {
+            name: make_optimizer(TrainingConfig(optimizer=name, weight_decay=0.02), 10).weight_decay
+            for name in ("adam", "adamw", "sgd")
+        }
+        assert decays == {"adam": None, "adamw": 0.02, "sgd": None}
+
+    def test_the_rate_of_a_step_is_the_schedules(self):
+        """SGD with momentum moves a weight by rate x gradient in its first step."""
+        config = TrainingConfig(optimizer="sgd", schedule="constant", learning_rate=0.8, warmup_steps=4)
+        optimizer, weight = make_optimizer(config, 10), keras.Variable(np.float32(1))
+        optimizer.apply([keras.ops.convert_to_tensor(np.float32(1))], [weight])
+        assert float(weight.numpy()) == pytest.approx(1 - 0.2)
