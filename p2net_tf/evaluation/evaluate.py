@@ -1,0 +1,110 @@
+"""Scores a network on a data set of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from p2net_tf.config import DatasetConfig, ExperimentConfig
+from p2net_tf.data.coco import PERSON_CATEGORY, to_coco_keypoints
+from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.mpii import read_head_boxes
+from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.evaluation.coco import CocoResult, coco_ground_truth, coco_results, evaluate_coco
+from p2net_tf.evaluation.oks import suppress_poses
+from p2net_tf.evaluation.pck import PckResult, head_sizes, pck_from_samples, pckh_from_samples
+from p2net_tf.evaluation.recipe import Predictions, predict
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found: the scores, the predictions they rest on, and what was set aside."""
+
+    result: CocoResult | PckResult
+    samples: Samples
+    predictions: Predictions
+    problems: tuple[Problem, ...]
+
+    @property
+    def headline(self) -> float:
+        """AP, or PCK over all keypoints, as a fraction."""
+        if isinstance(self.result, CocoResult):
+            return self.result["AP"]
+        return self.result.total / 100
+
+
+def evaluate(
+    network: keras.Model, source: DatasetConfig, config: ExperimentConfig, strict: bool = False
+) -> Evaluation:
+    """Predicts and scores `source` by the test recipe of `config.evaluation`.
+
+    Raises:
+        DataError: nothing usable in `source`, or a metric that the data set has no annotations for.
+    """
+    samples, problems = open_datasets([source], config.data, strict)
+    if source.repeat != 1:
+        raise DataError(f"{source.root}: repeat={source.repeat} would count people twice; set repeat=1")
+    predictions = predict(network, samples, config.evaluation, config.data.box_padding)
+    result = _SCORERS[config.evaluation.metric](samples, predictions, source, config)
+    return Evaluation(result, samples, predictions, tuple(problems))
+
+
+def _score_oks(samples: Samples, predictions: Predictions, source, config) -> CocoResult:
+    """AP, against the annotation file itself where there is one: it holds the crowds to ignore."""
+    settings, sigmas = config.evaluation, samples.skeleton.sigmas
+    box_areas = samples.boxes[:, 2] * samples.boxes[:, 3]
+    rows, scores = suppress_poses(
+        settings.nms,
+        samples.image_ids,
+        predictions.keypoints,
+        predictions.scores,
+        box_areas,
+        sigmas,
+        settings.nms_threshold,
+    )
+    kept = predictions.take(rows)
+    image_ids = samples.image_ids[rows]
+    annotation_file = _annotation_file(source)
+    if annotation_file is None:
+        truth = coco_ground_truth(samples)
+        results = coco_results(image_ids, kept.keypoints, scores, kept.keypoint_scores)
+        return evaluate_coco(truth, results, sigmas)
+    keypoints = to_coco_keypoints(kept.scored_keypoints)
+    results = coco_results(image_ids, keypoints[..., :2], scores, kept.keypoint_scores, PERSON_CATEGORY)
+    return evaluate_coco(annotation_file, results, sigmas)
+
+
+def _annotation_file(source: DatasetConfig) -> Path | None:
+    if source.format not in ("coco", "synthetic") or source.rows is not None:
+        return None
+    name = source.annotations or f"annotations/person_keypoints_{source.split}.json"
+    in_root = Path(source.root) / name
+    return in_root if in_root.is_file() else Path(name)
+
+
+def _score_pck(samples: Samples, predictions: Predictions, source, config) -> PckResult:
+    return pck_from_samples(samples, predictions.keypoints)
+
+
+def _score_pckh(samples: Samples, predictions: Predictions, source: DatasetConfig, config) -> PckResult:
+    if source.format != "mpii":
+        raise DataError(
+            f"{source.root}: PCKh needs the head boxes of MPII; set evaluation.metric to pck or oks_ap"
+        )
+    everyone = read_dataset(source.model_copy(update={"rows": None}), config.data.skeleton)
+    boxes = read_head_boxes(source.root, source.split, source.annotations)
+    box_of = dict(zip(everyone.ids.tolist(), boxes, strict=True))
+    boxes = np.array([box_of[i] for i in samples.ids.tolist()])
+    if not np.isfinite(boxes).any():
+        raise DataError(
+            f"{samples.source}: has no head boxes, which PCKh divides by; evaluate on the release's .mat, "
+            "or set evaluation.metric to pck or oks_ap"
+        )
+    sizes = head_sizes(np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
+    return pckh_from_samples(samples, predictions.keypoints, sizes)
+
+
+_SCORERS = {"oks_ap": _score_oks, "pck": _score_pck, "pckh": _score_pckh}

@@ -1,0 +1,81 @@
+"""The paper's test recipe (section 4.1): crop, flip pass, Gaussian filter, quarter offset, pose score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf import geometry, heatmaps
+from p2net_tf.config import EvaluationConfig
+from p2net_tf.console import track
+from p2net_tf.data.pipeline import evaluation_dataset
+from p2net_tf.data.samples import Samples
+from p2net_tf.models.p2net import REFINE_OUTPUT
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Poses of N boxes.
+
+    Attributes:
+        keypoints: `[N, K, 2]` x, y in image pixels.
+        keypoint_scores: `[N, K]` heights of the heatmaps.
+        scores: `[N]` pose scores.
+    """
+
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+    scores: np.ndarray
+
+    def take(self, rows) -> Predictions:
+        return Predictions(self.keypoints[rows], self.keypoint_scores[rows], self.scores[rows])
+
+    @property
+    def scored_keypoints(self) -> np.ndarray:
+        """`[N, K, 3]` x, y, score."""
+        return np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
+
+
+def predict(
+    network: keras.Model, samples: Samples, config: EvaluationConfig, box_padding: float
+) -> Predictions:
+    """Poses of `samples`, in their order; only their images and boxes are looked at.
+
+    Args:
+        network: `[B, H, W, 3] ->` dict of heatmaps with `refine`.
+        box_padding: factor by which the crop window is larger than the box; that of the training.
+    """
+    step = make_predict_step(network, config, samples.skeleton.flip_permutation)
+    batches = evaluation_dataset(samples, network.input_size, config.batch_size, box_padding)
+    total = -(-len(samples) // config.batch_size)
+    parts = []
+    for batch in track(batches, "predicting", total=total):
+        keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
+        parts.append((keypoints.numpy(), keypoint_scores.numpy()))
+    keypoints, keypoint_scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, config))
+
+
+def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permutation):
+    """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`."""
+
+    @tf.function(reduce_retracing=True)
+    def step(crops, matrices):
+        maps = network(crops, training=False)[REFINE_OUTPUT]
+        if config.flip_test:
+            mirrored = network(tf.reverse(crops, axis=[2]), training=False)[REFINE_OUTPUT]
+            maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
+        keypoints, scores = heatmaps.decode(maps, config.decode, config.filter_sigma)
+        return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores
+
+    return step
+
+
+def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig) -> np.ndarray:
+    """`[N]` box score times the mean score of the keypoints above the threshold (all of them by default)."""
+    counted = keypoint_scores > config.keypoint_threshold
+    total = np.sum(keypoint_scores * counted, axis=1)
+    return box_scores * total / np.maximum(counted.sum(axis=1), 1)

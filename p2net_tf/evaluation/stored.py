@@ -1,0 +1,189 @@
+"""Scores stored predictions against stored ground truth: what `p2net score lsp|mpii|coco` calls.
+
+The files are `.json`, `.mat`, `.h5`, `.npz` or `.npy` (`p2net_tf.evaluation.array_files`). Both sides are
+used as they are, so they must share a convention: the files of LSP and MPII and the predictions that are
+published for them (CPM's, the hourglass', HRNet's `pred.mat`) are all 1-based, COCO's are 0-based.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.data.samples import DataError
+from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
+from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
+from p2net_tf.evaluation.pck import (
+    PCK_THRESHOLD,
+    PCKH_THRESHOLD,
+    KeypointErrors,
+    PckResult,
+    lsp_errors,
+    mpii_errors,
+)
+from p2net_tf.evaluation.tables import print_result
+from p2net_tf.skeletons import Skeleton, load_skeleton
+
+__all__ = [
+    "print_result",
+    "score_coco",
+    "score_lsp",
+    "score_mpii",
+    "stored_lsp_errors",
+    "stored_mpii_errors",
+]
+
+PREDICTION_FIELDS = ("preds", "predictions", "prediction_all", "keypoints", "pos_pred_src")
+"""Names under which predictions are looked for; a file with one array of 3 axes may call it anything."""
+
+_LSP_IMAGES, _LSP_TEST_IMAGES = 2000, 1000
+_MPII_JOINTS = (
+    *("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor"),
+    *("neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri"),
+)
+
+
+def score_lsp(gt_path: str | Path, pred_path: str | Path, threshold: float = PCK_THRESHOLD) -> PckResult:
+    """PCK on LSP's test part (images 1001-2000), person-centric.
+
+    Args:
+        gt_path: LSP's `joints.mat`, field `joints` (3, 14, 2000); or its test part alone (3, 14, 1000).
+        pred_path: keypoints of the 1000 test persons in LSP's order, e.g. (14, 2, 1000) or (1000, 14, 2).
+        threshold: in lengths of the torso (left shoulder to right hip).
+
+    Raises:
+        DataError: a file does not hold what is expected; names file, field, shapes and remedy.
+    """
+    return stored_lsp_errors(gt_path, pred_path).at(threshold)
+
+
+def score_mpii(gt_path: str | Path, pred_path: str | Path, threshold: float = PCKH_THRESHOLD) -> PckResult:
+    """PCKh on MPII's validation part.
+
+    Args:
+        gt_path: `gt_valid.mat` with `jnt_missing` (16, N), `pos_gt_src` (16, 2, N) and `headboxes_src`
+            (2, 2, N).
+        pred_path: keypoints of the N persons in MPII's order, e.g. HRNet's `pred.mat` (`preds`, (N, 16, 2)).
+        threshold: in head sizes.
+
+    Raises:
+        DataError: a file does not hold what is expected; names file, field, shapes and remedy.
+    """
+    return stored_mpii_errors(gt_path, pred_path).at(threshold)
+
+
+def score_coco(
+    gt_path: str | Path, pred_path: str | Path, skeleton: str | Path | Skeleton = "coco17"
+) -> CocoResult:
+    """AP and AR over OKS.
+
+    Args:
+        gt_path: COCO ground truth (`person_keypoints_*.json`).
+        pred_path: COCO's result list (`.json`), or arrays `image_ids` [n], `keypoints` [n, K, 2 or 3] and
+            `scores` [n], with optional `category_ids` [n].
+        skeleton: card whose sigmas count.
+
+    Raises:
+        DataError: a file does not hold what is expected; names file, field, shapes and remedy.
+    """
+    card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    pred_path = Path(pred_path)
+    results = pred_path if pred_path.suffix.lower() == ".json" else _result_columns(pred_path, card)
+    return evaluate_coco(gt_path, results, card.sigmas)
+
+
+def stored_lsp_errors(gt_path: str | Path, pred_path: str | Path) -> KeypointErrors:
+    """The errors behind `score_lsp`, for other thresholds and curves."""
+    field, joints = pick(read_arrays(gt_path), gt_path, ("joints",), ndim=3)
+    truth = persons_first(joints, gt_path, field, 14)
+    if len(truth) == _LSP_IMAGES:
+        truth = truth[-_LSP_TEST_IMAGES:]
+    if len(truth) != _LSP_TEST_IMAGES:
+        raise DataError(
+            f"{gt_path}: field '{field}' has the shape {joints.shape}, expected (3, 14, {_LSP_IMAGES}): "
+            f"{len(truth)} persons are not LSP; give LSP's joints.mat, not LSPET's"
+        )
+    return lsp_errors(_predictions(pred_path, 14, len(truth)), truth[..., :2])
+
+
+def stored_mpii_errors(gt_path: str | Path, pred_path: str | Path) -> KeypointErrors:
+    """The errors behind `score_mpii`, for other thresholds and curves."""
+    arrays = read_arrays(gt_path)
+    _check_mpii_joints(arrays, gt_path)
+    field, positions = pick(arrays, gt_path, ("pos_gt_src",))
+    truth = persons_first(positions, gt_path, field, 16, channels=(2,))
+    count = len(truth)
+    missing = _shaped(arrays, gt_path, "jnt_missing", (16, count)).T
+    boxes = _shaped(arrays, gt_path, "headboxes_src", (2, 2, count)).transpose(2, 0, 1)
+    return mpii_errors(_predictions(pred_path, 16, count), truth, missing, boxes)
+
+
+def _predictions(path: str | Path, keypoints: int, persons: int) -> np.ndarray:
+    """`[persons, keypoints, 2]` float64."""
+    field, array = pick(read_arrays(path), path, PREDICTION_FIELDS, ndim=3)
+    xy = persons_first(array, path, field, keypoints, persons)[..., :2].astype(np.float64)
+    _check_finite(xy, path, field)
+    return xy
+
+
+def _check_finite(xy: np.ndarray, path, field: str):
+    if xy.size and not np.isfinite(xy).all(-1).any():
+        raise DataError(
+            f"{path}: field '{field}', {xy.shape}, holds no keypoint with two finite numbers; "
+            "look for the NaN in the weights or the decoding that wrote it"
+        )
+
+
+def _shaped(arrays: dict, path, name: str, shape: tuple) -> np.ndarray:
+    field, array = pick(arrays, path, (name,))
+    if array.shape != shape:
+        raise DataError(
+            f"{path}: field '{field}' has the shape {array.shape}, expected {shape} for the {shape[-1]} "
+            "persons of 'pos_gt_src'; give MPII's gt_valid.mat as it is published"
+        )
+    return array
+
+
+def _check_mpii_joints(arrays: dict, path):
+    """The order of the joints, where the file states it (HRNet looks every joint up in `dataset_joints`)."""
+    if "dataset_joints" not in arrays:
+        return
+    names = tuple(str(np.ravel(name)[0]) for name in np.ravel(arrays["dataset_joints"]))
+    if names != _MPII_JOINTS:
+        raise DataError(
+            f"{path}: field 'dataset_joints' is {', '.join(names)}, expected {', '.join(_MPII_JOINTS)}; "
+            "bring the joints into MPII's order"
+        )
+
+
+def _result_columns(path: Path, card: Skeleton) -> list[dict]:
+    arrays = read_arrays(path)
+    field, image_ids = pick(arrays, path, ("image_ids", "image_id"))
+    image_ids = image_ids.ravel()
+    if image_ids.dtype.kind == "f":
+        image_ids = image_ids.astype(np.int64)  # MATLAB and JSON hold ids as doubles
+    count = len(image_ids)
+    name, keypoints = pick(arrays, path, ("keypoints", "preds", "predictions"), ndim=3)
+    if keypoints.shape not in ((count, card.num_keypoints, 2), (count, card.num_keypoints, 3)):
+        raise DataError(
+            f"{path}: field '{name}' has the shape {keypoints.shape}, expected ({count}, "
+            f"{card.num_keypoints}, 2 or 3) for the {count} '{field}'; give one row per pose with the "
+            f"keypoints of '{card.name}'"
+        )
+    _check_finite(keypoints[..., :2], path, name)
+    scores = _column(arrays, path, ("scores", "score"), count)
+    confidence = keypoints[..., 2] if keypoints.shape[-1] == 3 else None
+    categories = 1
+    if "category_ids" in arrays:
+        categories = _column(arrays, path, ("category_ids",), count).astype(np.int64)
+    return coco_results(image_ids, keypoints[..., :2], scores, confidence, categories)
+
+
+def _column(arrays: dict, path, names: tuple, count: int) -> np.ndarray:
+    field, array = pick(arrays, path, names)
+    if array.size != count:
+        raise DataError(
+            f"{path}: field '{field}' has the shape {array.shape}, expected ({count},); give one per pose"
+        )
+    return array.ravel()

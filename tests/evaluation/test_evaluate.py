@@ -1,0 +1,168 @@
+"""From a data source of the configuration to its score, with an oracle in place of the network."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from p2net_tf.config import DatasetConfig, ExperimentConfig
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.evaluation import evaluate as module
+from p2net_tf.evaluation.coco import CocoResult
+from p2net_tf.evaluation.evaluate import evaluate
+from p2net_tf.evaluation.recipe import Predictions
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rendered")
+    write_synthetic(root, 8, seed=4, split="test", options=SceneOptions(height=128, width=128))
+    return root
+
+
+def source(root, **fields) -> DatasetConfig:
+    return DatasetConfig(format="coco", root=str(root), split="test", **fields)
+
+
+def experiment(of: DatasetConfig, skeleton: str = "coco17", **evaluation) -> ExperimentConfig:
+    return ExperimentConfig(name="oracle", data={"skeleton": skeleton, "train": [of]}, evaluation=evaluation)
+
+
+@pytest.fixture
+def oracle(monkeypatch):
+    """`oracle(offset)`: from then on predictions are the truth, moved by `offset` (x, y) image pixels."""
+
+    def install(offset=(0.0, 0.0)):
+        def predict(network, samples, config, box_padding):
+            count, keypoints = len(samples), samples.skeleton.num_keypoints
+            poses = samples.keypoints[..., :2] + np.float32(offset)
+            return Predictions(poses, np.ones((count, keypoints), np.float32), np.linspace(0.9, 0.5, count))
+
+        monkeypatch.setattr(module, "predict", predict)
+
+    return install
+
+
+class TestOksAp:
+    def test_the_truth_scores_1_against_the_annotation_file(self, rendered, oracle):
+        oracle()
+        found = evaluate(None, source(rendered), experiment(source(rendered)))
+        assert isinstance(found.result, CocoResult)
+        assert found.headline == found.result["AP"] == pytest.approx(1)
+        assert found.result["AR"] == pytest.approx(1)
+        assert found.result.persons == len(found.samples) > 8
+        assert found.problems == ()
+
+    def test_and_against_the_rows_alone(self, rendered, oracle):
+        oracle()
+        some = source(rendered, rows=(2, 7))
+        found = evaluate(None, some, experiment(some))
+        assert found.headline == pytest.approx(1)
+        assert (found.result.persons, found.result.predictions, len(found.samples)) == (5, 5, 5)
+
+    def test_both_routes_agree_on_a_moved_prediction(self, rendered, oracle):
+        """Pixel indices on one, continuous coordinates on the other: half a pixel apart if mixed up."""
+        oracle(offset=(1.5, -1.0))
+        everyone = len(evaluate(None, source(rendered), experiment(source(rendered))).samples)
+        routes = [source(rendered), source(rendered, rows=(0, everyone))]
+        scores = [evaluate(None, route, experiment(route)).result for route in routes]
+        assert 0.1 < scores[0]["AP"] < 0.99
+        # The file rounds keypoints to 0.01 px.
+        assert scores[1]["AP"] == pytest.approx(scores[0]["AP"], abs=0.02)
+
+    def test_people_without_prediction_are_missed(self, rendered, oracle, tmp_path):
+        """A broken image is set aside, not left out of the score."""
+        root = shutil.copytree(rendered, tmp_path / "set")
+        annotations = json.loads((root / "annotations/person_keypoints_test.json").read_text())["annotations"]
+        broken = min(annotations, key=lambda entry: entry["image_id"])["image_id"]
+        (root / f"test/{broken:012d}.jpg").unlink()
+        lost = sum(entry["image_id"] == broken for entry in annotations)
+        oracle()
+        found = evaluate(None, source(root), experiment(source(root)))
+        assert [problem.kind for problem in found.problems] == ["image_missing"]
+        assert found.result.persons == len(annotations)
+        assert found.result.predictions == len(annotations) - lost
+        assert found.result["AR"] == pytest.approx(1 - lost / len(annotations))
+
+    @pytest.mark.parametrize("nms", ["oks", "soft_oks"])
+    def test_suppression_keeps_different_people(self, rendered, oracle, nms):
+        oracle()
+        found = evaluate(None, source(rendered), experiment(source(rendered), nms=nms))
+        assert found.headline == pytest.approx(1)
+
+    @pytest.mark.parametrize(("nms", "left"), [(None, 2), ("oks", 1)])
+    def test_suppression_removes_a_second_pose_of_the_same_person(
+        self, rendered, oracle, tmp_path, nms, left
+    ):
+        """Detector boxes: two on one person give the same pose twice."""
+        annotations = json.loads((rendered / "annotations/person_keypoints_test.json").read_text())
+        person = annotations["annotations"][0]
+        box = {"image_id": person["image_id"], "category_id": 1, "bbox": person["bbox"]}
+        (tmp_path / "boxes.json").write_text(json.dumps([{**box, "score": 0.9}, {**box, "score": 0.8}]))
+        detected = source(rendered, detections=str(tmp_path / "boxes.json"))
+        oracle()  # detections have no truth: both poses are all zero, so equal
+        found = evaluate(None, detected, experiment(detected, nms=nms))
+        assert found.result.predictions == left
+        assert len(found.samples) == 2
+
+
+class TestPck:
+    def test_the_truth_scores_100(self, rendered, oracle):
+        oracle()
+        found = evaluate(None, source(rendered), experiment(source(rendered), metric="pck"))
+        assert found.result.name == "PCK@0.2"
+        assert found.result.total == 100
+        assert found.headline == 1
+
+    def test_far_predictions_score_0(self, rendered, oracle):
+        oracle(offset=(1000, 0))
+        found = evaluate(None, source(rendered), experiment(source(rendered), metric="pck"))
+        assert found.headline == 0
+
+
+class TestPckh:
+    def mpii(self, root, **fields):
+        return DatasetConfig(format="mpii", root=str(root), split="test_mpii", **fields)
+
+    def config(self, of):
+        return experiment(of, "mpii16", metric="pckh")
+
+    def test_without_head_boxes_the_error_says_so(self, data_root, oracle):
+        oracle()
+        of = self.mpii(data_root / "mpii_sample")
+        with pytest.raises(DataError, match=r"mpii_sample.*has no head boxes.*\.mat"):
+            evaluate(None, of, self.config(of))
+
+    @pytest.mark.parametrize(("offset", "rate"), [((0, 0), 1), ((29.9, 0), 1), ((30.1, 0), 0)])
+    def test_a_hit_is_within_half_a_head(self, data_root, oracle, monkeypatch, offset, rate):
+        """Heads of 60 x 80 pixels: 0.6 x the diagonal of 100, and half of that is 30 pixels."""
+        heads = np.tile(np.float32([10, 20, 60, 80]), (5, 1))
+        monkeypatch.setattr(module, "read_head_boxes", lambda *_: heads)
+        oracle(offset)
+        of = self.mpii(data_root / "mpii_sample", rows=(1, 4))
+        found = evaluate(None, of, self.config(of))
+        assert (found.result.name, found.result.persons, found.headline) == ("PCKh@0.5", 3, rate)
+
+    def test_other_formats_have_no_heads(self, rendered, oracle):
+        oracle()
+        with pytest.raises(
+            DataError, match="PCKh needs the head boxes of MPII; set evaluation.metric to pck"
+        ):
+            evaluate(None, source(rendered), experiment(source(rendered), metric="pckh"))
+
+
+class TestRefusals:
+    def test_people_may_not_count_twice(self, rendered, oracle):
+        oracle()
+        with pytest.raises(DataError, match="repeat=2 would count people twice"):
+            evaluate(None, source(rendered, repeat=2), experiment(source(rendered)))
+
+    def test_strict_stops_at_a_broken_item(self, rendered, oracle, tmp_path):
+        root = shutil.copytree(rendered, tmp_path / "set")
+        path = sorted((root / "test").glob("*.jpg"))[3]
+        path.write_bytes(path.read_bytes()[:300])
+        oracle()
+        with pytest.raises(DataError, match=rf"image_broken: .*{path.name}"):
+            evaluate(None, source(root), experiment(source(root)), strict=True)
