@@ -1,0 +1,40 @@
+# Two commands: `make demo` and `make test`. Both first make the virtual environment `.venv`, once.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+# Real data beside the checkout; tests that need it are skipped, with the reason, where it is missing.
+P2NET_DATA ?= $(abspath ../shared/data)
+export P2NET_DATA
+
+.PHONY: demo test test-slow test-jax lint clean
+
+demo: $(VENV)/installed
+	$(BIN)/p2net demo
+
+test: $(VENV)/installed
+	$(BIN)/pytest --junitxml=runs/test.xml
+	@echo "results: runs/test.xml"
+
+test-slow: $(VENV)/installed
+	$(BIN)/pytest -m slow
+
+# Keras' JAX backend, in an environment of its own without TensorFlow.
+test-jax: $(VENV)-jax/installed
+	KERAS_BACKEND=jax $(VENV)-jax/bin/python -m pytest -m jax --noconftest tests/models
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip setuptools
+	$(BIN)/pip install --quiet --editable '.[test,notebook,hub]'
+	touch $@
+
+$(VENV)-jax/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-jax
+	$(VENV)-jax/bin/pip install --quiet 'keras>=3.13,<4' jax numpy pydantic PyYAML rich pytest
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)-jax runs build *.egg-info

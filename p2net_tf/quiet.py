@@ -1,0 +1,42 @@
+"""Imports TensorFlow without the page of notices that it writes before anyone can ask it not to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow and finds its devices; what it writes to stderr is shown only if that fails.
+
+    The notices (oneDNN, CUDA, CPU instructions) come from C++ before its log level is read. Set
+    `P2NET_TF_NOTICES=1` to see them.
+    """
+    if os.environ.get("P2NET_TF_NOTICES"):
+        return
+    with _held_back_stderr():
+        import tensorflow as tf
+
+        # Looking for devices writes some more.
+        tf.config.list_physical_devices()
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """C++ writes to the file descriptor, so Python's `sys.stderr` cannot be replaced instead."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

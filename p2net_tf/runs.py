@@ -1,0 +1,216 @@
+"""The run folder: what `p2net train` leaves behind, and what evaluate and predict read.
+
+| file | content |
+|---|---|
+| `config.yaml` | the resolved configuration |
+| `problems.json` | everything broken or suspicious in the data, with remedies |
+| `history.csv`, `tensorboard/` | logs per epoch |
+| `checkpoints/` | what `--resume` needs |
+| `best.keras`, `last.keras` | the network with the best validation, and after the last epoch |
+| `curves.png`, `overlays.jpg` | loss and accuracy over the epochs; predictions on unseen people |
+| `predictions.json` | poses of the test part in COCO result form |
+| `report.json`, `report.html` | scores, curves and overlays on one page |
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf import drawing, geometry
+from p2net_tf.config import DatasetConfig, ExperimentConfig, load_config
+from p2net_tf.data.coco import write_results
+from p2net_tf.data.image_files import decode_image
+from p2net_tf.data.pipeline import warp
+from p2net_tf.environment import describe_environment
+from p2net_tf.errors import UserError
+from p2net_tf.evaluation.coco import CocoResult
+from p2net_tf.evaluation.evaluate import Evaluation, evaluate
+from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.models.summary import summarize
+from p2net_tf.training.trainer import train
+
+_SHEET_PEOPLE = 24
+_TILE_HEIGHT = 256
+
+
+class RunError(UserError):
+    """A run folder that cannot be used; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and the configuration it was trained with."""
+
+    config: ExperimentConfig
+    network: keras.Model
+    folder: Path
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    folder: str | Path,
+    resume: bool = False,
+    strict: bool = False,
+    command: str = "",
+) -> dict:
+    """Trains, scores the test part where there is one, and writes the run folder; returns the report.
+
+    Args:
+        command: the command line, for the report.
+    """
+    folder = Path(folder)
+    start = time.perf_counter()
+    train(config, folder, resume=resume, strict=strict)
+    minutes = (time.perf_counter() - start) / 60
+    plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
+    run = load_run(folder)
+    facts = {"training_minutes": round(minutes, 2), **_size_of(run.network)}
+    return report_run(run, config.data.test, facts, strict, command)
+
+
+def report_run(
+    run: Run, sources: Sequence[DatasetConfig], facts: dict, strict: bool = False, command: str = ""
+) -> dict:
+    """Scores `run` on the first of `sources`, if any, and writes predictions, overlays and the report."""
+    report = {
+        "title": run.config.name,
+        "subtitle": f"{run.config.model.name} on {run.config.model.backbone}, "
+        f"{run.config.model.input_size[0]}x{run.config.model.input_size[1]}",
+        "headline": {},
+        "scores": {"Run": facts},
+        "figures": _figures(run.folder),
+        "environment": describe_environment(seed=run.config.seed),
+        "command": command,
+    }
+    if sources:
+        evaluation = evaluate(run.network, sources[0], run.config, strict)
+        _add_scores(report, run, evaluation)
+    write_report(run.folder, report)
+    return report
+
+
+def _add_scores(report: dict, run: Run, evaluation: Evaluation) -> None:
+    save_predictions(run.folder / "predictions.json", evaluation)
+    write_overlays(run.folder / "overlays.jpg", evaluation, run.config)
+    report["headline"] = _headline(evaluation) | report["headline"]
+    report["scores"] = {evaluation.result.name: _table(evaluation)} | report["scores"]
+    report["result"] = evaluation.result.to_dict()
+    report["notes"] = list(getattr(evaluation.result, "diagnostics", ()))
+    report["figures"] = [
+        {"file": "overlays.jpg", "caption": "Predictions on people the network never saw"},
+        *report["figures"],
+    ]
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path | None = None) -> Run:
+    """Opens a run folder, or one `.keras` file beside a `config.yaml`.
+
+    Args:
+        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`.
+        config: configuration to use instead of the `config.yaml` beside the network.
+
+    Raises:
+        RunError: there is no network, or no configuration.
+    """
+    path = Path(path)
+    file = _network_file(path)
+    config_file = Path(config) if config else file.parent / "config.yaml"
+    if not config_file.is_file():
+        raise RunError(f"{config_file}: not found; name the configuration of {file} with --config")
+    network = keras.saving.load_model(file, compile=False)
+    return Run(load_config(config_file, list(overrides)), network, file.parent)
+
+
+def _network_file(path: Path) -> Path:
+    if path.suffix == ".keras" and path.is_file():
+        return path
+    for name in ("best.keras", "last.keras"):
+        if (path / name).is_file():
+            return path / name
+    raise RunError(f"{path}: no run folder with best.keras, no .keras file; train one with `p2net train`")
+
+
+def evaluate_run(run: Run, part: str = "test", out: Path | None = None, strict: bool = False) -> Evaluation:
+    """Scores a run on the first data source of one of its parts.
+
+    Args:
+        part: `test`, `validation` or `train`.
+        out: folder for `predictions.json` and `overlays.jpg`; None writes nothing.
+
+    Raises:
+        RunError: the configuration names no data for this part.
+    """
+    sources = getattr(run.config.data, part, None)
+    if not sources:
+        raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
+    evaluation = evaluate(run.network, sources[0].model_copy(update={"repeat": 1}), run.config, strict)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        save_predictions(out / "predictions.json", evaluation)
+        write_overlays(out / "overlays.jpg", evaluation, run.config)
+    return evaluation
+
+
+def save_predictions(path: Path, evaluation: Evaluation) -> None:
+    """Writes the poses of an evaluation as a COCO result file."""
+    samples, predictions = evaluation.samples, evaluation.predictions
+    write_results(
+        path, samples.image_ids, predictions.scored_keypoints, predictions.scores, boxes=samples.boxes
+    )
+
+
+def write_overlays(path: Path, evaluation: Evaluation, config: ExperimentConfig) -> None:
+    """A sheet of people spread evenly over the evaluated set, each crop with its predicted skeleton."""
+    samples = evaluation.samples
+    rows = np.unique(np.linspace(0, len(samples) - 1, _SHEET_PEOPLE).astype(int))
+    tiles = [_overlay(evaluation, row, config) for row in rows]
+    captions = [f"score {evaluation.predictions.scores[row]:.2f}" for row in rows]
+    drawing.write_image(path, drawing.contact_sheet(tiles, columns=8, captions=captions))
+
+
+def _overlay(evaluation: Evaluation, row: int, config: ExperimentConfig) -> np.ndarray:
+    """The crop window of the network, at a height that people can see."""
+    samples, (height, width) = evaluation.samples, config.model.input_size
+    size = (_TILE_HEIGHT, round(_TILE_HEIGHT * width / height))
+    centers, sizes = geometry.box_center_and_size(samples.boxes[row], width / height, config.data.box_padding)
+    matrix = geometry.crop_matrix(centers, sizes, size)
+    image = decode_image(tf.io.read_file(str(samples.image_paths[row])), samples.exif_orientation)
+    crop = np.rint(warp(image, matrix, size).numpy() * 255).astype(np.uint8)
+    keypoints = geometry.transform_points(evaluation.predictions.keypoints[row], matrix)
+    scores = np.clip(evaluation.predictions.keypoint_scores[row], 0, 1)
+    return drawing.draw_skeleton(crop, np.asarray(keypoints), samples.skeleton, scores=scores)
+
+
+def _figures(folder: Path) -> list[dict]:
+    if not (folder / "curves.png").is_file():
+        return []
+    return [{"file": "curves.png", "caption": "Loss, accuracy and learning rate over the epochs"}]
+
+
+def _headline(evaluation: Evaluation) -> dict[str, float]:
+    result = evaluation.result
+    if isinstance(result, CocoResult):
+        return {"AP": result["AP"], "AP50": result["AP50"], "AR": result["AR"]}
+    return {result.name: result.total / 100}
+
+
+def _table(evaluation: Evaluation) -> dict[str, float]:
+    result = evaluation.result
+    if isinstance(result, CocoResult):
+        return dict(result.metrics)
+    return {**result.per_group, "Total": result.total, "Mean": result.mean}
+
+
+def _size_of(network: keras.Model) -> dict:
+    summary = summarize(network)
+    return {
+        "parameters": summary["parameters"],
+        "multiply_adds": summary["multiply_adds"],
+    }

@@ -1,0 +1,170 @@
+"""Every verb of the command line, in this process, on a tiny synthetic set."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from p2net_tf.cli import app
+from p2net_tf.console import be_quiet
+from p2net_tf.data.samples import DataError
+
+CONFIG = """
+data:
+  train: [{{format: synthetic, root: {root}, split: train, size: 10, seed: 1}}]
+  test: [{{format: synthetic, root: {root}, split: test, size: 4, seed: 2}}]
+model: {{backbone: small, input_size: [64, 64], width: 8, backbone_width: 8}}
+training: {{epochs: 1, batch_size: 4, learning_rate: 1.0e-3}}
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    root = tmp_path_factory.mktemp("people")
+    path = root / "p2net_tiny_synthetic_64x64.yaml"
+    path.write_text(CONFIG.format(root=root), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_folder(config):
+    """One trained run that the verbs after it share."""
+    folder = config.parent / "run"
+    result = call("train", config, "--out", folder, "--json")
+    return folder, json.loads(result.stdout)
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    be_quiet(False)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_train_writes_the_run_folder_and_json(run_folder):
+    folder, report = run_folder
+    networks = ["best.keras", "last.keras", "checkpoints", "config.yaml"]
+    results = ["curves.png", "overlays.jpg", "predictions.json", "report.html", "report.json"]
+    for name in [*networks, *results, "history.csv", "problems.json", "tensorboard"]:
+        assert (folder / name).exists(), name
+    assert report == json.loads((folder / "report.json").read_text())
+    assert set(report["headline"]) == {"AP", "AP50", "AR"}
+    assert report["title"] == "p2net_tiny_synthetic_64x64"
+
+
+def test_train_refuses_to_write_over_a_run(run_folder, config):
+    with pytest.raises(DataError, match="--resume"):
+        call("train", config, "--out", run_folder[0])
+
+
+def test_evaluate_repeats_the_score_of_the_training(run_folder):
+    folder, report = run_folder
+    scores = json.loads(call("evaluate", folder, "--json").stdout)
+    assert scores["AP"] == report["result"]["AP"]
+    assert scores["predictions"] == report["result"]["predictions"] > 0
+
+
+def test_evaluate_takes_overrides(run_folder):
+    result = call("evaluate", run_folder[0], "evaluation.decode=dark", "evaluation.flip_test=false")
+    assert "OKS AP" in result.stdout
+
+
+def test_predict_writes_overlays_and_coco_results(run_folder, config, tmp_path):
+    folder, _ = run_folder
+    images = sorted((config.parent / "test").glob("*.jpg"))[:2]
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    options = ["--model", folder, "--whole-image", "--out", tmp_path / "out", "--json"]
+    result = call("predict", *images, broken, *options)
+    poses = json.loads(result.stdout)
+    assert [pose["image_id"] for pose in poses] == [1, 2]
+    assert np.shape([pose["keypoints"] for pose in poses]) == (2, 51)
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 2
+
+
+def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
+    folder, _ = run_folder
+    image = config.parent / "test" / "000000000001.jpg"
+    boxes = tmp_path / "boxes.json"
+    entries = [{"image_id": 1, "bbox": [10, 20, 80, 160], "score": 0.5}] * 2
+    boxes.write_text(json.dumps([*entries, {"image_id": 7, "bbox": [0, 0, 5, 5]}]))
+    one = json.loads(call("predict", image, "--model", folder, "--boxes", "10,20,80,160", "--out", tmp_path,
+                          "--json").stdout)
+    two = json.loads(call("predict", image, "--model", folder, "--boxes", boxes, "--out", tmp_path,
+                          "--json").stdout)
+    assert one[0]["bbox"] == [10, 20, 80, 160]
+    assert len(two) == 2
+    np.testing.assert_allclose(two[0]["keypoints"][:2], one[0]["keypoints"][:2], atol=2e-3)
+    np.testing.assert_allclose(two[0]["score"], 0.5 * one[0]["score"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
+def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
+    image = config.parent / "test" / "000000000001.jpg"
+    with pytest.raises(DataError, match="--boxes"):
+        call("predict", image, "--model", run_folder[0], "--boxes", boxes)
+
+
+def test_info_counts_what_the_papers_count():
+    summary = json.loads(call("info", "p2net_small_lsp_128x128", "--json").stdout)
+    assert summary["output_shapes"]["refine"] == [32, 32, 14]
+    parts = summary["sub_networks"].values()
+    assert summary["parameters"] == sum(part["parameters"] for part in parts)
+    assert summary["multiply_adds"] == sum(part["multiply_adds"] for part in parts)
+
+
+def test_data_check_lists_broken_items(run_folder, config, tmp_path):
+    root = tmp_path / "copy"
+    call("data", "render", root, "--images", 3, "--split", "train")
+    (root / "train" / "000000000002.jpg").write_bytes(b"broken")
+    report = json.loads(call("data", "check", root, "--out", tmp_path / "problems.json", "--json").stdout)
+    assert report["errors"] == 1
+    assert report["problems"][0]["file"].endswith("000000000002.jpg")
+    assert report == json.loads((tmp_path / "problems.json").read_text())
+    call("data", "check", root, "--out", tmp_path / "problems.json", "--strict", code=1)
+
+
+def test_data_browse_and_convert(run_folder, config, tmp_path):
+    root = config.parent
+    call("data", "browse", root, "--split", "test", "--count", 3, "--out", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+    call("data", "convert", root, "--split", "test", "--out", tmp_path / "shards")
+    header = json.loads((tmp_path / "shards" / "records.json").read_text())
+    people = json.loads((root / "annotations" / "person_keypoints_test.json").read_text())["annotations"]
+    assert header["count"] == len(people)
+
+
+@pytest.mark.parametrize(
+    ("data_set", "truth", "predictions", "expected"),
+    [
+        ("lsp", "lsp/joints.mat", "lsp_cpm_predictions/LSP_prediction_model_MPII_LSP_6s.mat", 90.50),
+        ("mpii", "mpii_val/gt_valid.mat", "mpii_val/hg_s2_b1_predictions.mat", 87.299),
+    ],
+)
+def test_score_prints_the_published_figures(data_root, data_set, truth, predictions, expected):
+    result = call("score", data_set, "--ground-truth", data_root / truth, "--predictions",
+                  data_root / predictions, "--json")
+    assert round(json.loads(result.stdout)["total"], 3) == expected
+
+
+def test_every_verb_has_an_example_in_its_help():
+    for verb in ["demo", "train", "evaluate", "score", "predict", "info"]:
+        assert "Example:" in call(verb, "--help").stdout
+    for verb in ["check", "browse", "convert"]:
+        assert "Example:" in call("data", verb, "--help").stdout
+
+
+def test_errors_are_one_line_without_a_traceback(monkeypatch, capsys, tmp_path):
+    from p2net_tf import cli
+
+    monkeypatch.setattr("sys.argv", ["p2net", "info", os.fspath(tmp_path / "nothing.yaml")])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    error = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert "nothing.yaml" in error
+    assert "Traceback" not in error

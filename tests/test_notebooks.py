@@ -1,0 +1,99 @@
+"""The notebooks run from top to bottom, in a folder of their own, and arrive at sensible numbers."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra `notebook`")
+nbclient = pytest.importorskip("nbclient", reason="notebooks need the extra `notebook`")
+pytest.importorskip("ipykernel", reason="notebooks need the extra `notebook`")
+
+from jupyter_client import AsyncKernelManager  # noqa: E402
+from jupyter_client.kernelspec import KernelSpec  # noqa: E402
+
+CHECKOUT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+
+
+class ThisInterpreter(AsyncKernelManager):
+    """Starts the Python that runs the tests, whatever kernels are installed."""
+
+    @property
+    def kernel_spec(self):
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="this interpreter", language="python")
+
+
+def execute(path: Path, folder: Path):
+    """Runs a notebook with `folder` as its working folder.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed; shows it.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook, km=ThisInterpreter(), resources={"metadata": {"path": str(folder)}}
+    )
+    # The checkout need not be installed.
+    client.execute(env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
+    return notebook
+
+
+def printed(notebook) -> dict:
+    """What the last cell prints as JSON."""
+    texts = [output.text for output in notebook.cells[-1].outputs if output.output_type == "stream"]
+    return json.loads("".join(texts))
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """`(notebook, folder)` after a run of the notebook as it stands."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    return execute(CHECKOUT / "notebooks/quickstart.ipynb", folder), folder
+
+
+class TestQuickstart:
+    def test_the_loss_falls(self, quickstart):
+        values = printed(quickstart[0])
+        assert len(values["loss"]) == len(values["val_loss"]) > 1
+        assert values["loss"][-1] < 0.97 * values["loss"][0]
+        assert min(values["val_loss"]) < values["val_loss"][0]
+
+    def test_scores_are_what_the_text_says(self, quickstart):
+        """Poor, but a score: -1 and NaN stand for none at all."""
+        assert 0 <= printed(quickstart[0])["AP"] < 0.5
+
+    def test_the_loaded_network_is_the_saved_one(self, quickstart):
+        assert printed(quickstart[0])["loading_error"] <= 1e-6
+
+    def test_what_it_leaves(self, quickstart):
+        names = {path.name for path in (quickstart[1] / "runs/quickstart").iterdir()}
+        assert names == {
+            "data", "crops.png", "best.keras", "history.csv", "curves.png", "network.keras", "overlays.jpg"
+        }  # fmt: skip
+
+    def test_pictures_are_shown(self, quickstart):
+        shown = [
+            cell.id
+            for cell in quickstart[0].cells
+            for output in cell.get("outputs", [])
+            if {"image/png", "image/jpeg"} & output.get("data", {}).keys()
+        ]
+        assert shown == ["skeleton-picture", "browse", "curves", "overlays"]
+
+
+class TestCommittedNotebooks:
+    def test_there_is_a_quickstart(self):
+        assert "quickstart.ipynb" in [path.name for path in NOTEBOOKS]
+
+    @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+    def test_are_valid_and_carry_no_outputs(self, path):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert cells
+        assert [cell.id for cell in cells if cell.outputs or cell.execution_count is not None] == []
+        assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
