@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from p2net_tf import drawing
 from p2net_tf.console import track
+from p2net_tf.data.annotation_files import load_json
 from p2net_tf.data.coco import write_results
 from p2net_tf.data.image_files import decode_image, image_headers, unreadable_images
 from p2net_tf.data.samples import DataError, Samples
@@ -109,10 +109,7 @@ def _boxes(boxes: str | None, images: list[str], sizes: np.ndarray):
 
 
 def _boxes_of_file(path: Path, images: list[str]):
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
+    entries = load_json(path)
     entries = entries.get("annotations", []) if isinstance(entries, dict) else entries
     by_name = {Path(name).name: index for index, name in enumerate(images)}
     by_number = {_number(name): index for index, name in enumerate(images)}

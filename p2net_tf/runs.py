@@ -21,12 +21,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from p2net_tf import drawing, geometry
 from p2net_tf.config import DatasetConfig, ExperimentConfig, load_config
 from p2net_tf.data.coco import write_results
 from p2net_tf.data.image_files import decode_image
+from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.pipeline import warp
 from p2net_tf.environment import describe_environment
 from p2net_tf.errors import UserError
@@ -71,7 +71,8 @@ def run_experiment(
     minutes = (time.perf_counter() - start) / 60
     plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
     run = load_run(folder)
-    facts = {"training_minutes": round(minutes, 2), **_size_of(run.network)}
+    clock = "training_minutes_since_resume" if resume else "training_minutes"
+    facts = {clock: round(minutes, 2), **_size_of(run.network)}
     return report_run(run, config.data.test, facts, strict, command)
 
 
@@ -170,18 +171,19 @@ def write_overlays(path: Path, evaluation: Evaluation, config: ExperimentConfig)
     """A sheet of people spread evenly over the evaluated set, each crop with its predicted skeleton."""
     samples = evaluation.samples
     rows = np.unique(np.linspace(0, len(samples) - 1, _SHEET_PEOPLE).astype(int))
-    tiles = [_overlay(evaluation, row, config) for row in rows]
+    images = image_readers(samples, rows)
+    tiles = [_overlay(evaluation, row, images[row](), config) for row in rows]
     captions = [f"score {evaluation.predictions.scores[row]:.2f}" for row in rows]
     drawing.write_image(path, drawing.contact_sheet(tiles, columns=8, captions=captions))
 
 
-def _overlay(evaluation: Evaluation, row: int, config: ExperimentConfig) -> np.ndarray:
+def _overlay(evaluation: Evaluation, row: int, contents, config: ExperimentConfig) -> np.ndarray:
     """The crop window of the network, at a height that people can see."""
     samples, (height, width) = evaluation.samples, config.model.input_size
     size = (_TILE_HEIGHT, round(_TILE_HEIGHT * width / height))
     centers, sizes = geometry.box_center_and_size(samples.boxes[row], width / height, config.data.box_padding)
     matrix = geometry.crop_matrix(centers, sizes, size)
-    image = decode_image(tf.io.read_file(str(samples.image_paths[row])), samples.exif_orientation)
+    image = decode_image(contents, samples.exif_orientation)
     crop = np.rint(warp(image, matrix, size).numpy() * 255).astype(np.uint8)
     keypoints = geometry.transform_points(evaluation.predictions.keypoints[row], matrix)
     scores = np.clip(evaluation.predictions.keypoint_scores[row], 0, 1)

@@ -59,12 +59,13 @@ class TestQuickstart:
     def test_the_loss_falls(self, quickstart):
         values = printed(quickstart[0])
         assert len(values["loss"]) == len(values["val_loss"]) > 1
-        assert values["loss"][-1] < 0.97 * values["loss"][0]
-        assert min(values["val_loss"]) < values["val_loss"][0]
+        # Measured 1.65 to 1.06 and 5.19 to 0.97.
+        assert values["loss"][-1] < 0.8 * values["loss"][0]
+        assert values["val_loss"][-1] < 0.5 * values["val_loss"][0]
 
     def test_scores_are_what_the_text_says(self, quickstart):
-        """Poor, but a score: -1 and NaN stand for none at all."""
-        assert 0 <= printed(quickstart[0])["AP"] < 0.5
+        """About 0.2, where a network that learnt nothing has 0. Measured 0.227."""
+        assert 0.1 < printed(quickstart[0])["AP"] < 0.4
 
     def test_the_loaded_network_is_the_saved_one(self, quickstart):
         assert printed(quickstart[0])["loading_error"] <= 1e-6
@@ -72,7 +73,7 @@ class TestQuickstart:
     def test_what_it_leaves(self, quickstart):
         names = {path.name for path in (quickstart[1] / "runs/quickstart").iterdir()}
         assert names == {
-            "data", "crops.png", "best.keras", "history.csv", "curves.png", "network.keras", "overlays.jpg"
+            "data", "crops.jpg", "best.keras", "history.csv", "curves.png", "network.keras", "overlays.jpg"
         }  # fmt: skip
 
     def test_pictures_are_shown(self, quickstart):

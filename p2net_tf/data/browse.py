@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,7 @@ from p2net_tf import drawing, geometry, heatmaps
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
 from p2net_tf.config import AugmentConfig
 from p2net_tf.data.image_files import decode_image, unreadable_images
-from p2net_tf.data.image_sources import open_images
+from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.pipeline import take_crop
 from p2net_tf.data.samples import VISIBLE, Samples
 
@@ -58,7 +57,7 @@ def browse(
     rows = _random_rows(len(samples), count, seed) if rows is None else [int(row) for row in rows]
     if not rows:
         raise ValueError(f"{samples.source or 'the data set'} has no samples to show")
-    images = _images(samples, rows)
+    images = image_readers(samples, rows)
     cells = [_cell(samples, row, images[row], crop_size, sigma, box_padding, augment, seed) for row in rows]
     captions = [_caption(samples, row) for row in rows]
     drawing.write_image(path, drawing.contact_sheet(cells, columns, captions))
@@ -68,13 +67,6 @@ def browse(
 def _random_rows(total: int, count: int, seed: int) -> list[int]:
     chosen = np.random.default_rng(seed).choice(total, min(count, total), replace=False) if total else []
     return sorted(int(row) for row in chosen)
-
-
-def _images(samples: Samples, rows: list[int]) -> dict[int, Callable]:
-    """A function per row that gives the bytes of its image; records are read once, in their order."""
-    distinct = sorted(set(rows))
-    source = open_images(samples.take(distinct))
-    return {distinct[place]: partial(source.contents, handle) for place, handle in source.in_order()}
 
 
 def _cell(samples, row, read_image, crop_size, sigma, box_padding, augment, seed) -> np.ndarray:

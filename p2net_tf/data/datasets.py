@@ -15,15 +15,22 @@ from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.data.synthetic import write_synthetic
+from p2net_tf.skeletons import load_skeleton
 
 
 def read_dataset(config: DatasetConfig, skeleton: str) -> Samples:
     """Reads one source, as it is; broken items are found by `checked`.
 
     Raises:
-        DataError: the source cannot be read at all, or `rows` selects nothing.
+        DataError: the source cannot be read at all, has other keypoints, or `rows` selects nothing.
     """
     samples = _READERS[config.format](config, skeleton)
+    card = load_skeleton(skeleton)
+    if samples.skeleton.keypoints != card.keypoints:
+        raise DataError(
+            f"{config.root}: the keypoints are those of the card '{samples.skeleton.name}', not of "
+            f"'{card.name}'; set data.skeleton={samples.skeleton.name}"
+        )
     if config.rows is None:
         return samples
     start, stop = config.rows

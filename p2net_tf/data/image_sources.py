@@ -6,6 +6,9 @@ Orders are functions of (seed, epoch) through stateless draws: `Dataset.shuffle`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
@@ -105,3 +108,10 @@ def open_images(samples: Samples) -> ImageFiles | ImageRecords:
 
 def _seed(seed: int, number):
     return tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])
+
+
+def image_readers(samples: Samples, rows: Iterable[int]) -> dict[int, Callable]:
+    """A function per row that gives the bytes of its image; records are read once, in their order."""
+    distinct = sorted({int(row) for row in rows})
+    source = open_images(samples.take(distinct))
+    return {distinct[place]: partial(source.contents, handle) for place, handle in source.in_order()}

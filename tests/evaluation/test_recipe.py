@@ -87,12 +87,13 @@ class TestPredict:
         config = EvaluationConfig(decode="dark", flip_test=flip_test, filter_sigma=filter_sigma, batch_size=2)
         predictions = predict(SpotReader(), hands, config, PADDING)
         assert predictions.keypoints.shape == (5, 2, 2)
-        # Measured <= 0.03 heatmap pixels; an offset of half a pixel anywhere would be 0.125 and more.
-        assert np.all(errors(predictions, hands) < 0.06 * heatmap_pixels(hands))
+        # Measured 0.002 heatmap pixels; half a pixel of the crop, the usual slip, would be 0.125.
+        assert np.all(errors(predictions, hands) < 0.01 * heatmap_pixels(hands))
 
-    def test_the_papers_rule_is_within_half_a_heatmap_pixel(self, hands):
+    def test_the_papers_rule_is_as_good_as_it_can_be(self, hands):
+        """At the corner of four pixels a quarter towards one of them leaves hypot(1/4, 1/2)."""
         predictions = predict(SpotReader(), hands, EvaluationConfig(), PADDING)
-        assert np.all(errors(predictions, hands) < 0.5 * heatmap_pixels(hands))
+        assert np.all(errors(predictions, hands) < 0.56 * heatmap_pixels(hands))
 
     def test_left_and_right_are_exchanged_in_the_mirrored_pass(self, hands):
         """Averaged with the wrong hand's map, a peak keeps half of its height."""
