@@ -21,7 +21,8 @@ class Validate(keras.callbacks.Callback):
     Args:
         dataset: `(crops, keypoints)` batches of the validation part.
         calibration: training batches for the statistics of averaged weights, see `AveragedWeights`.
-        best_file: where the network with the highest `val_accuracy` is written.
+        best_file: where the network with the lowest `val_loss` is written. The accuracy is no judge between
+            good networks: it does not ask how close a hit is.
         every: epochs between validations; the last epoch always has one.
         epochs: number of epochs of the run.
     """
@@ -32,7 +33,7 @@ class Validate(keras.callbacks.Callback):
         super().__init__()
         self._dataset, self._calibration, self._best_file = dataset, calibration, best_file
         self._every, self._epochs = every, epochs
-        self.best = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+        self.best = tf.Variable(float("inf"), dtype=tf.float64, trainable=False)
 
     def on_train_begin(self, logs=None):
         self._averaged = AveragedWeights(self.model, self._calibration)
@@ -42,8 +43,8 @@ class Validate(keras.callbacks.Callback):
             return
         with self._averaged:
             scores = self.model.evaluate(self._dataset, verbose=0, return_dict=True)
-            if scores["accuracy"] > float(self.best.numpy()):
-                self.best.assign(scores["accuracy"])
+            if scores["loss"] < float(self.best.numpy()):
+                self.best.assign(scores["loss"])
                 save_network(self.model.network, self._best_file)
         logs.update({f"val_{name}": value for name, value in scores.items()})
 
