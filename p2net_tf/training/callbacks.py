@@ -117,21 +117,24 @@ def read_history(path: Path) -> list[dict[str, str]]:
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """One bar for the whole run with rate and ETA; a line of scores per epoch."""
+    """One bar for the whole run with rate and ETA; a line of scores per epoch.
 
-    def __init__(self, epochs: int, steps: int, batch_size: int):
+    Args:
+        epochs, steps, batch_size: of the run.
+        closing: takes the bar down at the end; Keras calls no callback after an interrupt.
+    """
+
+    def __init__(self, epochs: int, steps: int, batch_size: int, closing: ExitStack):
         super().__init__()
         self._epochs, self._steps, self._batch_size = epochs, steps, batch_size
+        self._closing = closing
         self._first_epoch: int | None = None
-
-    def on_train_begin(self, logs=None):
-        self._open = ExitStack()
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._first_epoch is None:
             self._first_epoch = epoch
             images = (self._epochs - epoch) * self._steps * self._batch_size
-            self._advance = self._open.enter_context(progress("training, images", total=images))
+            self._advance = self._closing.enter_context(progress("training, images", total=images))
 
     def on_train_batch_end(self, batch, logs=None):
         self._advance(self._batch_size)
@@ -139,6 +142,3 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         scores = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         messages.print(f"epoch {epoch + 1}/{self._epochs}  {scores}", soft_wrap=True)
-
-    def on_train_end(self, logs=None):
-        self._open.close()

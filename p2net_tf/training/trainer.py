@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from p2net_tf.config import ExperimentConfig, dump_config
+from p2net_tf.config import ExperimentConfig, dump_config, load_config
 from p2net_tf.console import messages
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
@@ -43,6 +44,8 @@ def train(
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
     """
     folder = _prepare_folder(Path(folder), resume)
+    if resume:
+        _say_what_changed(folder / "config.yaml", config)
     dump_config(config, folder / "config.yaml")
     samples, validation = _open_data(config, folder, strict)
     keras.utils.set_random_seed(config.seed)
@@ -67,15 +70,16 @@ def train(
     first_epoch = checkpoint.restore() if resume else 0
     if first_epoch:
         messages.print(f"resuming after epoch {first_epoch} of {config.training.epochs}")
-    model.fit(
-        _training_batches(config, samples, first_epoch),
-        epochs=config.training.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        callbacks=_callbacks(config, folder, steps, validate, checkpoint),
-        shuffle=False,
-        verbose=0,
-    )
+    with ExitStack() as closing:
+        model.fit(
+            _training_batches(config, samples, first_epoch),
+            epochs=config.training.epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=steps,
+            callbacks=_callbacks(config, folder, steps, validate, checkpoint, closing),
+            shuffle=False,
+            verbose=0,
+        )
     if config.training.ema_momentum is not None:
         # `fit` has put the averaged weights in place; their batch statistics are still to be measured.
         Calibration(model.network, calibration).measure()
@@ -119,6 +123,19 @@ def _prepare_folder(folder: Path, resume: bool) -> Path:
     return folder
 
 
+def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
+    """A resumed run may change its configuration, but not unnoticed: other epochs, say, bend the schedule."""
+    if not file.is_file():
+        return
+    before = load_config(file).model_dump()
+    for section, now in config.model_dump().items():
+        if before[section] != now:
+            messages.print(
+                f"[yellow]changed since the run began[/yellow] {section}: {before[section]} -> {now}",
+                soft_wrap=True,
+            )
+
+
 def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
     samples, problems = open_datasets(config.data.train, config.data, strict)
     validation = None
@@ -155,7 +172,12 @@ def _validate(config: ExperimentConfig, folder: Path, samples: Samples, calibrat
 
 
 def _callbacks(
-    config: ExperimentConfig, folder: Path, steps: int, validate: Validate | None, checkpoint: RunCheckpoint
+    config: ExperimentConfig,
+    folder: Path,
+    steps: int,
+    validate: Validate | None,
+    checkpoint: RunCheckpoint,
+    closing: ExitStack,
 ) -> list[keras.callbacks.Callback]:
     """The checkpoint stands last: a run that stops before it does the epoch, and its log lines, again."""
     training = config.training
@@ -163,6 +185,6 @@ def _callbacks(
         *([validate] if validate else []),
         HistoryLog(folder / "history.csv"),
         keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-        TrainingProgress(training.epochs, steps, training.batch_size),
+        TrainingProgress(training.epochs, steps, training.batch_size, closing),
         checkpoint,
     ]

@@ -86,7 +86,7 @@ class TestCalibration:
         norm = network.layers[-1]
         np.testing.assert_allclose(norm.moving_mean, 2 * self.crops.mean(axis=(0, 1)), rtol=1e-5)
         np.testing.assert_allclose(norm.moving_variance, 4 * self.crops.var(axis=1).mean(axis=0), rtol=1e-5)
-        assert norm.momentum == 0.99
+        assert norm.momentum == 0.9
 
     def test_measures_the_average_and_takes_it_back(self):
         """The held weights double x, their average takes it as it is; each has its own statistics."""
