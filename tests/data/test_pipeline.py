@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from PIL import Image
 
 from p2net_tf import geometry
@@ -13,7 +14,7 @@ from p2net_tf.data.check import check_samples
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.image_sources import ImageRecords
 from p2net_tf.data.pipeline import evaluation_dataset, take_crop, training_dataset, warp
-from p2net_tf.data.records import read_record_samples, write_records
+from p2net_tf.data.records import read_record_samples, skeleton_card, write_records
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.skeletons import parse_skeleton
 
@@ -275,9 +276,20 @@ class TestRecordsAsASource:
     def source(self, folder, **options) -> DatasetConfig:
         return DatasetConfig(format="records", root=str(folder), **options)
 
-    def test_rows_select_and_the_check_finds_nothing_wrong(self, folder):
+    @pytest.fixture
+    def card(self, tmp_path):
+        """The people's card as a user would name it in `data.skeleton`."""
+        path = tmp_path / "six.yaml"
+        path.write_text(yaml.safe_dump(skeleton_card(CARD)))
+        return str(path)
+
+    def test_another_card_than_the_configured_one_is_refused(self, folder):
+        with pytest.raises(DataError, match="card 'six', not of 'coco17'; set data.skeleton=six"):
+            read_dataset(self.source(folder), "coco17")
+
+    def test_rows_select_and_the_check_finds_nothing_wrong(self, folder, card):
         source = self.source(folder, rows=(2, 7))
-        samples, problems = open_datasets([source], DataConfig(train=[source]))
+        samples, problems = open_datasets([source], DataConfig(train=[source], skeleton=card))
         assert problems == [] and samples.ids.tolist() == [2, 3, 4, 5, 6]
         assert samples.skeleton == CARD
         crops, _ = next(iter(training_dataset(samples, CROP, len(samples))))
@@ -301,7 +313,7 @@ class TestRecordsAsASource:
         with pytest.raises(ValueError, match="once and in their order"):
             evaluation_dataset(read_record_samples(folder).take(rows), CROP, 2)
 
-    def test_what_records_cannot_do_is_said(self, folder):
+    def test_what_records_cannot_do_is_said(self, folder, card):
         source = self.source(folder)
         files = DatasetConfig(format="lsp", root="/nowhere")
         with pytest.raises(DataError, match="only source of their list; write all sources into one"):
@@ -310,4 +322,4 @@ class TestRecordsAsASource:
         with pytest.raises(DataError, match="remove repeat=3 and set training.epochs 3 times as high"):
             open_datasets([source], DataConfig(train=[source]))
         with pytest.raises(DataError, match=r"rows 10\.\.12 of 10 samples select nothing"):
-            read_dataset(self.source(folder, rows=(10, 12)), "coco17")
+            read_dataset(self.source(folder, rows=(10, 12)), card)

@@ -18,7 +18,7 @@ def test_layer(synchronized, tmp_path):
 def test_values_and_statistics_are_those_of_keras(synchronized):
     rng = np.random.default_rng(0)
     ours = BatchNormalization(synchronized=synchronized)
-    theirs = keras.layers.BatchNormalization(epsilon=1e-5)
+    theirs = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
     for _ in range(3):
         x = rng.normal(2, 3, size=(4, 6, 5, 3)).astype("float32")
         np.testing.assert_allclose(ours(x, training=True), theirs(x, training=True), rtol=1e-4, atol=1e-5)

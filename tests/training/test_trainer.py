@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from contextlib import ExitStack
 
 import keras
 import numpy as np
@@ -121,7 +122,7 @@ class TestResuming:
     def test_the_checkpoint_is_written_last(self, tiny, tmp_path):
         """An epoch that counts as finished has its line in the history, whenever the run is stopped."""
         checkpoint = keras.callbacks.Callback()
-        callbacks = trainer._callbacks(tiny(), tmp_path, STEPS, None, checkpoint)
+        callbacks = trainer._callbacks(tiny(), tmp_path, STEPS, None, checkpoint, ExitStack())
         assert callbacks[-1] is checkpoint
 
     def test_a_finished_run_stays_as_it_is(self, finished, tiny):
