@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
+from p2net_tf.layers.sequence import call_in_sequence
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -79,15 +80,9 @@ class ExchangeUnit(keras.layers.Layer):
             total = own
             for source in range(len(inputs)):
                 if (source, target) in self.paths:
-                    total = total + self._follow(self.paths[source, target], inputs[source], training)
+                    total = total + call_in_sequence(self.paths[source, target], inputs[source], training)
             outputs.append(ops.relu(total))
         return outputs
-
-    @staticmethod
-    def _follow(path, x, training):
-        for layer in path:
-            x = layer(x, training=training) if isinstance(layer, ConvNorm) else layer(x)
-        return x
 
     def compute_output_shape(self, input_shape):
         return list(input_shape)

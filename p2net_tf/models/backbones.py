@@ -12,6 +12,7 @@ from typing import Literal
 import keras
 
 from p2net_tf.layers import ConvNorm
+from p2net_tf.layers.sequence import call_in_sequence
 
 
 @dataclass(frozen=True)
@@ -203,13 +204,10 @@ class ResNet(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        x = inputs
-        for layer in self.stem:
-            x = layer(x, training=training) if isinstance(layer, ConvNorm) else layer(x)
+        x = call_in_sequence(self.stem, inputs, training)
         features = []
         for stage in self.stages:
-            for block in stage:
-                x = block(x, training=training)
+            x = call_in_sequence(stage, x, training)
             features.append(x)
         return features
 

@@ -11,6 +11,7 @@ from p2net_tf.layers import (
     DilatedBottleneck,
     ExchangeUnit,
 )
+from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.models.backbones import ResNet, backbone_spec
 
 STRIDES = (4, 8, 16, 32)
@@ -229,15 +230,11 @@ class RefineNet(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        grown = [self._follow(branch, x, training) for branch, x in zip(self.branches, inputs, strict=True)]
+        grown = [
+            call_in_sequence(branch, x, training) for branch, x in zip(self.branches, inputs, strict=True)
+        ]
         gathered = self.gather(keras.ops.concatenate(grown, axis=-1), training=training)
         return self.to_output(self.head(gathered))
-
-    @staticmethod
-    def _follow(branch, x, training):
-        for layer in branch:
-            x = layer(x, training=training) if isinstance(layer, DilatedBottleneck) else layer(x)
-        return x
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:-1], self.num_keypoints)

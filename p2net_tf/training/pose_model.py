@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm
 from p2net_tf.metrics import KeypointAccuracy
-
-REFINE_OUTPUT = "refine"
+from p2net_tf.models.p2net import REFINE_OUTPUT
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
