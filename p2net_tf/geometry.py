@@ -106,6 +106,14 @@ def flip_keypoints(keypoints, width: float, permutation):
     return ops.take(mirrored, ops.convert_to_tensor(list(permutation), "int32"), axis=-2)
 
 
+def hide_outside(keypoints, crop_size: tuple[int, int]):
+    """`[..., K, 3]` keypoints with zeros for those outside a crop of (height, width), which has no label there."""
+    height, width = crop_size
+    x, y, visibility = keypoints[..., 0], keypoints[..., 1], keypoints[..., 2]
+    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height) & (visibility > 0)
+    return ops.where(inside[..., None], keypoints, ops.zeros_like(keypoints))
+
+
 def keypoint_box(keypoints):
     """Tight xywh box `[..., 4]` of the labeled of `[..., K, 3]` keypoints; zeros where none is labeled."""
     labeled = keypoints[..., 2:] > 0

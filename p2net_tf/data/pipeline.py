@@ -111,7 +111,7 @@ def take_crop(image, keypoints, window: CropWindow, crop_size: tuple[int, int], 
     flipped = geometry.flip_keypoints(moved, crop_size[1], skeleton.flip_permutation)
     moved = tf.where(window.flip > 0, flipped, moved)
     matrix = geometry.crop_matrix(window.center, window.size, crop_size, window.rotation, window.flip)
-    return warp(image, matrix, crop_size), _hide_outside(moved, crop_size), matrix
+    return warp(image, matrix, crop_size), geometry.hide_outside(moved, crop_size), matrix
 
 
 def warp(image, matrix, crop_size: tuple[int, int]):
@@ -140,13 +140,6 @@ def _plain_window(box, crop_size, box_padding) -> CropWindow:
     height, width = crop_size
     center, size = geometry.box_center_and_size(box, width / height, box_padding)
     return CropWindow(center, size, tf.constant(0.0), tf.constant(0.0))
-
-
-def _hide_outside(keypoints, crop_size):
-    height, width = crop_size
-    x, y, visibility = keypoints[:, 0], keypoints[:, 1], keypoints[:, 2]
-    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height) & (visibility > 0)
-    return tf.where(inside[:, None], keypoints, 0.0)
 
 
 def _parallel(dataset: tf.data.Dataset, load) -> tf.data.Dataset:
