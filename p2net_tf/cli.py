@@ -83,6 +83,51 @@ def train(
     _finish(report, folder, as_json)
 
 
+@app.command(epilog="Example: `p2net search planted_search search.plant.operation=Rotate --out runs/found`")
+def search(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="folder; by default runs/NAME_search")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint")] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Learn an augmentation policy by gradient (Auto-Pose); then `p2net train CONFIG policy=OUT`."""
+    _start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.search.live import print_found
+    from p2net_tf.search.run import run_search
+
+    experiment = load_config(config, overrides or [])
+    folder = out or Path("runs") / f"{experiment.name}_search"
+    report = run_search(experiment, folder, resume=resume, strict=strict, command=_command_line())
+    if as_json:
+        _print_json(report)
+    else:
+        print_found(report, console)
+        console.print(f"results: {folder / 'policy.yaml'}", soft_wrap=True)
+
+
+@app.command(epilog="Example: `p2net tune p2net_small_lsp_128x128 tuner.algorithm=bayesian --out runs/tuned`")
+def tune(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="folder; by default runs/NAME_tuned")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on; finished trials stay")] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Search an augmentation policy with keras-tuner, the black-box rival of `p2net search`."""
+    _start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.search.tuner import run_tuning
+
+    experiment = load_config(config, overrides or [])
+    folder = out or Path("runs") / f"{experiment.name}_tuned"
+    report = run_tuning(experiment, folder, resume=resume, strict=strict, command=_command_line())
+    _finish(report, folder, as_json)
+
+
 @app.command(epilog="Example: `p2net evaluate runs/p2net_small_lsp_128x128 evaluation.decode=dark`")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="run folder, or a .keras file beside its config.yaml")],
@@ -271,6 +316,92 @@ def data_render(
 
     write_synthetic(root, images, seed, split)
     console.print(f"{images} images: {root / split}", soft_wrap=True)
+
+
+policy_app = typer.Typer(help="List augmentation policies, and see one at work.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+
+
+@policy_app.command("list", epilog="Example: `p2net policy list --json`")
+def policy_list(as_json: AsJson = False):
+    """The built-in policies, and the operations that policies are made of."""
+    _start(as_json)
+    from p2net_tf.augment.listing import listing, print_listing
+
+    if as_json:
+        _print_json(listing())
+    else:
+        print_listing(console)
+
+
+@policy_app.command("show", epilog="Example: `p2net policy show paper --root data/coco --split val2017`")
+def policy_show(
+    policy: Annotated[str, typer.Argument(help="YAML file, folder of a search, or a built-in name")],
+    root: Annotated[Path, typer.Option(help="folder of the data set")],
+    data_format: Format = DataFormat.coco,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "coco17",
+    columns: Annotated[int, typer.Option(help="tiles per row, the plain crop included", min=2)] = 6,
+    height: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 256,
+    width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
+    seed: Annotated[int, typer.Option(help="of people and draws")] = 0,
+    out: Annotated[Path, typer.Option(help="PNG or JPEG")] = Path("policy.png"),
+):
+    """Write a sheet of every sub-policy at work on real crops with their skeletons."""
+    _start(as_json=False)
+    from p2net_tf.augment.policy import Policy
+    from p2net_tf.augment.sheet import show_policy
+
+    chosen = Policy.load(policy)
+    samples = _read(root, data_format, split, annotations, skeleton)
+    shown = show_policy(chosen, samples, out, (height, width), seed, columns)
+    console.print(f"{len(shown)} of {len(chosen.sub_policies)} sub-policies: {out}", soft_wrap=True)
+
+
+@app.command(
+    epilog="Example: `p2net compare configs/p2net_small_lsp_128x128.yaml --budget 3000 --seeds 3 "
+    "--arms none,hand_crafted,learned,runs/mine/policy.yaml`"
+)
+def compare(
+    config: Config,
+    budget: Annotated[int, typer.Option(help="gradient steps of every arm, its search included")],
+    overrides: Overrides = None,
+    arms: Annotated[
+        str, typer.Option(help="with commas; also built-in policies, and files or folders of policies")
+    ] = "none,hand_crafted,random,tuner,learned",
+    seeds: Annotated[str, typer.Option(help="how many, or which: 3 is 0,1,2")] = "3",
+    out: Annotated[
+        Path | None, typer.Option(help="goes on where it stopped there; by default runs/compare_NAME")
+    ] = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Compare augmentation policies under one budget; exit with 1 where an arm failed."""
+    _start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.search import compare as comparison
+    from p2net_tf.search.compare_table import print_comparison
+
+    experiment = load_config(config, overrides or [])
+    folder = out or Path("runs") / f"compare_{experiment.name}"
+    names = [name.strip() for name in arms.split(",") if name.strip()]
+    report = comparison.compare(
+        experiment,
+        folder,
+        names,
+        comparison.parse_seeds(seeds),
+        budget=budget,
+        strict=strict,
+        command=_command_line(),
+    )
+    if as_json:
+        _print_json(report)
+    else:
+        print_comparison(report, console)
+        console.print(f"results: {folder / 'compare.md'}", soft_wrap=True)
+    if any(arm["failed"] for arm in report["arms"].values()):
+        raise typer.Exit(1)
 
 
 def main() -> None:

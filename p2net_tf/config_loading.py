@@ -52,14 +52,14 @@ def load_model(schema: type[Model], path: Path, overrides: Sequence[str] = ()) -
 
 def dump_model(model: BaseModel, path: str | Path) -> None:
     """Writes `model` as YAML that `load_model` reads back equal. Makes missing folders; never half a file."""
-    text = yaml.dump(
-        _escape_variables(model.model_dump(mode="json")),
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=110,
+    write_text(path, dump_text(model.model_dump(mode="json")))
+
+
+def dump_text(tree: dict) -> str:
+    """Plain values as YAML that `load_model` reads back equal, keys in their order."""
+    return yaml.dump(
+        _escape_variables(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
     )
-    write_text(path, text)
 
 
 def find_config(path: str | Path, folders: Sequence[Path]) -> Path:

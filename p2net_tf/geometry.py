@@ -107,7 +107,7 @@ def flip_keypoints(keypoints, width: float, permutation):
 
 
 def hide_outside(keypoints, crop_size: tuple[int, int]):
-    """`[..., K, 3]` keypoints with zeros for those outside a crop of (height, width), which has no label there."""
+    """`[..., K, 3]` keypoints, zeros for those outside a crop of (height, width): there is no label there."""
     height, width = crop_size
     x, y, visibility = keypoints[..., 0], keypoints[..., 1], keypoints[..., 2]
     inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height) & (visibility > 0)

@@ -29,6 +29,11 @@ class HeatmapLoss(keras.losses.Loss):
     `y_true` are keypoints `[B, K, 3]` (x, y, visibility) in crop pixels, `y_pred` heatmaps `[B, h, w, K]`.
     A person without a labeled keypoint costs 0.
 
+    `y_true` may also be a pair of soft targets, `(heatmaps [B, h, w, K], labels [B, K] in 0..1)`: what
+    mixtures of augmentations have (equation 6). A label is then the weight of its keypoint's error and
+    counts as that part of a keypoint in the mean; below one whole keypoint a person weighs less. With
+    labels of 0 and 1 this is the loss of keypoints.
+
     Args:
         sigma: standard deviation of the targets, in heatmap pixels.
         stride: crop pixels per heatmap pixel.
@@ -40,15 +45,19 @@ class HeatmapLoss(keras.losses.Loss):
         self.stride = stride
 
     def call(self, y_true, y_pred):
-        errors = self.keypoint_errors(y_true, y_pred)
-        labeled = ops.cast(y_true[..., 2] > 0, errors.dtype)
-        return ops.sum(errors, axis=-1) / ops.maximum(ops.sum(labeled, axis=-1), 1.0)
-
-    def keypoint_errors(self, y_true, y_pred):
-        """`[B, K]` squared errors in units of the target's energy; 0 where not labeled."""
-        target = heatmaps.encode(y_true, tuple(y_pred.shape[1:3]), self.sigma, self.stride)
+        target, labels = self._target(y_true, y_pred)
         squared = ops.sum(ops.square(y_pred - target), axis=(1, 2)) / (math.pi * self.sigma**2)
-        return squared * ops.cast(y_true[..., 2] > 0, squared.dtype)
+        return self.per_person(squared * labels, labels)
+
+    def per_person(self, errors, labels):
+        """`[B]` from the errors `[B, K]`, which are 0 where there is no label, and the labels `[B, K]`."""
+        return ops.sum(errors, axis=-1) / ops.maximum(ops.sum(labels, axis=-1), 1.0)
+
+    def _target(self, y_true, y_pred):
+        if isinstance(y_true, tuple):
+            return y_true
+        target = heatmaps.encode(y_true, tuple(y_pred.shape[1:3]), self.sigma, self.stride)
+        return target, ops.cast(y_true[..., 2] > 0, y_pred.dtype)
 
     def get_config(self):
         return {**super().get_config(), "sigma": self.sigma, "stride": self.stride}
@@ -59,7 +68,8 @@ class HardKeypointLoss(HeatmapLoss):
     """L2*: online hard keypoint mining. Only the `hard` largest errors of each person count.
 
     Of a person with fewer labeled keypoints all count, and the mean is over those that do:
-    `k = min(hard, labeled)`. (Peers divide by the fixed `hard`.)
+    `k = min(hard, labeled)`. (Peers divide by the fixed `hard`.) Soft targets are ranked by their weighted
+    errors, and `labeled` is the sum of their labels.
 
     Args:
         hard: keypoints kept per person; the paper's alpha = 10 of 17.
@@ -69,13 +79,11 @@ class HardKeypointLoss(HeatmapLoss):
         super().__init__(name=name, **kwargs)
         self.hard = hard
 
-    def call(self, y_true, y_pred):
-        errors = self.keypoint_errors(y_true, y_pred)
-        labeled = ops.sum(ops.cast(y_true[..., 2] > 0, errors.dtype), axis=-1)
+    def per_person(self, errors, labels):
         kept = min(self.hard, errors.shape[-1])
         # Errors of unlabeled keypoints are 0, the smallest possible: they only fill the list up.
         hardest, _ = ops.top_k(errors, kept, sorted=False)
-        return ops.sum(hardest, axis=-1) / ops.clip(labeled, 1.0, float(kept))
+        return ops.sum(hardest, axis=-1) / ops.clip(ops.sum(labels, axis=-1), 1.0, float(kept))
 
     def get_config(self):
         return {**super().get_config(), "hard": self.hard}

@@ -138,6 +138,23 @@ def test_data_browse_and_convert(run_folder, config, tmp_path):
     assert header["count"] == len(people)
 
 
+def test_policy_list_names_policies_and_operations():
+    found = json.loads(call("policy", "list", "--json").stdout)
+    sizes = {row["name"]: (row["sub_policies"], row["stages"]) for row in found["policies"]}
+    assert sizes == {"none": (1, 1), "hand_crafted": (1, 2), "random": (121, 2), "paper": (3, 2)}
+    assert [row["name"] for row in found["operations"]][:2] == ["Identity", "TranslateX"]
+    table = call("policy", "list").stdout
+    assert all(row["name"] in table for part in found.values() for row in part)
+
+
+def test_policy_show_writes_a_sheet(tmp_path):
+    out = tmp_path / "sheet.png"
+    call("data", "render", tmp_path, "--images", 2)
+    options = ["--root", tmp_path, "--columns", 3, "--out", out]
+    assert "3 of 3 sub-policies" in call("policy", "show", "paper", *options).stdout
+    assert out.stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("data_set", "truth", "predictions", "expected"),
     [

@@ -44,6 +44,14 @@ def test_values_defaults_and_name_of_the_file(write):
     assert config.training.epochs == 140
 
 
+def test_a_policy_is_a_name_and_none_is_one(write, tmp_path):
+    assert load_config(write(MINIMAL)).policy is None
+    config = load_config(write(MINIMAL), ["policy=none"])
+    assert config.policy == "none"
+    dump_config(config, tmp_path / "dumped.yaml")
+    assert load_config(tmp_path / "dumped.yaml") == config
+
+
 def test_name_in_the_file_wins(write):
     assert load_config(write("name: mine\n" + MINIMAL)).name == "mine"
 

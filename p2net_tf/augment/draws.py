@@ -19,7 +19,15 @@ def sample_seeds(seed, batch):
 
     Args:
         seed: `[2]` integers for the whole batch, or `[batch, 2]` which are given back.
+
+    Raises:
+        ValueError: numbers that are not integers, or of another shape.
     """
+    seed = tf.convert_to_tensor(seed)
+    if not seed.dtype.is_integer or seed.shape.rank not in (1, 2) or seed.shape[-1] != 2:
+        raise ValueError(
+            f"a seed is two integers, [2], or [B, 2], one pair per sample, not {seed.dtype.name} {seed.shape}"
+        )
     seed = tf.cast(seed, tf.int64)
     if seed.shape.rank == 2:
         return seed

@@ -1,4 +1,4 @@
-"""One bilinear resampling of a batch of crops, each by its own matrix: a fast way and a differentiable one."""
+"""One bilinear resampling of a batch of crops, each by its own matrix: a fast and a differentiable way."""
 
 from __future__ import annotations
 
@@ -43,11 +43,14 @@ def _gather(crops, inverse, fill):
     source = tf.einsum("hwc,bdc->bdhw", grid, inverse)
     x, y = source[:, 0], source[:, 1]
     left, top = tf.floor(x), tf.floor(y)
+    # Not 1 - |x - column|: |.| has gradient 0 at 0, so a whole-pixel shift would feel one neighbour only.
+    right_share, lower_share = x - left, y - top
     total = 0.0
-    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
-        weight = (1.0 - tf.abs(x - column)) * (1.0 - tf.abs(y - row))
-        inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
-        places = tf.stack([tf.clip_by_value(row, 0, height - 1), tf.clip_by_value(column, 0, width - 1)], -1)
-        values = tf.gather_nd(crops, tf.cast(places, tf.int32), batch_dims=1)
-        total += weight[..., None] * tf.where(inside[..., None], values, fill)
+    for row, row_weight in ((top, 1.0 - lower_share), (top + 1, lower_share)):
+        for column, column_weight in ((left, 1.0 - right_share), (left + 1, right_share)):
+            inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
+            places = [tf.clip_by_value(row, 0, height - 1), tf.clip_by_value(column, 0, width - 1)]
+            values = tf.gather_nd(crops, tf.cast(tf.stack(places, axis=-1), tf.int32), batch_dims=1)
+            weight = row_weight * column_weight
+            total += weight[..., None] * tf.where(inside[..., None], values, fill)
     return total

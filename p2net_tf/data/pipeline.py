@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from p2net_tf import geometry
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
+from p2net_tf.augment.policy import Policy
 from p2net_tf.config import AugmentConfig
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
@@ -24,25 +25,33 @@ def training_dataset(
     box_padding: float = geometry.BOX_PADDING,
     seed: int = 0,
     start_epoch: int = 0,
+    policy: Policy | None = None,
+    steps: int | None = None,
 ) -> tf.data.Dataset:
     """Endless batches `(crops [B, H, W, 3] float32 in 0..1, keypoints [B, K, 3] in crop pixels)`.
 
-    Every epoch is one permutation of the samples (of records: within their shuffle buffer), cut into
-    `len(samples) // batch_size` batches; what is left over comes in other epochs. Keypoints outside the crop
+    Every pass is one permutation of the samples (of records: within their shuffle buffer), cut into
+    `len(samples) // batch_size` batches; what is left over comes in other passes. Keypoints outside the crop
     have visibility 0.
 
     Args:
         augment: the hand-crafted baseline; None for plain crops.
         start_epoch: the first epoch given out, for resuming.
+        policy: augments the batches; the crops are then taken plain but for the flip of `augment`.
+        steps: batches per epoch; an epoch then begins where the one before ended, even in the middle of a
+            pass. None: an epoch is a pass.
     """
-    rows_per_epoch = len(samples) // batch_size * batch_size
-    if not rows_per_epoch:
+    pass_steps = steps_per_epoch(samples, batch_size)
+    if not pass_steps:
         raise ValueError(f"{len(samples)} samples do not fill one batch of {batch_size}")
 
+    if policy is not None and augment is not None:
+        augment = _flip_alone(augment)
     people, images = _People(samples), open_images(samples)
 
-    def epoch_rows(epoch):
-        rows = images.shuffled(seed, epoch).take(rows_per_epoch).enumerate(epoch * rows_per_epoch)
+    def rows_of_pass(number):
+        count = pass_steps * batch_size
+        rows = images.shuffled(seed, number).take(count).enumerate(number * count)
         return rows.map(lambda draw, item: (*item, draw))
 
     def load(row, handle, draw):
@@ -55,16 +64,22 @@ def training_dataset(
         crop, keypoints, _ = take_crop(image, keypoints, window, crop_size, samples.skeleton)
         if augment is not None:
             crop = jitter_color(crop, augment.color, draw_seed + tf.constant([0, 1 << 41], tf.int64))
-        return crop, keypoints
+        return crop, keypoints, draw_seed
 
-    rows = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(epoch_rows)
+    def finish(crops, keypoints, draw_seeds):
+        # A seed per sample, not per batch: one broken image must not change what all others draw.
+        return (crops, keypoints) if policy is None else policy(crops, keypoints, draw_seeds)
+
+    first_pass, first_step = divmod(start_epoch * (steps or pass_steps), pass_steps)
+    rows = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(rows_of_pass)
+    rows = rows.skip(first_step * batch_size)
     # An image that broke since it was checked is logged and its place taken by the next one.
     crops = _parallel(rows, load).ignore_errors(log_warning=True)
-    return crops.batch(batch_size, drop_remainder=True).prefetch(2)
+    return _parallel(crops.batch(batch_size, drop_remainder=True), finish).prefetch(2)
 
 
 def steps_per_epoch(samples: Samples, batch_size: int) -> int:
-    """Batches of one epoch of `training_dataset`."""
+    """Batches of one pass over `samples`: of an epoch of `training_dataset` that is not told otherwise."""
     return len(samples) // batch_size
 
 
@@ -140,6 +155,11 @@ def _plain_window(box, crop_size, box_padding) -> CropWindow:
     height, width = crop_size
     center, size = geometry.box_center_and_size(box, width / height, box_padding)
     return CropWindow(center, size, tf.constant(0.0), tf.constant(0.0))
+
+
+def _flip_alone(augment: AugmentConfig) -> AugmentConfig:
+    off = {"scale": 0.0, "rotation_probability": 0.0, "translation": 0.0, "half_body_probability": 0.0}
+    return augment.model_copy(update={**off, "color": 0.0})
 
 
 def _parallel(dataset: tf.data.Dataset, load) -> tf.data.Dataset:

@@ -16,7 +16,6 @@ A report is a dict. All fields but `title` may be left out; further ones are kep
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 
 from p2net_tf.evaluation.report_page import render_page
 from p2net_tf.files import write_bytes, write_text
+from p2net_tf.plotting import new_figure, png_of
 
 _INK, _GRID = "#7d8796", "#8a94a333"
 """Readable on white and on black: the figure is transparent, the page light or dark."""
@@ -80,17 +80,10 @@ def plot_curves(history: str | Path, path: str | Path, metric: str | None = None
 
 def _figure(columns: dict[str, np.ndarray], panels: list[tuple[str, list[str]]]) -> bytes:
     """A PNG with one panel per `(title, names of its columns)`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Without pyplot: no global state, no display, safe in threads.
-    figure = Figure(figsize=(4.2 * len(panels), 3.0), dpi=160, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.2 * len(panels), 3.0)
     for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw_panel(axes, title, columns, [name for name in names if name in columns])
-    png = io.BytesIO()
-    figure.savefig(png, format="png", transparent=True)
-    return png.getvalue()
+    return png_of(figure, transparent=True)
 
 
 def _draw_panel(axes, title: str, columns: dict[str, np.ndarray], names: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from p2net_tf.augment.policy import PolicyAugmentation
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm
 from p2net_tf.metrics import KeypointAccuracy
 from p2net_tf.models.p2net import REFINE_OUTPUT
@@ -30,6 +31,8 @@ class PoseModel(keras.Model):
         ohkm: hard keypoints kept; None scales the paper's 10 of 17.
         parallel_weight, refine_weight: weights of the two losses.
         weight_decay: L2 penalty `weight_decay / 2 * sum(kernel ** 2)` in the loss, as in CPN (paper: 1e-5).
+        augmentation: applied to every training batch, for data that come plain; None trains on them as they
+            are. XLA cannot compile it, so Keras then leaves `jit_compile` off, with a warning.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class PoseModel(keras.Model):
         parallel_weight: float = 1.0,
         refine_weight: float = 1.0,
         weight_decay: float = 0.0,
+        augmentation: PolicyAugmentation | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -49,6 +53,7 @@ class PoseModel(keras.Model):
         self.parallel_weight = parallel_weight
         self.refine_weight = refine_weight
         self.weight_decay = weight_decay
+        self.augmentation = augmentation
         self.parallel_loss = HeatmapLoss(sigma)
         self.refine_loss = HardKeypointLoss(hard=self.ohkm, sigma=sigma)
         self.loss_tracker = keras.metrics.Mean(name="loss")
@@ -71,13 +76,23 @@ class PoseModel(keras.Model):
             "refine_loss": self.refine_loss(keypoints, heatmaps[REFINE_OUTPUT]),
         }
         total = self.parallel_weight * parts["parallel_loss"] + self.refine_weight * parts["refine_loss"]
-        return {**parts, "loss": total + self._penalty()}
+        return {**parts, "loss": total + self.penalty()}
+
+    def person_losses(self, keypoints, heatmaps):
+        """`[B]` losses of the persons, without the weights' penalty: their mean is the loss of the batch."""
+        parallel = [
+            self.parallel_loss.call(keypoints, maps)
+            for name, maps in heatmaps.items()
+            if name != REFINE_OUTPUT
+        ]
+        refine = self.refine_loss.call(keypoints, heatmaps[REFINE_OUTPUT])
+        return self.parallel_weight * tf.add_n(parallel) / len(parallel) + self.refine_weight * refine
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return self.losses_of(y, y_pred)["loss"]
 
-    def _penalty(self):
-        """Divided by the replicas, since their gradients are summed."""
+    def penalty(self):
+        """The weights' L2 penalty, divided by the replicas, since their gradients are summed."""
         if not self.weight_decay:
             return 0.0
         kernels = [w for w in self.network.trainable_weights if w.path.endswith("kernel")]
@@ -86,6 +101,8 @@ class PoseModel(keras.Model):
 
     def train_step(self, data):
         crops, keypoints = data
+        if self.augmentation is not None:
+            crops, keypoints = self.augmentation((crops, keypoints), training=True)
         with tf.GradientTape() as tape:
             heatmaps = self(crops, training=True)
             losses = self.losses_of(keypoints, heatmaps)
@@ -123,12 +140,14 @@ class PoseModel(keras.Model):
             "parallel_weight": self.parallel_weight,
             "refine_weight": self.refine_weight,
             "weight_decay": self.weight_decay,
+            "augmentation": keras.saving.serialize_keras_object(self.augmentation),
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        network = keras.saving.deserialize_keras_object(config.pop("network"))
-        return cls(network, **config)
+        parts = ("network", "augmentation")
+        parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in parts}
+        return cls(**parts, **config)
 
 
 def _replicas() -> int:

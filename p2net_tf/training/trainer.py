@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from p2net_tf.augment.policy import Policy
 from p2net_tf.config import ExperimentConfig, dump_config, load_config
 from p2net_tf.console import messages
 from p2net_tf.data.check import write_problems
@@ -34,28 +35,34 @@ def train(
     """Trains as `config` says and returns the network, with averaged weights where it keeps them.
 
     The run folder gets `config.yaml`, `problems.json`, `history.csv`, `tensorboard/`, `checkpoints/`,
-    `best.keras` (chosen on the validation part) and `last.keras`.
+    `best.keras` (chosen on the validation part) and `last.keras`, and `policy.yaml`, a copy of the policy
+    where the run has one.
 
     Args:
         resume: go on from the newest checkpoint in `folder`.
         strict: stop at the first broken item of the data instead of setting it aside.
 
     Raises:
+        PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
     """
+    policy = _open_policy(config, Path(folder), resume)
     folder = _prepare_folder(Path(folder), resume)
     if resume:
         _say_what_changed(folder / "config.yaml", config)
     dump_config(config, folder / "config.yaml")
+    if policy is not None:
+        policy.save(folder / "policy.yaml")
     samples, validation = _open_data(config, folder, strict)
     keras.utils.set_random_seed(config.seed)
-    steps = steps_per_epoch(samples, config.training.batch_size)
-    if not steps:
+    pass_steps = steps_per_epoch(samples, config.training.batch_size)
+    if not pass_steps:
         raise DataError(
             f"{samples.source}: {len(samples)} samples do not fill one batch; "
             f"set training.batch_size to at most {len(samples)} or data.train.0.repeat higher"
         )
-    calibration = _training_batches(config, samples).take(CALIBRATION_BATCHES)
+    steps = config.training.steps_per_epoch or pass_steps
+    calibration = _training_batches(config, samples, policy).take(CALIBRATION_BATCHES)
     validate = None if validation is None else _validate(config, folder, validation, calibration)
     strategy = make_strategy(config.training.replicas)
     with strategy.scope():
@@ -72,7 +79,7 @@ def train(
         messages.print(f"resuming after epoch {first_epoch} of {config.training.epochs}")
     with ExitStack() as closing:
         model.fit(
-            _training_batches(config, samples, first_epoch),
+            _training_batches(config, samples, policy, first_epoch),
             epochs=config.training.epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=steps,
@@ -116,6 +123,16 @@ def build_pose_model(
     return model
 
 
+def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | None:
+    """A resumed run keeps to its own copy, whatever became of the file since, until another one is named."""
+    if config.policy is None:
+        return None
+    copy, before = folder / "policy.yaml", folder / "config.yaml"
+    if resume and copy.is_file() and before.is_file() and load_config(before).policy == config.policy:
+        return Policy.load(copy)
+    return Policy.load(config.policy)
+
+
 def _prepare_folder(folder: Path, resume: bool) -> Path:
     if not resume and (folder / "checkpoints").exists():
         raise DataError(f"{folder} already holds a run; continue it with --resume or give another --out")
@@ -151,7 +168,9 @@ def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
     return samples, validation
 
 
-def _training_batches(config: ExperimentConfig, samples: Samples, first_epoch: int = 0) -> tf.data.Dataset:
+def _training_batches(
+    config: ExperimentConfig, samples: Samples, policy: Policy | None, first_epoch: int = 0
+) -> tf.data.Dataset:
     return training_dataset(
         samples,
         config.model.input_size,
@@ -160,6 +179,8 @@ def _training_batches(config: ExperimentConfig, samples: Samples, first_epoch: i
         config.data.box_padding,
         config.seed,
         first_epoch,
+        policy,
+        config.training.steps_per_epoch,
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from p2net_tf import geometry
 from p2net_tf.augment.baseline import CropWindow, sample_window
+from p2net_tf.augment.policy import Policy, Stage
 from p2net_tf.config import AugmentConfig, DataConfig, DatasetConfig
 from p2net_tf.data.check import check_samples
 from p2net_tf.data.datasets import open_datasets, read_dataset
@@ -96,6 +97,15 @@ class TestTraining:
         other = batches(samples, 3, seed=6)
         assert all(np.any(a[0] != b[0]) for a, b in zip(straight, other, strict=False))
 
+    @pytest.mark.parametrize("policy", [None, Policy([[Stage("Rotate", 0.8, 5, 5)]])])
+    def test_an_epoch_may_begin_in_the_middle_of_a_pass(self, samples, policy):
+        """A pass has 3 batches; a run resumed after epochs of 2 or of 5 goes on as if it had not stopped."""
+        straight = batches(samples, 12, seed=5, policy=policy)
+        for steps in (2, 5):
+            for epoch in (0, 1, 2):
+                resumed = batches(samples, 2, seed=5, policy=policy, start_epoch=epoch, steps=steps)
+                assert_same(resumed, straight[epoch * steps : epoch * steps + 2])
+
     def test_the_crop_shows_the_person_whose_keypoints_come_along(self, samples):
         truth = {
             number: geometry.transform_keypoints(samples.keypoints[number], matrix)
@@ -105,6 +115,47 @@ class TestTraining:
             for number, points in zip(numbers(crops), keypoints.numpy(), strict=True):
                 inside = points[:, 2] > 0
                 np.testing.assert_allclose(points[inside], truth[number].numpy()[inside], atol=1e-4)
+
+
+class TestPolicy:
+    DARK = Policy([[Stage("Brightness", 1, 0)]])
+    """A tenth of the light."""
+    MIXED = Policy([[Stage("Rotate", 0.8, 5, 5), Stage("Brightness", 0.5, 2, 2)], [Stage("Cutout", 1, 8)]])
+    FLIPS = AugmentConfig(scale=0, rotation_probability=0, half_body_probability=0)
+
+    def test_batches_are_a_function_of_seed_and_epoch(self, samples):
+        straight = batches(samples, 6, policy=self.MIXED, seed=5)
+        assert_same(batches(samples, 6, policy=self.MIXED, seed=5), straight)
+        assert_same(batches(samples, 3, policy=self.MIXED, seed=5, start_epoch=1), straight[3:])
+        plain = batches(samples, 6, self.FLIPS, seed=5)
+        assert all(np.any(a[0] != b[0]) for a, b in zip(straight, plain, strict=True))
+
+    def test_it_takes_the_place_of_everything_but_the_flip(self, samples):
+        flipped = batches(samples, 6, self.FLIPS)
+        assert_same(batches(samples, 6, AUGMENT, policy=Policy.load("none")), flipped)
+        for (dark, moved), (crops, keypoints) in zip(
+            batches(samples, 6, AUGMENT, policy=self.DARK), flipped, strict=True
+        ):
+            np.testing.assert_allclose(dark, 0.1 * crops, atol=1e-6)
+            np.testing.assert_array_equal(moved, keypoints)
+        unflipped = batches(samples, 6, None)
+        assert_same(batches(samples, 6, None, policy=Policy.load("none")), unflipped)
+        changed = [np.any(a[1] != b[1], axis=(1, 2)) for a, b in zip(flipped, unflipped, strict=True)]
+        assert 0.2 < np.mean(changed) < 0.8
+
+    def test_a_broken_image_does_not_change_what_others_draw(self, tmp_path):
+        """The draws belong to the place in the epoch, not to the batch."""
+        samples = people(tmp_path)
+        whole = self.rows(samples)
+        (tmp_path / "4.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+        left = self.rows(samples)
+        common = [row for row in left if row in whole]
+        assert len(left) == 9 and len(common) >= 7
+
+    def rows(self, samples) -> list[bytes]:
+        """The nine elements of three batches, each as it is."""
+        found = batches(samples, 3, None, policy=Policy([[Stage("Brightness", 1, 5, 5)]]))
+        return [crop.tobytes() for crops, _ in found for crop in crops.numpy()]
 
 
 def plain_matrices(samples):

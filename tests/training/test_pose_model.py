@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from networks import tiny_network
 
+from p2net_tf.augment.policy import Policy, PolicyAugmentation, Stage
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
 from p2net_tf.training.pose_model import PoseModel
 
@@ -83,6 +84,49 @@ def test_weight_decay_adds_its_share_to_the_gradient_of_kernels_alone():
 def test_the_paper_keeps_10_of_17_hard_keypoints():
     assert PoseModel(tiny_network(17, (32, 32))).ohkm == 10
     assert PoseModel(tiny_network(17, (32, 32)), ohkm=3).refine_loss.hard == 3
+
+
+class TestAugmentation:
+    DARK = Policy([[Stage("Brightness", 1, 0)]])
+    """A tenth of the light."""
+
+    def test_training_sees_augmented_crops_and_validation_plain_ones(self):
+        crops, keypoints = random_people(4)
+        people = batches((crops, keypoints), 4)
+
+        def dark():
+            return tiny_model(augmentation=PolicyAugmentation(self.DARK))
+
+        def loss(model, people):
+            return model.fit(people, verbose=0).history["loss"][0]
+
+        found, darkened = loss(dark(), people), batches((0.1 * crops, keypoints), 4)
+        assert found == pytest.approx(loss(tiny_model(), darkened), rel=1e-5)
+        assert found != pytest.approx(loss(tiny_model(), people), rel=1e-3)
+        scores = [model.evaluate(people, verbose=0, return_dict=True) for model in (dark(), tiny_model())]
+        assert scores[0] == pytest.approx(scores[1], rel=1e-6)
+
+    def test_keypoints_move_with_the_crops(self):
+        """The labels of the loss are those of the augmented crop."""
+        crops, keypoints = random_people(4)
+        policy = Policy([[Stage("Rotate", 1, 8, 2)]])
+        moved = tuple(part.numpy() for part in policy(crops, keypoints, (3, 0)))
+        augmented = tiny_model(augmentation=PolicyAugmentation(policy, seed=3))
+        found = augmented.fit(batches((crops, keypoints), 4), verbose=0).history
+        expected = tiny_model().fit(batches(moved, 4), verbose=0).history
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+    def test_a_file_keeps_policy_and_draws(self, tmp_path):
+        policy = Policy([[Stage("Rotate", 0.5, 5, 5)], [Stage("Cutout", 1, 3)]], "mine", {"seed": 1})
+        model = tiny_model(augmentation=PolicyAugmentation(policy, seed=3))
+        people = random_people(4)
+        model.fit(batches(people, 2), verbose=0)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        assert loaded.augmentation.policy == policy
+        third, expected = loaded.augmentation(people, training=True), policy(*people, (3, 2))
+        for one, other in zip(third, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_fit_learns_and_calls_back(tmp_path):

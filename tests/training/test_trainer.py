@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from p2net_tf.config import load_config
+from p2net_tf.augment.policy import Policy, PolicyError, Stage
+from p2net_tf.config import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.training import trainer
 
@@ -119,6 +120,20 @@ class TestResuming:
         # The same rates and scores: neither schedule, optimizer nor data started over.
         assert history(tmp_path) == history(finished[0])
 
+    @pytest.mark.parametrize("steps", [3, 6])
+    def test_epochs_of_any_number_of_steps(self, tiny, tmp_path, monkeypatch, steps):
+        """Shorter and longer than a pass: the schedule spans their steps, and a resume changes nothing."""
+        config = tiny(training={"steps_per_epoch": steps})
+        straight = weights(trainer.train(config, tmp_path / "straight"))
+        halfway, end = (row["learning_rate"] for row in history(tmp_path / "straight"))
+        assert (halfway, end) == pytest.approx((0.005, 0.0), abs=1e-8)
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "_callbacks", stopping_callbacks(trainer._callbacks))
+            with pytest.raises(KeyboardInterrupt):
+                trainer.train(config, tmp_path / "stopped")
+        assert_equal_weights(weights(trainer.train(config, tmp_path / "stopped", resume=True)), straight)
+        assert history(tmp_path / "stopped") == history(tmp_path / "straight")
+
     def test_the_checkpoint_is_written_last(self, tiny, tmp_path):
         """An epoch that counts as finished has its line in the history, whenever the run is stopped."""
         checkpoint = keras.callbacks.Callback()
@@ -136,6 +151,41 @@ class TestResuming:
         with pytest.raises(DataError, match="already holds a run; continue it with --resume"):
             trainer.train(tiny(seed=9), finished[0])
         assert (finished[0] / "config.yaml").read_bytes() == before
+
+
+class TestPolicy:
+    POLICY = Policy([[Stage("Rotate", 0.8, 5, 5)], [Stage("Brightness", 1, 3, 2), Stage("Cutout", 0.5, 5)]])
+
+    def test_a_run_keeps_its_policy_and_resumes_with_it(self, finished, tiny, tmp_path, monkeypatch):
+        """Even when the file has meanwhile gone: the same weights as without the interruption."""
+        file = tmp_path / "mine.yaml"
+        self.POLICY.save(file)
+        config = tiny(policy=str(file), data={"validation": []})
+        straight = weights(trainer.train(config, tmp_path / "straight"))
+        assert (tmp_path / "straight/policy.yaml").read_bytes() == file.read_bytes()
+        assert load_config(tmp_path / "straight/config.yaml") == config
+        assert any(np.any(a != b) for a, b in zip(straight, finished[1], strict=True))
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "_callbacks", stopping_callbacks(trainer._callbacks))
+            with pytest.raises(KeyboardInterrupt):
+                trainer.train(config, tmp_path / "stopped")
+        file.unlink()
+        assert_equal_weights(weights(trainer.train(config, tmp_path / "stopped", resume=True)), straight)
+
+    def test_another_policy_is_read_anew(self, tiny, tmp_path):
+        self.POLICY.save(tmp_path / "run/policy.yaml")
+        file = tmp_path / "run/config.yaml"
+        dump_config(tiny(policy="none"), file)
+        assert trainer._open_policy(tiny(policy="none"), file.parent, resume=True) == self.POLICY
+        assert trainer._open_policy(tiny(policy="none"), file.parent, resume=False) == Policy.load("none")
+        assert trainer._open_policy(tiny(policy="paper"), file.parent, resume=True) == Policy.load("paper")
+        assert trainer._open_policy(tiny(), file.parent, resume=True) is None
+
+    def test_a_missing_one_is_said_before_anything_is_read_or_written(self, tiny, tmp_path):
+        nowhere = {"train": [{"format": "coco", "root": str(tmp_path / "no data")}], "validation": []}
+        with pytest.raises(PolicyError, match="policy 'hand_crafed': .* did you mean 'hand_crafted'"):
+            trainer.train(tiny(policy="hand_crafed", data=nowhere), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def damage(root) -> dict[str, tuple[str, str | None, int | None]]:

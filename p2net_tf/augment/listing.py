@@ -1,0 +1,44 @@
+"""What there is to augment with: the built-in policies and the table of operations."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from p2net_tf.augment.ops import OPERATIONS
+from p2net_tf.augment.policy import BUILTIN_POLICIES, Policy
+
+_COLUMNS = ("name", "definition", "low", "high", "neutral", "keypoints", "source")
+"""Of an operation, as `ops.Operation` describes them."""
+
+
+def listing() -> dict:
+    """`{policies: [{name, summary, sub_policies, stages}], operations: [{name, definition, ...}]}`."""
+    policies = [Policy.load(name) for name in BUILTIN_POLICIES]
+    return {
+        "policies": [
+            {
+                "name": policy.name,
+                "summary": policy.provenance["summary"],
+                "sub_policies": len(policy.sub_policies),
+                "stages": policy.stages,
+            }
+            for policy in policies
+        ],
+        "operations": [{key: getattr(row, key) for key in _COLUMNS} for row in OPERATIONS.values()],
+    }
+
+
+def print_listing(console: Console) -> None:
+    """Prints `listing` as two tables."""
+    found = listing()
+    policies = Table("policy", "K x N", "what it is", title="Built-in policies", title_justify="left")
+    for row in found["policies"]:
+        policies.add_row(row["name"], f"{row['sub_policies']} x {row['stages']}", row["summary"])
+    headings = ("operation", "what becomes of the image x", "m at level 0..10", "neutral", "keypoints")
+    operations = Table(*headings, title="Operations (their sources: --json)", title_justify="left")
+    for name, row in OPERATIONS.items():
+        span = "-" if row.low == "-" else f"{row.low} .. {row.high}"
+        neutral = "-" if row.neutral is None else f"{row.neutral:g}"
+        operations.add_row(name, row.definition, span, neutral, "moved" if row.geometric else "kept")
+    console.print(policies, operations)

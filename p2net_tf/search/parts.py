@@ -1,0 +1,28 @@
+"""From a configuration to the two parts of a search."""
+
+from __future__ import annotations
+
+from p2net_tf.config import ExperimentConfig
+from p2net_tf.data.datasets import open_datasets
+from p2net_tf.data.samples import Problem
+from p2net_tf.search.crops import CropTable, split_people
+
+
+def open_parts(config: ExperimentConfig, strict: bool = False) -> tuple[CropTable, CropTable, list[Problem]]:
+    """Inner part, outer part, and what was set aside; both come from `data.train`, no other data is opened.
+
+    Where `search.plant` names an operation, it is applied to the outer part.
+
+    Args:
+        strict: stop at the first broken item instead of setting it aside.
+
+    Raises:
+        DataError: nothing usable, too few images for two parts, or anything broken under `strict`.
+    """
+    samples, problems = open_datasets(config.data.train, config.data, strict)
+    search = config.search
+    parts = split_people(samples, search.outer_fraction, search.people, config.seed)
+    inner, outer = (CropTable.read(part, config.model.input_size, config.data.box_padding) for part in parts)
+    if search.plant is not None:
+        outer = outer.planted(search.plant, config.seed)
+    return inner, outer, problems

@@ -1,0 +1,263 @@
+"""One search from a configuration to a folder: `p2net search`.
+
+| file | content |
+|---|---|
+| `config.yaml` | the resolved configuration |
+| `policy.yaml` | the policy found; `p2net train CONFIG policy=FOLDER` trains with it |
+| `trajectory.npz` | mixing weights, probabilities, magnitudes, losses and noise of every step |
+| `weights.png`, `sheet.jpg` | mixing weights over the steps; the sub-policies at work |
+| `report.json` | what was found, the discretisation gap, cost |
+| `state.npz`, `tensorboard/` | what `--resume` needs; logs |
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import islice
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf.augment.policy import Policy
+from p2net_tf.augment.sheet import draw_sheet
+from p2net_tf.config import ExperimentConfig, dump_config, load_config
+from p2net_tf.console import messages, progress
+from p2net_tf.data.check import write_problems
+from p2net_tf.environment import describe_environment
+from p2net_tf.files import replacing, write_text
+from p2net_tf.search.crops import CropTable
+from p2net_tf.search.live import LiveTable, log_step
+from p2net_tf.search.parts import open_parts
+from p2net_tf.search.relaxed import SearchError
+from p2net_tf.search.searcher import Searcher, StepRecord, make_relaxed, make_searcher
+from p2net_tf.search.trajectory import Trajectory, plot_weights
+from p2net_tf.training.strategy import make_strategy
+from p2net_tf.training.trainer import build_pose_model
+
+STEP_COST = 8 / 3
+"""Gradient steps that one search step is worth: the weights' gradient 1, the validation gradient 1, the
+forward-mode pass 2/3 (`p2net bench search` measures it)."""
+_INNER, _OUTER, _WARM_UP, _GAP = 1, 2, 3, 4
+_SHEET_PEOPLE = 16
+
+
+def run_search(
+    config: ExperimentConfig,
+    folder: str | Path,
+    resume: bool = False,
+    strict: bool = False,
+    command: str = "",
+) -> dict:
+    """Searches a policy on the training part of the configuration's data; returns the report.
+
+    The training images are split in two: weights train on the inner part, the policy is judged on the outer.
+    Neither the validation nor the test data are opened.
+
+    Args:
+        resume: go on from `state.npz`; the policy found is the same, byte for byte.
+        strict: stop at the first broken item of the data.
+        command: the command line, for the report.
+
+    Raises:
+        SearchError: a folder that holds another search, or settings that do not go together.
+        DataError: too little data.
+    """
+    start = time.perf_counter()
+    folder = Path(folder)
+    _prepare(folder, config, resume)
+    inner, outer, problems = open_parts(config, strict)
+    write_problems(problems, folder / "problems.json")
+    settings = config.search
+    messages.print(
+        f"{len(inner)} people to train on, {len(outer)} to judge by; {settings.warmup_steps} warm-up steps, "
+        f"{settings.steps} search steps of {settings.batch_size}",
+        soft_wrap=True,
+    )
+    searcher = build_searcher(config, inner.skeleton.num_keypoints)
+    search = _Search(config, folder, searcher, inner, outer)
+    if resume:
+        search.restore()
+    search.warm_up()
+    search.go()
+    policy = searcher.relaxed.discretize(config.name, _provenance(config, search.trajectory))
+    gap = search.gap(policy)
+    policy.save(folder / "policy.yaml")
+    report = _report(config, searcher, search, policy, gap, command)
+    report["seconds"] = round(time.perf_counter() - start, 1)
+    _write_artefacts(folder, search, policy, inner, config.seed)
+    write_text(folder / "report.json", json.dumps(report, indent=2, default=float) + "\n")
+    return report
+
+
+def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
+    """A searcher before its first step, on the devices that `training.replicas` asks for."""
+    settings, training = config.search, config.training
+    keras.utils.set_random_seed(config.seed)
+    rate = settings.weights_learning_rate or training.learning_rate
+    changes = {"learning_rate": rate, "schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
+    plain = config.model_copy(update={"training": training.model_copy(update=changes)})
+    strategy = make_strategy(training.replicas)
+    for name in ("batch_size", "outer_batch_size"):
+        if (getattr(settings, name) or 0) % strategy.num_replicas_in_sync:
+            raise SearchError(
+                f"search.{name}={getattr(settings, name)} cannot be split over "
+                f"{strategy.num_replicas_in_sync} replicas; take a multiple"
+            )
+    with strategy.scope():
+        model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
+        relaxed = make_relaxed(settings, config.seed)
+    return make_searcher(model, relaxed, settings, config.seed, strategy)
+
+
+class _Search:
+    """The loop around a `Searcher`: batches by number, checkpoints, logs."""
+
+    def __init__(
+        self, config: ExperimentConfig, folder: Path, searcher: Searcher, inner: CropTable, outer: CropTable
+    ):
+        self._config, self._settings, self._folder = config, config.search, folder
+        self.searcher, self._inner, self._outer = searcher, inner, outer
+        self.warm, self.trajectory = 0, Trajectory()
+        self._file = folder / "state.npz"
+
+    def warm_up(self) -> None:
+        """Trains the weights on plain crops, so that there is something to judge by."""
+        total = self._settings.warmup_steps
+        with progress("warm-up, steps", total) as advance:
+            advance(self.warm)
+            for batch in islice(self._batches(self._inner, _WARM_UP, self.warm), total - self.warm):
+                self.searcher.train_plain(batch)
+                self.warm += 1
+                advance()
+                self._save_every(self.warm)
+
+    def go(self) -> None:
+        """All search steps that are left."""
+        settings, done = self._settings, len(self.trajectory)
+        size = settings.outer_batch_size or settings.batch_size
+        inner = self._batches(self._inner, _INNER, done)
+        outer = self._batches(self._outer, _OUTER, done, size)
+        writer = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
+        with writer.as_default(), LiveTable(self.searcher.relaxed.space, settings) as live:
+            for number in range(done, settings.steps):
+                record = self.searcher.search_step(next(inner), next(outer), number)
+                self._check(record, number)
+                self.trajectory.add(record)
+                if (number + 1) % settings.log_every == 0 or number + 1 == settings.steps:
+                    live.show(number + 1, self.trajectory)
+                    log_step(number + 1, record, self.searcher.relaxed.space)
+                else:
+                    live.advance(number + 1)
+                self._save_every(number + 1)
+
+    def gap(self, policy: Policy) -> dict:
+        """Outer loss after a few training steps under the relaxed policy, and under the discrete one.
+
+        Both start from the weights at the end of the search, which come back afterwards.
+        """
+        steps, state = self._settings.gap_steps, self.searcher.state()
+        losses = {"now": self._judge()}
+        trainers = {"relaxed": self.searcher.train_relaxed, "discrete": self.searcher.train_discrete(policy)}
+        for name, train in trainers.items():
+            self.searcher.restore(state)
+            batches = self._batches(self._inner, _GAP, 0)
+            for number, batch in enumerate(islice(batches, steps)):
+                train(batch, tf.constant(number, tf.int64))
+            losses[name] = self._judge()
+        self.searcher.restore(state)
+        return {"steps": steps, **losses, "gap": losses["discrete"] - losses["relaxed"]}
+
+    def restore(self) -> None:
+        """Takes up `state.npz`; where there is none, nothing was done yet."""
+        if not self._file.is_file():
+            return
+        with np.load(self._file, allow_pickle=False) as arrays:
+            self.searcher.restore([arrays[f"variable_{i}"] for i in range(len(self.searcher.variables))])
+            self.warm = int(arrays["warm"])
+            self.trajectory = Trajectory.from_arrays(arrays)
+        messages.print(f"resuming after {self.warm} warm-up steps and {len(self.trajectory)} search steps")
+
+    def _save_every(self, step: int) -> None:
+        if step % self._settings.checkpoint_every:
+            return
+        arrays = {f"variable_{i}": value for i, value in enumerate(self.searcher.state())}
+        with replacing(self._file) as scratch, open(scratch, "wb") as file:
+            np.savez(file, warm=self.warm, **arrays, **self.trajectory.arrays())
+
+    def _batches(self, table: CropTable, stream: int, start: int, size: int | None = None):
+        flip = self._config.augment.flip_probability
+        seed = self._config.seed * 8 + stream
+        return iter(table.batches(size or self._settings.batch_size, seed, flip, start))
+
+    def _judge(self) -> float:
+        return self.searcher.outer_loss(self._outer.in_order(self._settings.batch_size))
+
+    def _check(self, record: StepRecord, number: int) -> None:
+        if not np.isfinite([record.inner_loss, record.outer_loss]).all():
+            raise SearchError(
+                f"the loss is not finite at search step {number + 1}; lower search.weights_learning_rate or "
+                f"search.zeta, and go on from {self._file} with --resume"
+            )
+
+
+def _prepare(folder: Path, config: ExperimentConfig, resume: bool) -> None:
+    """Makes the folder; refuses to mix two searches.
+
+    Raises:
+        SearchError: names the folder and the remedy.
+    """
+    file = folder / "config.yaml"
+    if file.is_file() and not resume:
+        raise SearchError(f"{folder}: holds a search already; add --resume to go on, or choose another --out")
+    if file.is_file() and load_config(file) != config:
+        raise SearchError(
+            f"{folder}: was begun with another configuration ({file}), so its steps cannot be continued; "
+            "use that one, or choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    dump_config(config, file)
+
+
+def _provenance(config: ExperimentConfig, trajectory: Trajectory) -> dict:
+    settings = config.search
+    return {
+        "made_by": "p2net search",
+        "config": config.name,
+        "seed": config.seed,
+        "relaxation": settings.relaxation,
+        "warmup_steps": settings.warmup_steps,
+        "steps": len(trajectory),
+        "batch_size": settings.batch_size,
+    }
+
+
+def _report(
+    config: ExperimentConfig, searcher: Searcher, search: _Search, policy: Policy, gap: dict, command: str
+) -> dict:
+    settings, space = config.search, searcher.relaxed.space
+    weights = searcher.relaxed.weights().numpy()
+    means = dict(zip(space.operations, weights.mean(axis=(0, 1)).tolist(), strict=True))
+    return {
+        "title": config.name,
+        "policy": [[stage.model_dump() for stage in stages] for stages in policy.sub_policies],
+        "mean_weights": dict(sorted(means.items(), key=lambda item: -item[1])),
+        "discretisation": gap,
+        "gradient_steps": round(settings.warmup_steps + STEP_COST * settings.steps),
+        "entropy": search.trajectory.entropy(),
+        "noise": search.trajectory.recent("noise"),
+        "environment": describe_environment(seed=config.seed),
+        "command": command,
+    }
+
+
+def _write_artefacts(folder: Path, search: _Search, policy: Policy, inner: CropTable, seed: int) -> None:
+    space = search.searcher.relaxed.space
+    search.trajectory.save(folder / "trajectory.npz", space)
+    plot_weights(search.trajectory, space, folder / "weights.png")
+    people = slice(0, _SHEET_PEOPLE)
+    crops = tf.cast(inner.crops[people], tf.float32) / 255.0
+    keypoints = tf.constant(inner.keypoints[people])
+    draw_sheet(policy, crops, keypoints, inner.skeleton, folder / "sheet.jpg", seed)
