@@ -257,7 +257,7 @@ def data_check(
         raise typer.Exit(1)
 
 
-@data_app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --out sheet.png`")
+@data_app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --skeleton lsp14`")
 def data_browse(
     root: Root,
     data_format: Format = DataFormat.coco,
@@ -402,6 +402,35 @@ def compare(
         console.print(f"results: {folder / 'compare.md'}", soft_wrap=True)
     if any(arm["failed"] for arm in report["arms"].values()):
         raise typer.Exit(1)
+
+
+bench_app = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("search", epilog="Example: `p2net bench search planted_search --mixture --json`")
+def bench_search(
+    config: Annotated[Path, typer.Argument(help="whose network and search are measured")] = Path(
+        "planted_search"
+    ),
+    overrides: Overrides = None,
+    repeats: Annotated[int, typer.Option(help="rounds, in which all steps take turns", min=1)] = 30,
+    mixture: Annotated[bool, typer.Option("--mixture", help="also a step of `mixture`")] = False,
+    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_search.json"),
+    as_json: AsJson = False,
+):
+    """A search step in plain training steps, and what its parts cost; needs no data."""
+    _start(as_json)
+    from p2net_tf.bench.search import bench_search as measure
+    from p2net_tf.bench.search import print_bench
+    from p2net_tf.config import load_config
+
+    report = measure(load_config(config, overrides or []), out, repeats, mixture, _command_line())
+    if as_json:
+        _print_json(report)
+    else:
+        print_bench(report, console)
+        console.print(f"results: {out}", soft_wrap=True)
 
 
 def main() -> None:

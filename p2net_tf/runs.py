@@ -3,6 +3,7 @@
 | file | content |
 |---|---|
 | `config.yaml` | the resolved configuration |
+| `policy.yaml` | the augmentation policy, where `policy` names one |
 | `problems.json` | everything broken or suspicious in the data, with remedies |
 | `history.csv`, `tensorboard/` | logs per epoch |
 | `checkpoints/` | what `--resume` needs |

@@ -1,5 +1,8 @@
 """Networks small enough for tests."""
 
+import keras
+
+from p2net_tf.layers import BatchNormalization
 from p2net_tf.models import P2Net
 
 
@@ -17,3 +20,15 @@ def tiny_network(num_keypoints: int = 3, input_size=(64, 64), **options) -> P2Ne
             **options,
         },
     )
+
+
+def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, dtype="float32"):
+    """Heatmaps by two convolutions and a batch normalization: what is quick to trace."""
+    options = {"padding": "same", "dtype": dtype}
+    crops = keras.Input((*input_size, 3), dtype=dtype)
+    x = keras.layers.Conv2D(4, 5, strides=4, **options)(crops)
+    x = BatchNormalization(synchronized=synchronized, dtype=dtype)(x)
+    x = keras.layers.Activation("tanh", dtype=dtype)(x)
+    names = ("parallel_4", "refine")
+    heads = [keras.layers.Conv2D(num_keypoints, 3, name=name, **options)(x) for name in names]
+    return keras.Model(crops, dict(zip(names, heads, strict=True)))

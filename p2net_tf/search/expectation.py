@@ -6,6 +6,11 @@ so equation 8 needs first derivatives alone (search.md):
 
     d Lval / d a = -zeta * E_c [ s_c * d log p(c) / da ],     s = <v, dl / dw> of each person
 
+This is exact where a person's loss depends on that person's chain alone. Batch statistics couple people: a
+chain also moves the losses of the B - 1 others, each in the order of 1/B, and s of one person does not see
+that, so what is left out need not fade with B. Measured against all joint chains on a small random P2Net
+(alpha's gradient, 4 outcomes): relative error 0.55 and cosine 0.90 for 2 people, 0.98 and 0.62 for 4.
+
 The level of an operation is one of 0..10 with log-probability theta1 * x + theta2 * x^2 + const,
 x = (level - 5) / 5: uniform at the start, able to lean, to narrow and to widen with two numbers.
 """
@@ -76,8 +81,11 @@ class Expectation:
         An operation that was drawn and not applied leaves no trace, so all these cases are one. Telling them
         apart would add noise to the gradient and nothing else.
         """
-        applied = self.weights() * self.probabilities() * self._acts
-        return tf.concat([applied, 1.0 - tf.reduce_sum(applied, axis=-1, keepdims=True)], axis=-1)
+        weights = self.weights()
+        applied = weights * self.probabilities() * self._acts
+        # Not 1 - the sum of these: rounding would make a small rest 0 or negative, and its logarithm NaN.
+        left = tf.sigmoid(-self.probability.value) * self._acts + (1.0 - self._acts)
+        return tf.concat([applied, tf.reduce_sum(weights * left, axis=-1, keepdims=True)], axis=-1)
 
     def level_log_probabilities(self):
         """`[K, N, O, 11]`."""
@@ -91,36 +99,44 @@ class Expectation:
         mean = tf.reduce_sum(shares * levels, axis=-1)
         return mean, tf.sqrt(tf.reduce_sum(shares * (levels - mean[..., None]) ** 2, axis=-1))
 
-    def sample(self, batch: int, seed, exploration) -> tuple[Chains, tf.Tensor]:
+    def sample(self, batch: int, seed, exploration, repeats: int = 1) -> tuple[Chains, tf.Tensor]:
         """Draws B chains; outcomes from (1 - exploration) * p + exploration * uniform.
 
-        Sub-policies and outcomes are stratified over the batch: each gets its share of people in every step.
+        Sub-policies and outcomes are stratified over the people: each gets its share of them in every step.
+
+        Args:
+            batch: B, a multiple of `repeats`.
+            seed: `[2]` integers.
+            exploration: 0..1.
+            repeats: chains that each person draws, in a row. They are independent of each other, so the
+                others of a person are a baseline without bias.
 
         Returns:
             `(chains, importance [B])`, the probability of the drawn outcomes over that of the proposal.
         """
-        sub_policies, stages, _ = self.space.shape
+        sub_policies = self.space.sub_policies
         uniform = tf.concat([self._acts, tf.ones([1], self.dtype)], axis=0)
         uniform /= tf.reduce_sum(uniform)
         outcomes = self.outcomes()
+        exploration = tf.cast(exploration, self.dtype)
         proposal = (1.0 - exploration) * outcomes + exploration * uniform
-        orders, offsets, numbers = self._draws(batch, seed)
-        k = tf.cast(orders[0], tf.int32) % sub_policies
-        strata = tf.transpose((orders[1:] + offsets) / batch)
-        outcome = _inverse(tf.gather(proposal, k), strata)
+        strata, numbers = self._draws(batch, seed, repeats)
+        k = tf.minimum(tf.cast(strata[:, 0] * sub_policies, tf.int32), sub_policies - 1)
+        outcome = _inverse(tf.gather(proposal, k), strata[:, 1:])
         chains = Chains(k, outcome, tf.zeros_like(outcome))
         level = _inverse(tf.exp(self._levels_of(chains)), numbers)
         ratio = self._of_outcome(outcomes, chains) / self._of_outcome(proposal, chains)
         return Chains(k, outcome, level), tf.reduce_prod(ratio, axis=-1)
 
-    def _draws(self, batch: int, seed):
-        """Ranks `[1 + N, B]` of the people, and uniform numbers `[N, B]` and `[B, N]`."""
-        stages = self.space.stages
+    def _draws(self, batch: int, seed, repeats: int):
+        """Stratified uniform numbers `[B, 1 + N]` and plain ones `[B, N]`."""
+        stages, people = self.space.stages, batch // repeats
         streams = [seed + tf.constant([0, stream << 42], tf.int64) for stream in range(3)]
-        keys = tf.random.stateless_uniform([1 + stages, batch], streams[0])
+        keys = tf.random.stateless_uniform([1 + stages, repeats, people], streams[0])
         ranks = tf.cast(tf.argsort(tf.argsort(keys)), self.dtype)
-        offsets = tf.random.stateless_uniform([stages, batch], streams[1], dtype=self.dtype)
-        return ranks, offsets, tf.random.stateless_uniform([batch, stages], streams[2], dtype=self.dtype)
+        offsets = tf.random.stateless_uniform(keys.shape, streams[1], dtype=self.dtype)
+        strata = tf.reshape(tf.transpose((ranks + offsets) / people), [batch, 1 + stages])
+        return strata, tf.random.stateless_uniform([batch, stages], streams[2], dtype=self.dtype)
 
     def operations(self, chains: Chains):
         """What `ops.apply_chain` takes: `(operations [B, N] int32, levels [B, N] float32)`."""
@@ -149,10 +165,11 @@ class Expectation:
         """`[B]` squared lengths of d log p(c) / d alpha."""
         weights, applied = self.weights(), self.probabilities() * self._acts
         happens = tf.reduce_sum(weights * applied, axis=-1, keepdims=True)
-        # d log p(o) / d alpha = onehot(o) - w, and for nothing -w * (applied - happens) / (1 - happens).
+        nothing = self.outcomes()[..., -1:]
+        # d log p(o) / d alpha = onehot(o) - w, and for nothing -w * (applied - happens) / p(nothing).
         unit = tf.eye(len(self.space.operations), dtype=self.dtype)
         of_candidate = tf.reduce_sum((unit - weights[:, :, None]) ** 2, axis=-1)
-        of_nothing = tf.reduce_sum((weights * (applied - happens) / (1.0 - happens)) ** 2, axis=-1)
+        of_nothing = tf.reduce_sum((weights * (applied - happens) / nothing) ** 2, axis=-1)
         lengths = tf.concat([of_candidate, of_nothing[..., None]], axis=-1)
         return tf.reduce_sum(self._of_outcome(lengths, chains), axis=-1)
 
@@ -170,8 +187,8 @@ class Expectation:
         )
 
 
-
 def _inverse(shares, numbers):
     """Indices `[B, N]` into the last axis of `shares [B, N, C]`, by the inverse of their cumulative sum."""
-    passed = tf.cast(numbers[..., None] > tf.cumsum(shares, axis=-1), tf.int32)
+    # Not >: the number 0 must pass a first share of 0.
+    passed = tf.cast(numbers[..., None] >= tf.cumsum(shares, axis=-1), tf.int32)
     return tf.minimum(tf.reduce_sum(passed, axis=-1), shares.shape[-1] - 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from p2net_tf.augment.ops import OPERATION_NAMES, OPERATIONS
 from p2net_tf.config import ExperimentConfig
+from p2net_tf.config_loading import did_you_mean
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.samples import Problem
 from p2net_tf.search.crops import CropTable, split_people
+from p2net_tf.search.relaxed import SearchError
 
 
 def open_parts(config: ExperimentConfig, strict: bool = False) -> tuple[CropTable, CropTable, list[Problem]]:
@@ -17,10 +20,14 @@ def open_parts(config: ExperimentConfig, strict: bool = False) -> tuple[CropTabl
         strict: stop at the first broken item instead of setting it aside.
 
     Raises:
+        SearchError: an unknown operation to plant.
         DataError: nothing usable, too few images for two parts, or anything broken under `strict`.
     """
-    samples, problems = open_datasets(config.data.train, config.data, strict)
     search = config.search
+    if search.plant is not None and search.plant.operation not in OPERATIONS:
+        name = search.plant.operation
+        raise SearchError(f"search.plant.operation: unknown '{name}'{did_you_mean(name, OPERATION_NAMES)}")
+    samples, problems = open_datasets(config.data.train, config.data, strict)
     parts = split_people(samples, search.outer_fraction, search.people, config.seed)
     inner, outer = (CropTable.read(part, config.model.input_size, config.data.box_padding) for part in parts)
     if search.plant is not None:

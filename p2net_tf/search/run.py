@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from p2net_tf.augment.policy import Policy
 from p2net_tf.augment.sheet import draw_sheet
-from p2net_tf.config import ExperimentConfig, dump_config, load_config
+from p2net_tf.config import ExperimentConfig, SearchConfig, dump_config, load_config
 from p2net_tf.console import messages, progress
 from p2net_tf.data.check import write_problems
 from p2net_tf.environment import describe_environment
@@ -32,7 +32,7 @@ from p2net_tf.search.crops import CropTable
 from p2net_tf.search.live import LiveTable, log_step
 from p2net_tf.search.parts import open_parts
 from p2net_tf.search.relaxed import SearchError
-from p2net_tf.search.searcher import Searcher, StepRecord, make_relaxed, make_searcher
+from p2net_tf.search.searcher import Searcher, make_relaxed, make_searcher
 from p2net_tf.search.trajectory import Trajectory, plot_weights
 from p2net_tf.training.strategy import make_strategy
 from p2net_tf.training.trainer import build_pose_model
@@ -67,8 +67,13 @@ def run_search(
     """
     start = time.perf_counter()
     folder = Path(folder)
-    _prepare(folder, config, resume)
+    _check_folder(folder, config, resume)
     inner, outer, problems = open_parts(config, strict)
+    searcher = build_searcher(config, inner.skeleton.num_keypoints)
+    _check_batches(config.search, searcher.replicas, len(inner), len(outer))
+    # Not before: what failed for its data may be begun again under a mended configuration.
+    folder.mkdir(parents=True, exist_ok=True)
+    dump_config(config, folder / "config.yaml")
     write_problems(problems, folder / "problems.json")
     settings = config.search
     messages.print(
@@ -76,7 +81,6 @@ def run_search(
         f"{settings.steps} search steps of {settings.batch_size}",
         soft_wrap=True,
     )
-    searcher = build_searcher(config, inner.skeleton.num_keypoints)
     search = _Search(config, folder, searcher, inner, outer)
     if resume:
         search.restore()
@@ -100,12 +104,6 @@ def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
     changes = {"learning_rate": rate, "schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
     plain = config.model_copy(update={"training": training.model_copy(update=changes)})
     strategy = make_strategy(training.replicas)
-    for name in ("batch_size", "outer_batch_size"):
-        if (getattr(settings, name) or 0) % strategy.num_replicas_in_sync:
-            raise SearchError(
-                f"search.{name}={getattr(settings, name)} cannot be split over "
-                f"{strategy.num_replicas_in_sync} replicas; take a multiple"
-            )
     with strategy.scope():
         model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
         relaxed = make_relaxed(settings, config.seed)
@@ -129,7 +127,8 @@ class _Search:
         with progress("warm-up, steps", total) as advance:
             advance(self.warm)
             for batch in islice(self._batches(self._inner, _WARM_UP, self.warm), total - self.warm):
-                self.searcher.train_plain(batch)
+                loss = self.searcher.train_plain(batch)
+                self._check(f"warm-up step {self.warm + 1}", loss)
                 self.warm += 1
                 advance()
                 self._save_every(self.warm)
@@ -144,7 +143,7 @@ class _Search:
         with writer.as_default(), LiveTable(self.searcher.relaxed.space, settings) as live:
             for number in range(done, settings.steps):
                 record = self.searcher.search_step(next(inner), next(outer), number)
-                self._check(record, number)
+                self._check(f"search step {number + 1}", record.inner_loss, record.outer_loss)
                 self.trajectory.add(record)
                 if (number + 1) % settings.log_every == 0 or number + 1 == settings.steps:
                     live.show(number + 1, self.trajectory)
@@ -195,16 +194,41 @@ class _Search:
     def _judge(self) -> float:
         return self.searcher.outer_loss(self._outer.in_order(self._settings.batch_size))
 
-    def _check(self, record: StepRecord, number: int) -> None:
-        if not np.isfinite([record.inner_loss, record.outer_loss]).all():
+    def _check(self, step: str, *losses) -> None:
+        if not np.isfinite(losses).all():
             raise SearchError(
-                f"the loss is not finite at search step {number + 1}; lower search.weights_learning_rate or "
-                f"search.zeta, and go on from {self._file} with --resume"
+                f"the loss is not finite at {step}; lower search.weights_learning_rate (of the warm-up, too) "
+                "or search.zeta, and begin again in another --out"
             )
 
 
-def _prepare(folder: Path, config: ExperimentConfig, resume: bool) -> None:
-    """Makes the folder; refuses to mix two searches.
+def _check_batches(settings: SearchConfig, replicas: int, inner: int, outer: int) -> None:
+    """Refuses batches that cannot be split over the replicas, or are too small to compare chains in.
+
+    Args:
+        inner, outer: people there are; a batch is no larger.
+
+    Raises:
+        SearchError: names the field.
+    """
+    sizes = {
+        "batch_size": min(settings.batch_size, inner),
+        "outer_batch_size": min(settings.outer_batch_size or settings.batch_size, outer),
+    }
+    for name, size in sizes.items():
+        if size % replicas:
+            raise SearchError(f"search.{name}: {size} people cannot be split over {replicas} replicas")
+    chains = settings.chains_per_person
+    people = sizes["batch_size"] // chains
+    if settings.relaxation == "expectation" and (people == 0 or people % replicas):
+        raise SearchError(
+            f"search.batch_size: {sizes['batch_size']} crops are {people} people with "
+            f"search.chains_per_person={chains}; there must be a multiple of {replicas}, and at least as many"
+        )
+
+
+def _check_folder(folder: Path, config: ExperimentConfig, resume: bool) -> None:
+    """Refuses to mix two searches.
 
     Raises:
         SearchError: names the folder and the remedy.
@@ -217,8 +241,6 @@ def _prepare(folder: Path, config: ExperimentConfig, resume: bool) -> None:
             f"{folder}: was begun with another configuration ({file}), so its steps cannot be continued; "
             "use that one, or choose another --out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    dump_config(config, file)
 
 
 def _provenance(config: ExperimentConfig, trajectory: Trajectory) -> dict:
@@ -247,7 +269,7 @@ def _report(
         "discretisation": gap,
         "gradient_steps": round(settings.warmup_steps + STEP_COST * settings.steps),
         "entropy": search.trajectory.entropy(),
-        "noise": search.trajectory.recent("noise"),
+        "noise": search.trajectory.recent("noise") if settings.relaxation == "expectation" else None,
         "environment": describe_environment(seed=config.seed),
         "command": command,
     }

@@ -29,7 +29,7 @@ from p2net_tf.augment.ops import apply_chain
 from p2net_tf.augment.policy import Policy, augment
 from p2net_tf.config import SearchConfig
 from p2net_tf.search.expectation import Chains, Expectation
-from p2net_tf.search.hypergradient import Bilevel, hypergradient, jvp_scores, stateless
+from p2net_tf.search.hypergradient import Bilevel, hypergradient, jvp_scores, reverse_scores, stateless
 from p2net_tf.search.mixture import Mixture
 from p2net_tf.search.relaxed import SearchError, make_space
 from p2net_tf.training.pose_model import PoseModel
@@ -159,7 +159,7 @@ class Searcher:
         network = self.model.network
         with tf.GradientTape() as tape:
             losses = self.model.person_losses(keypoints, network(crops, training=True))
-            loss = tf.reduce_mean(losses) / self._replicas
+            loss = tf.reduce_mean(losses) / self.replicas
             total = loss + self.model.penalty()
         variables = [variable.value for variable in network.trainable_variables]
         return tape.gradient(total, variables), loss
@@ -184,24 +184,24 @@ class Searcher:
         return tf.stack([tf.constant(self.seed * _STREAMS + stream, tf.int64), number])
 
     @property
-    def _replicas(self) -> int:
+    def replicas(self) -> int:
         return self._strategy.num_replicas_in_sync
 
     def _shares(self, values):
         """This replica's rows of tensors that hold the global batch."""
-        if self._replicas == 1:
+        if self.replicas == 1:
             return values
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
 
         def rows(tensor):
-            size = tensor.shape[0] // self._replicas
+            size = tensor.shape[0] // self.replicas
             return tf.ensure_shape(tensor[replica * size : (replica + 1) * size], (size, *tensor.shape[1:]))
 
         return tf.nest.map_structure(rows, values)
 
     def _reduce(self, values):
         """Sums over the replicas, inside of one."""
-        if self._replicas == 1:
+        if self.replicas == 1:
             return values
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
@@ -217,7 +217,8 @@ class ExpectationSearcher(Searcher):
 
     def _search(self, inner, outer, number, exploration, dose):
         probes = self._repeated(inner)
-        explored, importance = self._draw(probes, number, _EXPLORED, exploration)
+        repeats = self.settings.chains_per_person
+        explored, importance = self._draw(probes, number, _EXPLORED, exploration, repeats)
         probes = self._augmented(probes, explored, number, _EXPLORED)
         chains, _ = self._draw(inner, number, _TRAINED, 0.0)
         inner = self._augmented(inner, chains, number, _TRAINED, dose)
@@ -251,7 +252,7 @@ class ExpectationSearcher(Searcher):
         with tf.GradientTape() as tape:
             tape.watch(ahead)
             heatmaps, _ = network.stateless_call(ahead, others, crops, training=False)
-            loss = tf.reduce_mean(self.model.person_losses(keypoints, heatmaps)) / self._replicas
+            loss = tf.reduce_mean(self.model.person_losses(keypoints, heatmaps)) / self.replicas
         validation = self._reduce(tape.gradient(loss, ahead))
         return [scale * v for scale, v in zip(scales, validation, strict=True)], loss
 
@@ -260,9 +261,14 @@ class ExpectationSearcher(Searcher):
         optimizer = self.model.optimizer
         if self.settings.inner_step == "sgd" or not hasattr(optimizer, "_velocities"):
             return [1.0] * len(gradients)
-        steps = tf.cast(optimizer.iterations, tf.float32)
-        correction = 1.0 - tf.pow(optimizer.beta_2, tf.maximum(steps, 1.0))
-        return [1.0 / (tf.sqrt(velocity / correction) + _EPSILON) for velocity in optimizer._velocities]
+        # With this step's gradient in the mean, as Adam has it: before its first step there is nothing else.
+        decay = optimizer.beta_2
+        correction = 1.0 - tf.pow(decay, tf.cast(optimizer.iterations + 1, tf.float32))
+        velocities = [
+            decay * velocity + (1.0 - decay) * tf.square(gradient)
+            for velocity, gradient in zip(optimizer._velocities, gradients, strict=True)
+        ]
+        return [1.0 / (tf.sqrt(velocity / correction) + _EPSILON) for velocity in velocities]
 
     def _scores(self, crops, keypoints, direction):
         """`[b]` derivatives of the people's losses along `direction`; moving statistics stay as they are."""
@@ -270,11 +276,13 @@ class ExpectationSearcher(Searcher):
         values = [tf.convert_to_tensor(variable) for variable in network.trainable_variables]
         others = [tf.convert_to_tensor(variable) for variable in network.non_trainable_variables]
 
-        def losses():
-            heatmaps, _ = network.stateless_call(values, others, crops, training=True)
+        def losses(weights):
+            heatmaps, _ = network.stateless_call(weights, others, crops, training=True)
             return self.model.person_losses(keypoints, heatmaps)
 
-        return jvp_scores(losses, values, direction)
+        if self.replicas > 1:  # forward mode does not see the statistics of the other replicas
+            return reverse_scores(losses, values, direction)
+        return jvp_scores(lambda: losses(values), values, direction)
 
     def _policy_gradients(self, chains, importance, scores, people):
         """This replica's share of the hypergradient, and the noise of alpha's."""
@@ -305,8 +313,8 @@ class ExpectationSearcher(Searcher):
         people = batch[0].shape[0] // repeats
         return tuple(tf.repeat(values[:people], repeats, axis=0) for values in batch)
 
-    def _draw(self, batch, number, stream, exploration):
-        return self.relaxed.sample(batch[0].shape[0], self._seed(number, stream), exploration)
+    def _draw(self, batch, number, stream, exploration, repeats=1):
+        return self.relaxed.sample(batch[0].shape[0], self._seed(number, stream), exploration, repeats)
 
     def _augmented(self, batch, chains, number, stream, dose=1.0):
         """The batch after its chains; of the people only the share `dose` is touched."""
@@ -329,32 +337,34 @@ class MixtureSearcher(Searcher):
     def _replica_search(self, inner, outer, seeds):
         inner, outer, seeds = self._shares((inner, outer, seeds))
         network = self.model.network
-        outputs = stateless(network)
+        outputs, judged = stateless(network), stateless(network, training=False)
 
         def train_loss(weights):
             crops, hypotheses = self.relaxed.mix(*inner, seeds)
             return self._mixture_loss(outputs(weights, crops), hypotheses)
 
         def validation_loss(weights):
-            people = self.model.person_losses(outer[1], outputs(weights, outer[0]))
-            return tf.reduce_mean(people) / self._replicas
+            people = self.model.person_losses(outer[1], judged(weights, outer[0]))
+            return tf.reduce_mean(people) / self.replicas
 
         parameters = [variable.value for variable in self.relaxed.variables]
         problem = Bilevel(
             train_loss, validation_loss, network.trainable_variables, parameters, self.settings.zeta
         )
         found = hypergradient(problem, self.settings.hypergradient or "double_backprop", self._reduce)
-        self._update_weights(self._mixture_gradients(inner, seeds))
+        gradients, _ = self._mixture_gradients(inner, seeds)
+        self._update_weights(gradients)
         self._update_policy(found.gradients)
         return self._reduce(found.train_loss), self._reduce(found.validation_loss)
 
     def _mixture_gradients(self, inner, seeds):
-        """This replica's share of the weights' gradient; moves the moving statistics, as training does."""
+        """As `_weight_gradients`, of the mixture; moves the moving statistics, as training does."""
         crops, hypotheses = self.relaxed.mix(*inner, seeds)
         with tf.GradientTape() as tape:
             loss = self._mixture_loss(self.model.network(crops, training=True), hypotheses)
-            loss += self.model.penalty()
-        return tape.gradient(loss, [variable.value for variable in self.model.network.trainable_variables])
+            total = loss + self.model.penalty()
+        variables = [variable.value for variable in self.model.network.trainable_variables]
+        return tape.gradient(total, variables), loss
 
     def _mixture_loss(self, outputs, hypotheses):
         model = self.model
@@ -374,8 +384,9 @@ class MixtureSearcher(Searcher):
 
     def _replica_train_relaxed(self, batch, seeds):
         batch, seeds = self._shares((batch, seeds))
-        self._update_weights(self._mixture_gradients(batch, seeds))
-        return 0.0
+        gradients, loss = self._mixture_gradients(batch, seeds)
+        self._update_weights(gradients)
+        return loss
 
 
 def _others_mean(scores, importance, repeats: int):
@@ -384,9 +395,10 @@ def _others_mean(scores, importance, repeats: int):
     People differ more than chains do, and what a baseline leaves out of itself does not bias the gradient.
     """
     scores, importance = (tf.reshape(values, [-1, repeats]) for values in (scores, importance))
-    total = tf.reduce_sum(importance, axis=1, keepdims=True) - importance
-    others = tf.reduce_sum(importance * scores, axis=1, keepdims=True) - importance * scores
-    return tf.reshape(others / tf.maximum(total, 1e-12), [-1])
+    # Sums of the others, not of all less the own: where the own is large, rounding would leave only noise.
+    others = 1.0 - tf.eye(repeats, dtype=scores.dtype)
+    total = tf.matmul(importance, others)
+    return tf.reshape(tf.math.divide_no_nan(tf.matmul(importance * scores, others), total), [-1])
 
 
 def make_relaxed(settings: SearchConfig, seed: int) -> Expectation | Mixture:

@@ -1,0 +1,204 @@
+"""What a search step costs, in training steps: `p2net bench search`.
+
+All measured functions take turns, round after round in one process, so a machine that slows down or is shared
+slows all of them. A ratio is the median over the rounds of the ratio within a round. The people are noise:
+no cost here depends on what is in a picture, and so no data are needed.
+
+A search step has its parts timed one by one as well, as graphs of their own. Their shares are of the whole
+step; the rest, which may be negative, is what a step costs or saves beyond its parts taken alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from p2net_tf.config import ExperimentConfig
+from p2net_tf.console import progress
+from p2net_tf.environment import describe_environment
+from p2net_tf.files import write_text
+from p2net_tf.models.summary import summarize
+from p2net_tf.search.run import build_searcher
+from p2net_tf.search.searcher import _EXPLORED, _TRAINED, ExpectationSearcher, Searcher
+from p2net_tf.skeletons import load_skeleton
+
+LIMIT = 2.5
+"""Plain training steps that a search step of `expectation` may cost."""
+PLAIN, AUGMENTED = "training step", "training step under the policy"
+
+_WARM_UP = 3
+"""Rounds that are not counted: graphs are traced, memory is allocated."""
+
+
+def bench_search(
+    config: ExperimentConfig,
+    out: str | Path,
+    repeats: int = 30,
+    mixture: bool = False,
+    command: str = "",
+) -> dict:
+    """Measures one training step and one search step on one batch, writes the JSON and returns it.
+
+    Both are of `search.batch_size` people and on one device; a search step moves weights and policy.
+
+    Args:
+        repeats: rounds that count.
+        mixture: also a step of `mixture` with double backprop, whatever the relaxation of `config`.
+        command: the command line, for the report.
+    """
+    searcher = _searcher(config, "expectation")
+    settings, model = config.search, searcher.model
+    people = model.network.num_keypoints, config.model.input_size
+    inner = _noise(settings.batch_size, *people)
+    outer = _noise(settings.outer_batch_size or settings.batch_size, *people)
+    # Half of the people are augmented then, and operations are drawn both by the policy and at random.
+    number = settings.steps // 2
+    functions = {
+        PLAIN: lambda: searcher.train_plain(inner),
+        AUGMENTED: lambda: searcher.train_relaxed(inner, tf.constant(number, tf.int64)),
+        "expectation": lambda: searcher.search_step(inner, outer, number),
+    }
+    if mixture:
+        other = _searcher(config, "mixture")
+        functions["mixture"] = lambda: other.search_step(inner, outer, number)
+    parts = _parts_of(searcher, inner, outer, number)
+    load_before = os.getloadavg()
+    seconds = _in_turns(functions | parts, repeats)
+    whole = np.median(seconds["expectation"])
+    shares = {name: float(np.median(seconds[name]) / whole) for name in parts}
+    report = {
+        "title": config.name,
+        "limit": LIMIT,
+        "ratio": {name: _quartiles(seconds[name] / seconds[PLAIN]) for name in functions if name != PLAIN},
+        "seconds": {name: _quartiles(seconds[name]) for name in functions},
+        "parts": {name: {**_quartiles(seconds[name]), "share": shares[name]} for name in parts},
+        "rest_share": 1.0 - sum(shares.values()),
+        "batch": {
+            "inner": len(inner[0]),
+            "outer": len(outer[0]),
+            "chains_per_person": settings.chains_per_person,
+        },
+        "space": searcher.relaxed.space._asdict(),
+        "network": _network(config, model.network),
+        "repeats": repeats,
+        "load_average": {"before": load_before[0], "after": os.getloadavg()[0]},
+        "environment": describe_environment(seed=config.seed),
+        "command": command,
+    }
+    write_text(out, json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def print_bench(report: dict, console: Console) -> None:
+    """Steps, ratios and parts."""
+    table = Table(title=f"{report['title']}: what a step costs", header_style="bold")
+    for heading, justify in (("step", "left"), ("ms", "right"), ("quartiles", "right"), ("ratio", "right")):
+        table.add_column(heading, justify=justify)
+    for name, seconds in report["seconds"].items():
+        ratio = report["ratio"].get(name, {"median": 1.0})["median"]
+        table.add_row(name, *_milliseconds(seconds), f"{ratio:.2f}")
+    for name, part in report["parts"].items():
+        table.add_row(f"  {name}", *_milliseconds(part), f"{part['share']:.0%} of expectation")
+    console.print(table)
+    verdict = "within" if report["ratio"]["expectation"]["median"] <= report["limit"] else "[red]above[/red]"
+    load = report["load_average"]
+    console.print(
+        f"expectation: {verdict} {report['limit']} training steps; load of the machine "
+        f"{load['before']:.1f} to {load['after']:.1f}, {os.cpu_count()} cores",
+        soft_wrap=True,
+    )
+
+
+def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:
+    search = config.search.model_copy(update={"relaxation": relaxation, "hypergradient": None})
+    training = config.training.model_copy(update={"replicas": 1})
+    keypoints = load_skeleton(config.data.skeleton).num_keypoints
+    return build_searcher(config.model_copy(update={"search": search, "training": training}), keypoints)
+
+
+def _noise(people: int, keypoints: int, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`(crops, keypoints)` of people that are nothing but noise, all keypoints visible."""
+    random, (height, width) = np.random.default_rng(people), size
+    crops = random.uniform(0, 1, (people, height, width, 3))
+    places = random.uniform(0, (width, height, 0), (people, keypoints, 3)) + (0, 0, 2)
+    return tf.constant(crops, tf.float32), tf.constant(places, tf.float32)
+
+
+def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[str, Callable]:
+    """The parts of `ExpectationSearcher`'s step, each on what the parts before it give."""
+    number = tf.constant(number, tf.int64)
+    people = float(searcher.settings.batch_size)
+
+    def explore():
+        probes = searcher._repeated(inner)
+        repeats = searcher.settings.chains_per_person
+        chains, importance = searcher._draw(probes, number, _EXPLORED, 0.5, repeats)
+        return searcher._augmented(probes, chains, number, _EXPLORED), chains, importance
+
+    def train():
+        chains, _ = searcher._draw(inner, number, _TRAINED, 0.0)
+        return searcher._augmented(inner, chains, number, _TRAINED, 0.5)
+
+    def update(gradients, chains, importance, scores):
+        found, noise = searcher._policy_gradients(chains, importance, scores, people)
+        searcher._update_weights(gradients)
+        searcher._update_policy(found)
+        return noise
+
+    augmented, (probes, chains, importance) = train(), explore()
+    gradients, _ = searcher._weight_gradients(*augmented)
+    direction, _ = searcher._direction(gradients, *outer)
+    scores = tf.zeros_like(importance)
+    parts = {
+        "augmentation of the training batch": (train, ()),
+        "chains and augmentation of the scored people": (explore, ()),
+        "gradient of the weights": (searcher._weight_gradients, augmented),
+        "validation gradient at the look-ahead": (searcher._direction, (gradients, *outer)),
+        "scores by forward mode": (searcher._scores, (*probes, direction)),
+        "gradient of the policy, updates": (update, (gradients, chains, importance, scores)),
+    }
+    return {name: _graph(function, values) for name, (function, values) in parts.items()}
+
+
+def _graph(function: Callable, values: tuple) -> Callable:
+    compiled = tf.function(function, autograph=False)
+    return lambda: compiled(*values)
+
+
+def _in_turns(functions: dict[str, Callable], repeats: int) -> dict[str, np.ndarray]:
+    """Seconds `[repeats]` of each function."""
+    seconds = {name: [] for name in functions}
+    with progress("measuring, rounds", _WARM_UP + repeats) as advance:
+        for _ in range(_WARM_UP + repeats):
+            for name, function in functions.items():
+                start = time.perf_counter()
+                # On a device a call returns before it is done; reading one number of each result waits.
+                for value in tf.nest.flatten(function()):
+                    np.ravel(value)[:1]
+                seconds[name].append(time.perf_counter() - start)
+            advance()
+    return {name: np.array(values[_WARM_UP:]) for name, values in seconds.items()}
+
+
+def _quartiles(values: np.ndarray) -> dict[str, float]:
+    lower, median, upper = np.percentile(values, [25, 50, 75])
+    return {"median": float(median), "lower": float(lower), "upper": float(upper)}
+
+
+def _milliseconds(seconds: dict) -> tuple[str, str]:
+    lower, upper = (1000 * seconds[name] for name in ("lower", "upper"))
+    return f"{1000 * seconds['median']:.0f}", f"{lower:.0f}-{upper:.0f}"
+
+
+def _network(config: ExperimentConfig, network) -> dict:
+    size = summarize(network)
+    facts = {name: size[name] for name in ("parameters", "multiply_adds")}
+    return {**config.model.model_dump(mode="json"), **facts}

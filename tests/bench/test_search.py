@@ -1,0 +1,69 @@
+"""What `p2net bench search` measures and writes; never how long something took."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from p2net_tf.cli import app
+from p2net_tf.console import be_quiet
+
+SMALL = (
+    "model.width=4", "model.backbone_width=4", "model.refine_bottlenecks=[0,0,0,0]",
+    "search.batch_size=8", "search.outer_batch_size=4", "search.operations=[Identity,Rotate,Equalize]",
+)  # fmt: skip
+PARTS = {
+    "augmentation of the training batch",
+    "chains and augmentation of the scored people",
+    "gradient of the weights",
+    "validation gradient at the look-ahead",
+    "scores by forward mode",
+    "gradient of the policy, updates",
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """`(what was printed, the file)` of three rounds with a tiny network."""
+    file = tmp_path_factory.mktemp("bench") / "deep/bench_search.json"
+    options = ["--mixture", "--repeats", "3", "--out", str(file), "--json"]
+    done = CliRunner().invoke(app, ["bench", "search", "planted_search", *SMALL, *options])
+    be_quiet(False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout), json.loads(file.read_text())
+
+
+def test_prints_what_it_writes(measured):
+    assert measured[0] == measured[1]
+
+
+def test_every_step_has_seconds_and_a_ratio_to_the_plain_one(measured):
+    report = measured[1]
+    searched = {"expectation", "mixture"}
+    assert report["seconds"].keys() == searched | {"training step", "training step under the policy"}
+    assert report["ratio"].keys() == searched | {"training step under the policy"}
+    for values in (*report["seconds"].values(), *report["ratio"].values()):
+        assert 0 < values["lower"] <= values["median"] <= values["upper"]
+
+
+def test_every_part_of_a_search_step_is_measured(measured):
+    report = measured[1]
+    assert report["parts"].keys() == PARTS
+    whole = report["seconds"]["expectation"]["median"]
+    for part in report["parts"].values():
+        assert 0 < part["lower"] <= part["median"] <= part["upper"]
+        assert part["share"] == pytest.approx(part["median"] / whole)
+    assert report["rest_share"] == pytest.approx(1 - sum(part["share"] for part in report["parts"].values()))
+
+
+def test_says_what_was_measured_on_what(measured):
+    report = measured[1]
+    assert report["limit"] == 2.5
+    assert report["repeats"] == 3
+    assert report["batch"] == {"inner": 8, "outer": 4, "chains_per_person": 4}
+    assert report["space"]["operations"] == ["Identity", "Rotate", "Equalize"]
+    assert report["network"]["width"] == 4
+    assert report["network"]["parameters"] > 0
+    assert report["load_average"].keys() == {"before", "after"}
+    assert {"tensorflow", "platform", "seed"} <= report["environment"].keys()
+    assert report["command"].startswith("p2net")
