@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from itertools import islice
 from pathlib import Path
@@ -37,9 +38,11 @@ from p2net_tf.search.trajectory import Trajectory, plot_weights
 from p2net_tf.training.strategy import make_strategy
 from p2net_tf.training.trainer import build_pose_model
 
-STEP_COST = 8 / 3
-"""Gradient steps that one search step is worth: the weights' gradient 1, the validation gradient 1, the
-forward-mode pass 2/3 (`p2net bench search` measures it)."""
+STEP_COST = 2.8
+"""Gradient steps that one search step is worth, as `p2net bench search` measures it: the weights' gradient and
+update 1, the forward-mode pass 0.9, the validation gradient 0.9 where the outer batch is as large as the
+inner."""
+_VALIDATION_COST = 0.9
 _INNER, _OUTER, _WARM_UP, _GAP = 1, 2, 3, 4
 _SHEET_PEOPLE = 16
 
@@ -108,6 +111,13 @@ def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
         model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
         relaxed = make_relaxed(settings, config.seed)
     return make_searcher(model, relaxed, settings, config.seed, strategy)
+
+
+def search_cost(settings: SearchConfig) -> int:
+    """Gradient steps of `search.batch_size` people that a search is worth, its warm-up included."""
+    share = (settings.outer_batch_size or settings.batch_size) / settings.batch_size
+    step = STEP_COST - _VALIDATION_COST * (1.0 - share)
+    return math.ceil(settings.warmup_steps + step * settings.steps)
 
 
 class _Search:
@@ -267,7 +277,7 @@ def _report(
         "policy": [[stage.model_dump() for stage in stages] for stages in policy.sub_policies],
         "mean_weights": dict(sorted(means.items(), key=lambda item: -item[1])),
         "discretisation": gap,
-        "gradient_steps": round(settings.warmup_steps + STEP_COST * settings.steps),
+        "gradient_steps": search_cost(settings),
         "entropy": search.trajectory.entropy(),
         "noise": search.trajectory.recent("noise") if settings.relaxation == "expectation" else None,
         "environment": describe_environment(seed=config.seed),

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from p2net_tf.augment.policy import Policy
 from p2net_tf.cli import app
-from p2net_tf.config import ExperimentConfig, load_config
+from p2net_tf.config import ExperimentConfig, SearchConfig, load_config
 from p2net_tf.console import be_quiet
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
@@ -27,7 +27,7 @@ from p2net_tf.models import build_network
 from p2net_tf.search import parts
 from p2net_tf.search.crops import CropTable, split_people
 from p2net_tf.search.relaxed import SearchError
-from p2net_tf.search.run import _check_batches, run_search
+from p2net_tf.search.run import _check_batches, run_search, search_cost
 from p2net_tf.search.searcher import ExpectationSearcher
 from p2net_tf.training import trainer
 
@@ -129,8 +129,10 @@ class TestFinished:
         assert report["discretisation"]["steps"] == 2
 
     def test_cost(self, finished):
-        """A search step is worth 8/3 gradient steps: 2 + 5 * 8 / 3."""
-        assert finished[1]["gradient_steps"] == 15
+        """2 steps of warm-up, and 5 that are worth 2.8 each; with half an outer batch, 2.35 each."""
+        assert finished[1]["gradient_steps"] == 16
+        half = SearchConfig(warmup_steps=2, steps=5, batch_size=8, outer_batch_size=4)
+        assert search_cost(half) == 14  # 13.75
 
     @pytest.mark.slow
     def test_trains(self, finished, tmp_path):
