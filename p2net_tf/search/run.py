@@ -39,9 +39,9 @@ from p2net_tf.training.strategy import make_strategy
 from p2net_tf.training.trainer import build_pose_model
 
 STEP_COST = 2.8
-"""Gradient steps that one search step is worth, as `p2net bench search` measures it: the weights' gradient and
-update 1, the forward-mode pass 0.9, the validation gradient 0.9 where the outer batch is as large as the
-inner."""
+"""Gradient steps that one search step is worth, as `p2net bench search` measures it: the gradient of the
+weights and their update 1, the forward-mode pass 0.9, the validation gradient 0.9 where the outer batch is as
+large as the inner."""
 _VALIDATION_COST = 0.9
 _INNER, _OUTER, _WARM_UP, _GAP = 1, 2, 3, 4
 _SHEET_PEOPLE = 16
