@@ -117,7 +117,7 @@ class TestAutoPose:
     def test_keras_tuner_has_the_same_number_of_gradient_steps(self, auto_pose):
         values = printed(auto_pose[0])
         assert values["trials"] == ["COMPLETED"] * 4
-        assert values["tuner_gradient_steps"] == values["search_gradient_steps"] == 60 + 60 * 8 / 3
+        assert values["tuner_gradient_steps"] == values["search_gradient_steps"] == 60 + 60 * 2.8
 
     def test_pictures_are_shown(self, auto_pose):
         assert shown_pictures(auto_pose[0]) == ["converge", "sheet"]

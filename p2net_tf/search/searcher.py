@@ -122,7 +122,7 @@ class Searcher:
 
         @tf.function
         def step(batch, number):
-            return self._train_plain(augment(tensors, *batch, self._seed(number, _TRAINED)))
+            return self.train_plain(augment(tensors, *batch, self._seed(number, _TRAINED)))
 
         return step
 
@@ -305,7 +305,7 @@ class ExpectationSearcher(Searcher):
     def _train_relaxed(self, batch, number):
         """One optimizer step under the learned distribution, without exploration."""
         chains, _ = self._draw(batch, number, _TRAINED, 0.0)
-        return self._train_plain(self._augmented(batch, chains, number, _TRAINED))
+        return self.train_plain(self._augmented(batch, chains, number, _TRAINED))
 
     def _repeated(self, batch):
         """The first people of a batch, each `chains_per_person` times in a row, as many crops as before."""

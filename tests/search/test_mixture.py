@@ -290,14 +290,15 @@ class TestParameters:
     def test_discretize(self):
         mixture = random_mixture(2, 2)
         mixture.alpha.assign(np.eye(5)[[[1, 0], [4, 2]]])
-        found = mixture.discretize()
-        assert [[name for name, _, _ in row] for row in found] == [
+        found = mixture.discretize().sub_policies
+        assert [[stage.operation for stage in row] for row in found] == [
             ["Rotate", "Identity"],
             ["Cutout", "Brightness"],
         ]
-        _, probability, level = found[1][0]
-        assert probability == pytest.approx(sigmoid(mixture.probability.numpy()[1, 0, 4]))
-        assert level == pytest.approx(10 * sigmoid(mixture.magnitude.numpy()[1, 0, 4]))
+        # A policy keeps three decimals.
+        stage = found[1][0]
+        assert stage.probability == pytest.approx(sigmoid(mixture.probability.numpy()[1, 0, 4]), abs=5e-4)
+        assert stage.magnitude == pytest.approx(10 * sigmoid(mixture.magnitude.numpy()[1, 0, 4]), abs=5e-4)
 
     @pytest.mark.parametrize(
         "operations, message",
