@@ -225,11 +225,6 @@ def augment(tensors: PolicyTensors, crops, keypoints, seed):
         ValueError: crops of integers, or of unknown size.
     """
     crops = tf.convert_to_tensor(crops)
-    if not crops.dtype.is_floating or crops.shape.rank != 4 or None in crops.shape[1:].as_list():
-        raise ValueError(
-            f"crops are [B, H, W, 3] floats in 0..1 of known height and width, not {crops.dtype.name} "
-            f"{crops.shape}; divide images of bytes by 255, and set shapes with tf.ensure_shape"
-        )
     seeds = draws.sample_seeds(seed, tf.shape(crops)[0])
     operations, levels = draw_chains(tensors, seeds)
     return ops.apply_chain(crops, keypoints, operations, levels, seeds)

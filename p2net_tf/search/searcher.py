@@ -248,11 +248,10 @@ class ExpectationSearcher(Searcher):
             value - self.settings.zeta * scale * gradient
             for value, scale, gradient in zip(values, scales, gradients, strict=True)
         ]
-        others = [tf.convert_to_tensor(variable) for variable in network.non_trainable_variables]
+        outputs = stateless(network, training=False)
         with tf.GradientTape() as tape:
             tape.watch(ahead)
-            heatmaps, _ = network.stateless_call(ahead, others, crops, training=False)
-            loss = tf.reduce_mean(self.model.person_losses(keypoints, heatmaps)) / self.replicas
+            loss = tf.reduce_mean(self.model.person_losses(keypoints, outputs(ahead, crops))) / self.replicas
         validation = self._reduce(tape.gradient(loss, ahead))
         return [scale * v for scale, v in zip(scales, validation, strict=True)], loss
 
@@ -274,11 +273,10 @@ class ExpectationSearcher(Searcher):
         """`[b]` derivatives of the people's losses along `direction`; moving statistics stay as they are."""
         network = self.model.network
         values = [tf.convert_to_tensor(variable) for variable in network.trainable_variables]
-        others = [tf.convert_to_tensor(variable) for variable in network.non_trainable_variables]
+        outputs = stateless(network)
 
         def losses(weights):
-            heatmaps, _ = network.stateless_call(weights, others, crops, training=True)
-            return self.model.person_losses(keypoints, heatmaps)
+            return self.model.person_losses(keypoints, outputs(weights, crops))
 
         if self.replicas > 1:  # forward mode does not see the statistics of the other replicas
             return reverse_scores(losses, values, direction)

@@ -73,11 +73,11 @@ def plot_weights(trajectory: Trajectory, space: SearchSpace, path: Path) -> None
     """Mixing weights over the steps: one panel per stage of each sub-policy, one line per operation."""
     figure = new_figure(4.0 * space.stages, 2.6 * space.sub_policies)
     axes = figure.subplots(space.sub_policies, space.stages, sharex=True, sharey=True, squeeze=False)
-    colors = [*_COLORS, *_COLORS]
+    weights = trajectory.weights
     steps = np.arange(1, len(trajectory) + 1)
     for k, n in np.ndindex(space.sub_policies, space.stages):
         for o, name in enumerate(space.operations):
-            axes[k, n].plot(steps, trajectory.weights[:, k, n, o], color=colors[o], label=name, linewidth=1.4)
+            axes[k, n].plot(steps, weights[:, k, n, o], color=_COLORS[o], label=name, linewidth=1.4)
         axes[k, n].set_title(f"sub-policy {k + 1}, stage {n + 1}", fontsize=9)
         axes[k, n].set_ylim(0, 1)
         axes[k, n].grid(alpha=0.25)
