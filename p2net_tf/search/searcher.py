@@ -32,6 +32,7 @@ from p2net_tf.search.expectation import Chains, Expectation
 from p2net_tf.search.hypergradient import Bilevel, hypergradient, jvp_scores, reverse_scores, stateless
 from p2net_tf.search.mixture import Mixture
 from p2net_tf.search.relaxed import SearchError, make_space
+from p2net_tf.training.optimizers import Adam
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import Cosine
 
@@ -77,7 +78,7 @@ class Searcher:
         self._strategy = strategy or tf.distribute.get_strategy()
         with self._strategy.scope():
             self._policy_optimizers = [
-                keras.optimizers.Adam(Cosine(rate, settings.steps), beta_1=0.5)
+                Adam(Cosine(rate, settings.steps), beta_1=0.5)
                 for rate in (
                     settings.learning_rate,
                     settings.probability_learning_rate,
@@ -87,9 +88,9 @@ class Searcher:
             for optimizer, variable in zip(self._policy_optimizers, relaxed.variables, strict=True):
                 optimizer.build([variable])
             model.optimizer.build(model.trainable_variables)
-        self.train_plain = tf.function(self._train_plain, autograph=False)
-        self.train_relaxed = tf.function(self._train_relaxed, autograph=False)
-        self._search_step = tf.function(self._search, autograph=False)
+        # Graphs of their own, which several kinds of steps call: each is traced and optimised once.
+        self._gradients = tf.function(self._all_gradients, autograph=False)
+        self._apply = tf.function(self._all_updates, autograph=False)
         self._evaluate = tf.function(self._outer_loss, autograph=False, reduce_retracing=True)
 
     # --- steps
@@ -105,8 +106,14 @@ class Searcher:
         done = number / max(1, settings.steps - 1)
         exploration = 1.0 + (settings.exploration - 1.0) * done
         numbers = tf.constant(number, tf.int64), tf.constant(exploration), tf.constant(done)
-        record = self._search_step(inner, outer, *numbers)
+        record = self._step(inner, outer, *numbers)
         return StepRecord(*(value.numpy() for value in record))
+
+    def train_plain(self, batch):
+        """One optimizer step of the weights on a batch as it is; returns its loss."""
+        gradients, loss = self._gradients(batch)
+        self._apply(gradients)
+        return loss
 
     def outer_loss(self, batches) -> float:
         """Mean validation loss per person over `(crops, keypoints)` batches, inference mode."""
@@ -121,10 +128,10 @@ class Searcher:
         tensors = policy.tensors()
 
         @tf.function
-        def step(batch, number):
-            return self.train_plain(augment(tensors, *batch, self._seed(number, _TRAINED)))
+        def augmented(batch, number):
+            return augment(tensors, *batch, self._seed(number, _TRAINED))
 
-        return step
+        return lambda batch, number: self.train_plain(augmented(batch, number))
 
     # --- state
 
@@ -144,15 +151,17 @@ class Searcher:
 
     # --- graphs
 
-    def _train_plain(self, batch):
-        """One optimizer step on a batch as it is; returns its loss."""
-        return self._sum(self._strategy.run(self._replica_train, batch))
+    def _all_gradients(self, batch):
+        """Each replica's share of the gradient, and the loss of the global batch."""
 
-    def _replica_train(self, crops, keypoints):
-        crops, keypoints = self._shares((crops, keypoints))
-        gradients, loss = self._weight_gradients(crops, keypoints)
-        self._update_weights(gradients)
-        return loss
+        def share(*batch):
+            return self._weight_gradients(*self._shares(batch))
+
+        gradients, loss = self._strategy.run(share, batch)
+        return gradients, self._sum(loss)
+
+    def _all_updates(self, gradients):
+        self._strategy.run(self._update_weights, (gradients,))
 
     def _weight_gradients(self, crops, keypoints):
         """This replica's share of the gradient and of the loss of the global batch."""
@@ -215,29 +224,44 @@ class Searcher:
 class ExpectationSearcher(Searcher):
     """The search with sampled, hard operations; the head of the module says how."""
 
-    def _search(self, inner, outer, number, exploration, dose):
-        probes = self._repeated(inner)
-        repeats = self.settings.chains_per_person
-        explored, importance = self._draw(probes, number, _EXPLORED, exploration, repeats)
-        probes = self._augmented(probes, explored, number, _EXPLORED)
-        chains, _ = self._draw(inner, number, _TRAINED, 0.0)
-        inner = self._augmented(inner, chains, number, _TRAINED, dose)
-        tables = (self.relaxed.weights(), self.relaxed.probabilities(), *self.relaxed.magnitudes())
-        values = self._strategy.run(self._replica_search, (inner, outer, probes, explored, importance))
-        inner_loss, outer_loss, noise = (self._first(value) for value in values)
-        return (*(tf.identity(table) for table in tables), inner_loss, outer_loss, noise)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._drawn = tf.function(self._draw_and_augment, autograph=False)
+        self._judged = tf.function(self._judge, autograph=False)
 
-    def _replica_search(self, inner, outer, probes, chains, importance):
+    def train_relaxed(self, batch, number):
+        """One optimizer step under the learned distribution, without exploration; returns its loss."""
+        return self.train_plain(self._drawn(batch, number, tf.constant(1.0)))
+
+    def _step(self, inner, outer, number, exploration, dose):
+        gradients, inner_loss = self._gradients(self._drawn(inner, number, dose))
+        *tables, outer_loss, noise = self._judged(gradients, inner, outer, number, exploration)
+        self._apply(gradients)
+        return (*tables, inner_loss, outer_loss, noise)
+
+    def _draw_and_augment(self, batch, number, dose):
+        """The batch as the weights are to see it."""
+        chains, _ = self._draw(batch, number, _TRAINED, 0.0)
+        return self._augmented(batch, chains, number, _TRAINED, dose)
+
+    def _judge(self, gradients, inner, outer, number, exploration):
+        """Moves the policy; returns its tables before that, the validation loss and the noise."""
+        probes, repeats = self._repeated(inner), self.settings.chains_per_person
+        chains, importance = self._draw(probes, number, _EXPLORED, exploration, repeats)
+        probes = self._augmented(probes, chains, number, _EXPLORED)
+        tables = (self.relaxed.weights(), self.relaxed.probabilities(), *self.relaxed.magnitudes())
+        values = self._strategy.run(self._replica_judge, (gradients, outer, probes, chains, importance))
+        return (*(tf.identity(table) for table in tables), *(self._first(value) for value in values))
+
+    def _replica_judge(self, gradients, outer, probes, chains, importance):
         people = tf.cast(tf.shape(importance)[0], tf.float32)
-        inner, outer, probes, importance = self._shares((inner, outer, probes, importance))
+        outer, probes, importance = self._shares((outer, probes, importance))
         chains = Chains(*self._shares(tuple(chains)))
-        gradients, inner_loss = self._weight_gradients(*inner)
         direction, outer_loss = self._direction(self._reduce(gradients), *outer)
         scores = self._scores(*probes, direction)
         policy_gradients, noise = self._policy_gradients(chains, importance, scores, people)
-        self._update_weights(gradients)
         self._update_policy(policy_gradients)
-        return self._reduce(inner_loss), self._reduce(outer_loss), noise
+        return self._reduce(outer_loss), noise
 
     def _direction(self, gradients, crops, keypoints):
         """`D v` with v the validation gradient at the look-ahead, and the validation loss there."""
@@ -300,11 +324,6 @@ class ExpectationSearcher(Searcher):
         variance = tf.maximum(second_moment - norm, 0.0) / people
         return tf.sqrt(variance / tf.maximum(norm, 1e-30))
 
-    def _train_relaxed(self, batch, number):
-        """One optimizer step under the learned distribution, without exploration."""
-        chains, _ = self._draw(batch, number, _TRAINED, 0.0)
-        return self.train_plain(self._augmented(batch, chains, number, _TRAINED))
-
     def _repeated(self, batch):
         """The first people of a batch, each `chains_per_person` times in a row, as many crops as before."""
         repeats = self.settings.chains_per_person
@@ -324,6 +343,11 @@ class ExpectationSearcher(Searcher):
 
 class MixtureSearcher(Searcher):
     """The search with averaged images and targets: equation 6 to the letter, with equation 8's look-ahead."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.train_relaxed = tf.function(self._train_relaxed, autograph=False)
+        self._step = tf.function(self._search, autograph=False)
 
     def _search(self, inner, outer, number, exploration, dose):
         seeds = draws.sample_seeds(self._seed(number, _TRAINED), inner[0].shape[0])

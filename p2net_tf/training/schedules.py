@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from p2net_tf.config import TrainingConfig
+from p2net_tf.training.optimizers import Adam, AdamW
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -86,7 +87,7 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimi
         "ema_momentum": config.ema_momentum if config.ema_momentum is not None else 0.99,
     }
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=config.weight_decay, **options)
+        return AdamW(weight_decay=config.weight_decay, **options)
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(momentum=0.9, **options)
-    return keras.optimizers.Adam(**options)
+    return Adam(**options)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from p2net_tf.config import TrainingConfig
+from p2net_tf.training.optimizers import Adam, AdamW
 from p2net_tf.training.schedules import Cosine, Halving, WarmUp, make_optimizer, make_schedule
 
 
@@ -80,7 +81,7 @@ class TestSerialisation:
 class TestOptimizers:
     @pytest.mark.parametrize(
         ("name", "kind"),
-        [("adam", keras.optimizers.Adam), ("adamw", keras.optimizers.AdamW), ("sgd", keras.optimizers.SGD)],
+        [("adam", Adam), ("adamw", AdamW), ("sgd", keras.optimizers.SGD)],
     )
     def test_kind_and_average(self, name, kind):
         optimizer = make_optimizer(TrainingConfig(optimizer=name), 10)
