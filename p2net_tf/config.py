@@ -83,6 +83,8 @@ class ModelConfig(_Section):
     """Channels of every resolution of the ParallelNet."""
     backbone_width: PositiveInt = 32
     """small backbone only: channels at stride 4; they double at each coarser resolution."""
+    backbone_blocks: PositiveInt = 2
+    """small backbone only: residual blocks per resolution."""
     exchange_units: PositiveInt = 3
     refine_bottlenecks: tuple[int, int, int, int] = (0, 1, 2, 3)
     """Dilated bottlenecks per resolution of the RefineNet, finest first."""

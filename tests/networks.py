@@ -15,6 +15,7 @@ def tiny_network(num_keypoints: int = 3, input_size=(64, 64), **options) -> P2Ne
             "backbone": "small",
             "width": 4,
             "backbone_width": 4,
+            "backbone_blocks": 1,
             "exchange_units": 1,
             "refine_bottlenecks": (0, 0, 0, 1),
             **options,

@@ -27,6 +27,7 @@ def build_network(
         backbone=config.backbone,
         width=config.width,
         backbone_width=config.backbone_width,
+        backbone_blocks=config.backbone_blocks,
         exchange_units=config.exchange_units,
         refine_bottlenecks=config.refine_bottlenecks,
         apm=config.apm,

@@ -45,7 +45,7 @@ RESNETS = {
 }
 
 
-def backbone_spec(name: str, small_width: int = 32) -> ResNetSpec:
+def backbone_spec(name: str, small_width: int = 32, small_blocks: int = 2) -> ResNetSpec:
     """The spec of `resnet18`, `resnet50`, `resnet101`, `resnet152`, or of `small`, for demos and phones.
 
     Raises:
@@ -54,7 +54,7 @@ def backbone_spec(name: str, small_width: int = 32) -> ResNetSpec:
     if name == "small":
         width = small_width
         widths = (width, 2 * width, 4 * width, 4 * width)
-        return ResNetSpec((2, 2, 2, 2), widths, bottleneck=False, stem="3x3")
+        return ResNetSpec((small_blocks,) * 4, widths, bottleneck=False, stem="3x3")
     if name not in RESNETS:
         raise ValueError(f"unknown backbone '{name}'; take one of {', '.join(RESNETS)} or small")
     return RESNETS[name]

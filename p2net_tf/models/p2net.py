@@ -48,6 +48,7 @@ class PyramidNet(keras.layers.Layer):
         backbone: name of the ResNet (`p2net_tf.models.backbones`).
         width: channels of every resolution.
         backbone_width: channels at stride 4 of the `small` backbone.
+        backbone_blocks: residual blocks per resolution of the `small` backbone.
         stride_in_1x1: see `ResidualBlock`; true for the weights of keras.applications.
         synchronized: batch statistics over all replicas.
     """
@@ -57,6 +58,7 @@ class PyramidNet(keras.layers.Layer):
         backbone: str,
         width: int,
         backbone_width: int = 32,
+        backbone_blocks: int = 2,
         stride_in_1x1: bool = False,
         synchronized: bool = False,
         **kwargs,
@@ -68,10 +70,11 @@ class PyramidNet(keras.layers.Layer):
             "backbone": backbone,
             "width": width,
             "backbone_width": backbone_width,
+            "backbone_blocks": backbone_blocks,
             "stride_in_1x1": stride_in_1x1,
             "synchronized": synchronized,
         }
-        spec = backbone_spec(backbone, backbone_width)
+        spec = backbone_spec(backbone, backbone_width, backbone_blocks)
         self.backbone = ResNet(spec, stride_in_1x1=stride_in_1x1, name=backbone, **options)
         self.laterals = [ConvNorm(width, 1, name=f"lateral_{stride}", **options) for stride in STRIDES]
 
@@ -263,6 +266,7 @@ class P2Net(keras.Model):
         backbone: `resnet18`, `resnet50`, `resnet101`, `resnet152` or `small`.
         width: channels of every resolution of ParallelNet and RefineNet.
         backbone_width: channels at stride 4 of the `small` backbone.
+        backbone_blocks: residual blocks per resolution of the `small` backbone.
         exchange_units: exchange units of the ParallelNet.
         refine_bottlenecks: dilated bottlenecks per resolution of the RefineNet, finest first.
         apm: Attention Partial Modules on or off (Table 5).
@@ -281,6 +285,7 @@ class P2Net(keras.Model):
         backbone: str = "resnet50",
         width: int = 128,
         backbone_width: int = 32,
+        backbone_blocks: int = 2,
         exchange_units: int = 3,
         refine_bottlenecks=(0, 1, 2, 3),
         apm: bool = True,
@@ -302,7 +307,9 @@ class P2Net(keras.Model):
             dtype=dtype,
             name="normalize",
         )(inputs)
-        pyramid = PyramidNet(backbone, width, backbone_width, stride_in_1x1, name="pyramid_net", **options)(x)
+        pyramid = PyramidNet(
+            backbone, width, backbone_width, backbone_blocks, stride_in_1x1, name="pyramid_net", **options
+        )(x)
         features, heatmaps = ParallelNet(
             num_keypoints, width, exchange_units, name="parallel_net", **options
         )(pyramid)
@@ -317,6 +324,7 @@ class P2Net(keras.Model):
             "backbone": backbone,
             "width": width,
             "backbone_width": backbone_width,
+            "backbone_blocks": backbone_blocks,
             "exchange_units": exchange_units,
             "refine_bottlenecks": list(refine_bottlenecks),
             "apm": apm,

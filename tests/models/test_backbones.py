@@ -43,6 +43,16 @@ def test_features_have_strides_4_to_32(name, channels):
     assert [tuple(x.shape[1:]) for x in model.output] == found
 
 
+def test_blocks_of_the_small_backbone():
+    """Parameters by hand: 3x3 convolutions of equal width, each with two of its batch normalization."""
+    one, three = (
+        count_parameters(keras.Model(inputs, ResNet(backbone_spec("small", 4, blocks))(inputs)))
+        for inputs, blocks in ((keras.Input((64, 64, 3)), 1), (keras.Input((64, 64, 3)), 3))
+    )
+    block = sum(2 * (9 * width * width + 2 * width) for width in (4, 8, 16, 16))
+    assert three - one == 2 * block
+
+
 def test_unknown_backbone():
     with pytest.raises(ValueError, match="unknown backbone 'vgg'; take one of resnet18"):
         backbone_spec("vgg")

@@ -124,7 +124,13 @@ def test_sizes_that_are_not_multiples_of_32(size):
 
 def test_build_network_takes_the_configuration():
     config = ModelConfig(
-        backbone="small", input_size=(64, 32), width=4, backbone_width=6, exchange_units=2, apm=False
+        backbone="small",
+        input_size=(64, 32),
+        width=4,
+        backbone_width=6,
+        backbone_blocks=1,
+        exchange_units=2,
+        apm=False,
     )
     found = build_network(config, 7, synchronized=True).get_config()
     expected = {
@@ -133,6 +139,7 @@ def test_build_network_takes_the_configuration():
         "backbone": "small",
         "width": 4,
         "backbone_width": 6,
+        "backbone_blocks": 1,
         "exchange_units": 2,
         "refine_bottlenecks": [0, 1, 2, 3],
         "apm": False,
