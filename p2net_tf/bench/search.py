@@ -26,8 +26,9 @@ from p2net_tf.console import progress
 from p2net_tf.environment import describe_environment
 from p2net_tf.files import write_text
 from p2net_tf.models.summary import summarize
-from p2net_tf.search.run import build_searcher
-from p2net_tf.search.searcher import _EXPLORED, _TRAINED, ExpectationSearcher, Searcher
+from p2net_tf.search.build import build_searcher
+from p2net_tf.search.expectation_searcher import EXPLORED, ExpectationSearcher
+from p2net_tf.search.searcher import TRAINED, Searcher
 from p2net_tf.skeletons import load_skeleton
 
 LIMIT = 2.5
@@ -140,12 +141,12 @@ def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[
     def explore():
         probes = searcher._repeated(inner)
         repeats = searcher.settings.chains_per_person
-        chains, importance = searcher._draw(probes, number, _EXPLORED, 0.5, repeats)
-        return searcher._augmented(probes, chains, number, _EXPLORED), chains, importance
+        chains, importance = searcher._draw(probes, number, EXPLORED, 0.5, repeats)
+        return searcher._augmented(probes, chains, number, EXPLORED), chains, importance
 
     def train():
-        chains, _ = searcher._draw(inner, number, _TRAINED, 0.0)
-        return searcher._augmented(inner, chains, number, _TRAINED, 0.5)
+        chains, _ = searcher._draw(inner, number, TRAINED, 0.0)
+        return searcher._augmented(inner, chains, number, TRAINED, 0.5)
 
     def update(gradients, chains, importance, scores):
         found, noise = searcher._policy_gradients(chains, importance, scores, people)

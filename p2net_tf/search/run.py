@@ -18,7 +18,6 @@ import time
 from itertools import islice
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -29,14 +28,13 @@ from p2net_tf.console import messages, progress
 from p2net_tf.data.check import write_problems
 from p2net_tf.environment import describe_environment
 from p2net_tf.files import replacing, write_text
+from p2net_tf.search.build import build_searcher
 from p2net_tf.search.crops import CropTable
 from p2net_tf.search.live import LiveTable, log_step
 from p2net_tf.search.parts import open_parts
 from p2net_tf.search.relaxed import SearchError
-from p2net_tf.search.searcher import Searcher, make_relaxed, make_searcher
+from p2net_tf.search.searcher import Searcher
 from p2net_tf.search.trajectory import Trajectory, plot_weights
-from p2net_tf.training.strategy import make_strategy
-from p2net_tf.training.trainer import build_pose_model
 
 STEP_COST = 2.8
 """Gradient steps that one search step is worth, as `p2net bench search` measures it: the gradient of the
@@ -97,20 +95,6 @@ def run_search(
     _write_artefacts(folder, search, policy, inner, config.seed)
     write_text(folder / "report.json", json.dumps(report, indent=2, default=float) + "\n")
     return report
-
-
-def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
-    """A searcher before its first step, on the devices that `training.replicas` asks for."""
-    settings, training = config.search, config.training
-    keras.utils.set_random_seed(config.seed)
-    rate = settings.weights_learning_rate or training.learning_rate
-    changes = {"learning_rate": rate, "schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
-    plain = config.model_copy(update={"training": training.model_copy(update=changes)})
-    strategy = make_strategy(training.replicas)
-    with strategy.scope():
-        model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
-        relaxed = make_relaxed(settings, config.seed)
-    return make_searcher(model, relaxed, settings, config.seed, strategy)
 
 
 def search_cost(settings: SearchConfig) -> int:

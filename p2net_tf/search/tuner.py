@@ -25,25 +25,20 @@ KERASTUNER_TUNER_ID=tuner1 p2net tune CONFIG --out DIR
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import json
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
 
 from p2net_tf.augment.policy import Policy, Stage
 from p2net_tf.config import ExperimentConfig, TunerConfig, dump_config, load_config
 from p2net_tf.console import messages, progress
 from p2net_tf.data.check import write_problems
 from p2net_tf.environment import describe_environment
-from p2net_tf.errors import UserError
 from p2net_tf.evaluation.report import write_report
 from p2net_tf.files import write_text
 from p2net_tf.search.parts import open_parts
@@ -59,36 +54,14 @@ from p2net_tf.search.trial_records import (
     plot_trials,
     write_table,
 )
-
-
-class TunerError(UserError):
-    """A black-box search that cannot be run or came to nothing; the message names the remedy."""
-
-
-class TunerMissing(TunerError, ImportError):
-    """keras-tuner is not installed."""
-
-
-try:
-    import grpc
-    import keras_tuner
-    from keras_tuner.engine import base_tuner
-    from keras_tuner.src import config as keras_tuner_config
-    from threadpoolctl import threadpool_limits
-except ImportError as error:
-    raise TunerMissing(
-        f"`p2net tune` needs keras-tuner ({error}); install it with: pip install 'p2net_tf[tuner]'"
-    ) from error
+from p2net_tf.search.tuner_library import TunerError, base_tuner, grpc, keras_tuner, keras_tuner_config
+from p2net_tf.search.tuner_oracles import OBJECTIVE, make_oracle, steps_of
 
 Objective = Callable[[Policy, int, Callable[[], object]], TrialResult]
 """`(policy, steps, on_step)`: trains under the policy, calling `on_step` after every step."""
 
 _PROJECT = "trials"
 _RESULT = "result.json"
-_RUNGS = 9
-"""Length of Hyperband's longest trials in units of its shortest: 1/9, 1/3 and all of the steps."""
-_OBJECTIVE = "val_loss"
-_ENDLESS = 2**31
 
 
 @dataclass(frozen=True)
@@ -171,7 +144,8 @@ def tune(
     space = make_space(config.search.sub_policies, config.search.stages, config.search.operations)
     settings = config.tuner
     objective = None if role == "chief" else make_objective()
-    tuner = _make_tuner(space, settings, config.seed, folder, objective)
+    oracle = make_oracle(settings, config.seed)
+    tuner = PolicyTuner(oracle, space, objective, settings.steps_per_trial, folder)
     budget = settings.trials * settings.steps_per_trial
     _announce(role, settings, budget)
     with progress("tuning", budget if role == "alone" else None) as advance, _chief_may_be_lost():
@@ -243,7 +217,7 @@ class PolicyTuner(base_tuner.BaseTuner):
         known = {"trial": trial.trial_id, "policy": describe(policy), "steps": steps}
         finished = self._finished(known)
         if finished is not None:
-            return {_OBJECTIVE: finished.validation_loss}
+            return {OBJECTIVE: finished.validation_loss}
         known["worker"], start = self.tuner_id, time.perf_counter()
         try:
             result = self._run_objective(policy, steps, self.on_step)
@@ -255,7 +229,7 @@ class PolicyTuner(base_tuner.BaseTuner):
             self._keep(TrialRecord(**known, status=FAILED, reason=reason, seconds=seconds))
             raise keras_tuner.errors.FailedTrialError(reason) from error
         self._keep(TrialRecord(**known, status=COMPLETED, **result._asdict()))
-        return {_OBJECTIVE: result.validation_loss}
+        return {OBJECTIVE: result.validation_loss}
 
     def _finished(self, known: dict) -> TrialRecord | None:
         """The record of a trial that was killed after its training, before keras-tuner had the result."""
@@ -311,103 +285,6 @@ class PolicyTuner(base_tuner.BaseTuner):
 
     def _result_file(self, name: str) -> Path:
         return Path(self.get_trial_dir(name)) / _RESULT
-
-
-class _Resumable:
-    """For an oracle: its files are whole at any moment, and after a kill it goes on just where it was."""
-
-    def save(self) -> None:
-        write_text(self._get_oracle_fname(), json.dumps(self.get_state()))
-
-    def _save_trial(self, trial) -> None:
-        write_text(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", json.dumps(trial.get_state()))
-
-    def reload(self) -> None:
-        """A trial's file is written a moment before the oracle's, and the kill may have come between."""
-        super().reload()
-        for name in [name for name in self.trials if name not in self.start_order]:
-            del self.trials[name]  # its values are drawn again, and are the same
-        for name in [name for name in self._retry_queue if self.trials[name].status in (COMPLETED, FAILED)]:
-            self._retry_queue.remove(name)
-            self.end_order.append(name)
-
-
-class _Random(_Resumable, keras_tuner.oracles.RandomSearchOracle):
-    pass
-
-
-class _Bayesian(_Resumable, keras_tuner.oracles.BayesianOptimizationOracle):
-    def populate_space(self, trial_id):
-        # Its generator is not part of its saved state: a resumed search would go another way.
-        self._random_state = np.random.RandomState([self.seed, len(self.trials)])
-        # Its thousands of tiny systems take several times as long on more than one thread.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")  # of the kernel's fit, at its bounds with few trials
-            answer = super().populate_space(trial_id)
-        # The model may ask for the same policy again; with one seed for all trials that tells nothing.
-        if answer["values"] and self._duplicate(answer["values"]):
-            return self._random_populate_space()
-        return answer
-
-
-class _Hyperband(_Resumable, keras_tuner.oracles.HyperbandOracle):
-    """Brackets after brackets until the budget is spent.
-
-    A policy that is promoted trains from the start again, with the whole schedule of its longer run.
-
-    Args:
-        budget: gradient steps of all trials.
-        steps_per_trial: of the longest trials.
-    """
-
-    def __init__(self, budget: int, steps_per_trial: int, **options):
-        self._budget, self._steps_per_trial = budget, steps_per_trial
-        super().__init__(max_epochs=_RUNGS, factor=3, hyperband_iterations=None, **options)
-
-    def populate_space(self, trial_id):
-        before = copy.deepcopy((self._brackets, self._current_bracket, self._current_iteration))
-        answer = super().populate_space(trial_id)
-        if answer["status"] != "RUNNING":
-            return answer
-        planned = [answer["values"], *(trial.hyperparameters.values for trial in self.trials.values())]
-        if sum(steps_of(values, self._steps_per_trial) for values in planned) <= self._budget:
-            return answer
-        # The proposal stands in the brackets already, but there will be no such trial.
-        self._brackets, self._current_bracket, self._current_iteration = before
-        return {"status": "STOPPED"}
-
-
-def steps_of(values: dict, steps_per_trial: int) -> int:
-    """Gradient steps of the trial with these hyperparameter values."""
-    return max(1, round(steps_per_trial * values.get("tuner/epochs", _RUNGS) / _RUNGS))
-
-
-def _make_tuner(
-    space: SearchSpace, settings: TunerConfig, seed: int, folder: Path, objective: Objective | None
-) -> PolicyTuner:
-    options = {
-        "objective": keras_tuner.Objective(_OBJECTIVE, "min"),
-        "seed": _oracle_seed(seed),
-        "max_consecutive_failed_trials": _ENDLESS,
-    }
-    try:
-        if settings.algorithm == "hyperband":
-            budget = settings.trials * settings.steps_per_trial
-            oracle = _Hyperband(budget, settings.steps_per_trial, **options)
-        elif settings.algorithm == "bayesian":
-            # keras-tuner's default, three per hyperparameter, is often more than all trials.
-            initial = settings.initial_trials or max(2, settings.trials // 3)
-            oracle = _Bayesian(max_trials=settings.trials, num_initial_points=initial, **options)
-        else:
-            oracle = _Random(max_trials=settings.trials, **options)
-    except ImportError as error:
-        raise TunerMissing(f"{error} Or: pip install 'p2net_tf[tuner]'") from error
-    return PolicyTuner(oracle, space, objective, settings.steps_per_trial, folder)
-
-
-def _oracle_seed(seed: int) -> int:
-    """Far apart for neighbours: keras-tuner counts its seed up with every value drawn. (And 0 means any.)"""
-    return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1) or 1
 
 
 def _role() -> str:

@@ -15,6 +15,7 @@ from p2net_tf.config import SearchConfig
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
 from p2net_tf.search import expectation
 from p2net_tf.search.expectation import Chains, Expectation
+from p2net_tf.search.expectation_searcher import ExpectationSearcher, _others_mean
 from p2net_tf.search.hypergradient import (
     Bilevel,
     hypergradient,
@@ -24,7 +25,6 @@ from p2net_tf.search.hypergradient import (
     stateless,
 )
 from p2net_tf.search.relaxed import SearchSpace
-from p2net_tf.search.searcher import ExpectationSearcher, _others_mean
 from p2net_tf.training.pose_model import PoseModel
 
 SIZE = 32

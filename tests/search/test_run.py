@@ -26,9 +26,9 @@ from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.models import build_network
 from p2net_tf.search import parts
 from p2net_tf.search.crops import CropTable, split_people
+from p2net_tf.search.expectation_searcher import ExpectationSearcher
 from p2net_tf.search.relaxed import SearchError
 from p2net_tf.search.run import _check_batches, run_search, search_cost
-from p2net_tf.search.searcher import ExpectationSearcher
 from p2net_tf.training import trainer
 
 STEPS, WARM_UP = 5, 2

@@ -15,8 +15,8 @@ from networks import two_convolutions
 from pydantic import ValidationError
 
 from p2net_tf.config import SearchConfig
+from p2net_tf.search.build import make_relaxed, make_searcher
 from p2net_tf.search.relaxed import SearchError
-from p2net_tf.search.searcher import make_relaxed, make_searcher
 from p2net_tf.training.pose_model import PoseModel
 
 SIZE, PEOPLE = 32, 8

@@ -189,7 +189,8 @@ class TestFailures:
 
     def test_without_keras_tuner_it_says_how_to_install(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "keras_tuner", None)
-        monkeypatch.delitem(sys.modules, "p2net_tf.search.tuner")
+        for module in ("tuner", "tuner_oracles", "tuner_library"):
+            monkeypatch.delitem(sys.modules, f"p2net_tf.search.{module}")
         importlib.import_module("p2net_tf.search")
         with pytest.raises(UserError, match=r"pip install 'p2net_tf\[tuner\]'"):
             importlib.import_module("p2net_tf.search.tuner")
