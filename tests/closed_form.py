@@ -38,9 +38,7 @@ def write_warm_up(folder: Path, *requests: predict_pb2.PredictRequest) -> None:
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
         for item in requests:
-            log = prediction_log_pb2.PredictionLog(
-                predict_log=prediction_log_pb2.PredictLog(request=item)
-            )
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=item))
             writer.write(log.SerializeToString())
 
 
@@ -97,8 +95,8 @@ class _Diagonals(tf.Module):
         return self._answer(tf.tile(box, [tf.shape(crops)[0], 1]), means)
 
     def _answer(self, boxes, heights):
-        positive = tf.reduce_all(boxes[:, 2:] > 0)
-        check = tf.debugging.Assert(positive, ["a box has no area"])
+        sound = tf.reduce_all(tf.math.is_finite(boxes)) & tf.reduce_all(boxes[:, 2:] > 0)
+        check = tf.debugging.Assert(sound, ["a box has no area"])
         with tf.control_dependencies([check]):
             keypoints = boxes[:, None, :2] + _STEPS[None, :, None] * boxes[:, None, 2:]
         return {

@@ -158,9 +158,8 @@ def status_response(core: Core, request) -> get_model_status_pb2.GetModelStatusR
     response = get_model_status_pb2.GetModelStatusResponse()
     for entry in found:
         status = response.model_version_status.add(version=entry.version, state=_STATES.Value(entry.state))
-        if entry.error:
-            status.status.error_code = Code.UNKNOWN.value[0]
-            status.status.error_message = entry.error
+        status.status.error_code = (Code.UNKNOWN if entry.error else Code.OK).value[0]
+        status.status.error_message = entry.error
     return response
 
 

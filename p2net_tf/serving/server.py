@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from p2net_tf.console import messages
 from p2net_tf.serving.batching import BatchRunner
 from p2net_tf.serving.core import Core
 from p2net_tf.serving.defaults import GRPC_PORT, MODEL_NAME, REST_PORT
-from p2net_tf.serving.errors import ServingError
 from p2net_tf.serving.grpc_server import GrpcServer
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.rest_server import RestServer
@@ -72,19 +72,22 @@ class Server:
         self.settings = settings
         metrics = Metrics()
         self._versions = Versions(settings.model_dir, settings.keep, settings.labels)
-        self._versions.start(settings.poll_seconds)
-        timeout = settings.batch_timeout_ms / 1000
-        self._runner = BatchRunner(metrics, settings.max_queue, settings.max_batch, timeout, settings.threads)
-        self.core = Core(settings.name, self._versions, self._runner, metrics, settings.max_rows)
         self._stopped = False
-        # Those that wait, those in batches, and some to tell the others that the queue is full.
-        threads = settings.max_queue + settings.threads * settings.max_batch + 16
-        self._grpc = GrpcServer(self.core, settings.host, settings.grpc_port, threads)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._versions.stop)
+            self._versions.start(settings.poll_seconds)
+            timeout = settings.batch_timeout_ms / 1000
+            self._runner = BatchRunner(
+                metrics, settings.max_queue, settings.max_batch, timeout, settings.threads
+            )
+            undo.callback(self._runner.close)
+            self.core = Core(settings.name, self._versions, self._runner, metrics, settings.max_rows)
+            # Those that wait, those in batches, and some to tell the others that the queue is full.
+            threads = settings.max_queue + settings.threads * settings.max_batch + 16
+            self._grpc = GrpcServer(self.core, settings.host, settings.grpc_port, threads)
+            undo.callback(self._grpc.stop, 0)
             self._rest = RestServer(self.core, settings.host, settings.rest_port)
-        except ServingError:
-            self._grpc.stop(0)
-            raise
+            undo.pop_all()
 
     @property
     def grpc_address(self) -> str:
