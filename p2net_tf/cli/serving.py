@@ -29,7 +29,7 @@ def serve(
         float, typer.Option(help="a request waits for others to share a batch with", min=0)
     ] = 2.0,
     threads: Annotated[int, typer.Option(help="batches that run at the same time", min=1)] = 2,
-    max_rows: Annotated[int, typer.Option(help="people or images of one request", min=1)] = 256,
+    max_rows: Annotated[int, typer.Option(help="people or images of one request", min=1)] = 128,
     poll_seconds: Annotated[float, typer.Option(help="between looks for new versions", min=0.05)] = 2.0,
     keep: Annotated[int, typer.Option(help="of the newest versions are served", min=1)] = 1,
     label: Annotated[

@@ -45,7 +45,7 @@ class Core:
     """
 
     def __init__(
-        self, name: str, versions: Versions, runner: BatchRunner, metrics: Metrics, max_rows: int = 256
+        self, name: str, versions: Versions, runner: BatchRunner, metrics: Metrics, max_rows: int = 128
     ):
         self.name, self.versions, self.runner = name, versions, runner
         self.metrics, self.max_rows = metrics, max_rows

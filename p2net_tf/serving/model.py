@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from p2net_tf.export.warmup import WARMUP_FILE
 from p2net_tf.serving.errors import Code, RequestError, ServingError, from_tensorflow
 from p2net_tf.serving.signatures import Signature, parse_signature, read_signatures
 from p2net_tf.serving.tensors import arrays_of_protos
 
-WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MOST_WARM_UP_RECORDS = 1000
 """As many as TensorFlow Serving runs."""
 
@@ -77,7 +77,7 @@ class Model:
         Raises:
             ServingError: a record cannot be read, or the model refuses it.
         """
-        file = self.folder / WARM_UP_FILE
+        file = self.folder / WARMUP_FILE
         requests = read_warm_up(file) if file.is_file() else []
         for number, request in enumerate(requests):
             try:

@@ -54,7 +54,7 @@ class ServeSettings:
     max_batch: int = 16
     batch_timeout_ms: float = 2.0
     threads: int = 2
-    max_rows: int = 256
+    max_rows: int = 128
     poll_seconds: float = 2.0
     keep: int = 1
     labels: Mapping[str, int] = field(default_factory=dict)

@@ -126,7 +126,7 @@ class TestWhatIsRefused:
             ({"boxes": np.zeros(4, np.float32)}, r"shape \[4\]"),
             ({"boxes": np.zeros((2, 4), np.float32)}, "boxes has 2, image_bytes has 1"),
             ({"boxes": np.zeros((1, 4), np.float32)}, "a box has no area"),
-            ({"boxes": np.ones((300, 4), np.float32)}, "300 rows.*up to 256"),
+            ({"boxes": np.ones((300, 4), np.float32)}, "300 rows.*up to 128"),
             ({"image_bytes": [b"junk"]}, "Unknown image file format"),
         ],
     )
