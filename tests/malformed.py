@@ -64,7 +64,7 @@ def _with_boxes(dice: random.Random) -> predict_pb2.PredictRequest:
 
 def _junk(dice: random.Random, largest: int) -> bytes:
     """Bytes that are no image; a few of them are as large as they may be."""
-    size = largest if dice.random() < 0.02 else int(min(largest, 10 ** dice.uniform(0, 5)))
+    size = largest if dice.random() < 0.05 else int(min(largest, 10 ** dice.uniform(0, 5)))
     image = closed_form.picture()
     kind = dice.randrange(5)
     if kind == 0:
@@ -126,7 +126,7 @@ def _bad_shape(dice, _) -> Malformed:
 def _bad_content(dice, largest) -> Malformed:
     request, proto = _with_boxes(dice), None
     proto = request.inputs["boxes"]
-    size = largest if dice.random() < 0.02 else dice.choice([1, 3, 12, 15, 17, 20, 4096])
+    size = largest if dice.random() < 0.05 else dice.choice([1, 3, 12, 15, 17, 20, 4096])
     proto.tensor_content = bytes(size)
     if dice.random() < 0.3:
         proto = request.inputs["image_bytes"]
@@ -203,7 +203,7 @@ def _body(words: str, document, status: int = 400, path: str = "/v1/models/p2net
 
 
 def _no_json(dice, largest) -> Malformed:
-    size = largest if dice.random() < 0.02 else dice.choice([1, 100, 5000])
+    size = largest if dice.random() < 0.05 else dice.choice([1, 100, 5000])
     texts = [
         b"", b"{", b"\xff" + dice.randbytes(size), b"[" * 100_000, b'{"inputs": ' + b"9" * 5000 + b"}",
         b" " * size, b'{"inputs": [' + b"1," * (size // 2), b"null", b'"inputs"', b"[]", b"{}",
@@ -240,7 +240,7 @@ def _bad_lists(dice, largest) -> Malformed:
 
 def _bad_base64(dice, largest) -> Malformed:
     document = _document(dice)
-    size = largest if dice.random() < 0.02 else dice.choice([4, 400, 40_000])
+    size = largest if dice.random() < 0.05 else dice.choice([4, 400, 40_000])
     values = [
         {"b64": "A"}, {"b64": "===="}, {"b64": "\N{SNOWMAN}"}, {"b64": 3}, {"b64": None}, {"B64": "AAAA"},
         {"b64": "A" * (size // 4 * 4)}, {"b64": "", "x": 1}, "no image", "\ud800", 3, None, [], {},

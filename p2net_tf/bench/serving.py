@@ -40,7 +40,7 @@ LIMIT = 1.25
 """Seconds per person of the server, in those of the plain forward pass, that are aimed at."""
 NETWORK, CROPS = "network with flip pass", "signature crops"
 _PICTURES = 16
-_WARM_UP_SECONDS = 2.0
+_WARM_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)

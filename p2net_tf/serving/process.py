@@ -14,7 +14,7 @@ from p2net_tf.serving.errors import ServingError
 
 _GRPC = re.compile(r"^gRPC (\S+),", re.MULTILINE)
 _REST = re.compile(r"^REST http://([^/\s]+)/", re.MULTILINE)
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0
 
 
 class ServerProcess:
