@@ -114,7 +114,8 @@ def _bad_shape(dice, _) -> Malformed:
     del proto.tensor_shape.dim[:]
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
-    if dice.random() < 0.3:  # one value that is to be repeated for all of them
+    # One value that is to be repeated for all of them; two boxes may be written so.
+    if dice.random() < 0.3 and shape != [2, 4]:
         proto.tensor_content = b""
         proto.float_val.append(1.0)
     if dice.random() < 0.1:
@@ -124,14 +125,11 @@ def _bad_shape(dice, _) -> Malformed:
 
 
 def _bad_content(dice, largest) -> Malformed:
-    request, proto = _with_boxes(dice), None
-    proto = request.inputs["boxes"]
+    request = _with_boxes(dice)
+    proto = request.inputs[dice.choice(["boxes", "image_bytes"])]
     size = largest if dice.random() < 0.05 else dice.choice([1, 3, 12, 15, 17, 20, 4096])
+    proto.ClearField("string_val")
     proto.tensor_content = bytes(size)
-    if dice.random() < 0.3:
-        proto = request.inputs["image_bytes"]
-        proto.ClearField("string_val")
-        proto.tensor_content = bytes(size)
     return Malformed(f"{size} bytes of content", INVALID, request)
 
 
@@ -163,7 +161,7 @@ def _bad_names(dice, _) -> Malformed:
 
 
 def _bad_spec(dice, _) -> Malformed:
-    request, spec = _sound(dice), None
+    request = _sound(dice)
     spec = request.model_spec
     kind = dice.randrange(6)
     if kind == 0:

@@ -122,7 +122,11 @@ class GrpcClient:
             try:
                 return method(request, timeout=seconds)
             except grpc.RpcError as error:
-                raise RequestFailed(error.code(), f"{error.details()} ({self.address})") from None
+                code, words = error.code(), error.details()
+                if code is Code.CANCELLED:
+                    # Nobody here cancels: the call reached a server that closes, which has not looked at it.
+                    code, words = Code.UNAVAILABLE, "the server closed"
+                raise RequestFailed(code, f"{words} ({self.address})") from None
 
         return with_retries(attempt, self.deadline, self.retries)
 

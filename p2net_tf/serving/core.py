@@ -23,6 +23,9 @@ from p2net_tf.serving.versions import Versions
 LONGEST_WAIT = 120.0
 """Seconds; of a request that names no deadline."""
 _UNKNOWN = "unknown"
+_REFUSAL_PAUSE = 0.2
+"""Seconds before a draining server refuses. A client that asks again at once would be at the door when it
+closes, and gRPC cancels who stands there without a word."""
 _log = logging.getLogger(__name__)
 
 
@@ -111,9 +114,11 @@ class Core:
     @contextmanager
     def _admitted(self) -> Iterator[None]:
         with self._left:
-            if self._draining:
-                raise RequestError(Code.UNAVAILABLE, "the server is shutting down")
-            self._visits += 1
+            admitted = not self._draining
+            self._visits += admitted
+        if not admitted:
+            time.sleep(_REFUSAL_PAUSE)
+            raise RequestError(Code.UNAVAILABLE, "the server is shutting down")
         try:
             yield
         finally:

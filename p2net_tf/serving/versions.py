@@ -15,6 +15,7 @@ from pathlib import Path
 
 from p2net_tf.console import messages
 from p2net_tf.serving.errors import Code, RequestError, ServingError
+from p2net_tf.serving.memory import release_memory
 from p2net_tf.serving.model import Model
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
@@ -130,6 +131,7 @@ class Versions:
                 self.poll()
             except OSError as error:  # the folder may vanish for a while
                 messages.print(f"[yellow]versions[/yellow] {self.folder}: {error}", soft_wrap=True)
+            release_memory()
 
     def _has(self, version: int, found: dict, prints: dict, settled: set) -> bool:
         """Whether `version` is in memory, after it was loaded if need be."""

@@ -1,4 +1,4 @@
-"""A minute of load from 32 clients, a new version in the middle of it, and an end in the middle of another one."""
+"""A minute of load from 32 clients, a new version in the middle of it, an end in the middle of another."""
 
 import threading
 import time
