@@ -16,6 +16,9 @@ from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
 from p2net_tf.models.p2net import REFINE_OUTPUT
 
+DECODE_SCOPE = "find_keypoints"
+"""Name scope of what turns heatmaps into keypoints."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -75,10 +78,14 @@ def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permu
 def find_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_permutation):
     """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
     maps = network(crops, training=False)[REFINE_OUTPUT]
+    mirrored = None
     if config.flip_test:
         mirrored = network(tf.reverse(crops, axis=[2]), training=False)[REFINE_OUTPUT]
-        maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
-    return heatmaps.decode(maps, config.decode, config.filter_sigma)
+    # The name tells exporters what is network and what comes after it.
+    with tf.name_scope(DECODE_SCOPE):
+        if mirrored is not None:
+            maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
+        return heatmaps.decode(maps, config.decode, config.filter_sigma)
 
 
 def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig):

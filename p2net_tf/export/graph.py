@@ -101,7 +101,11 @@ class PoseGraph:
 
     def crops(self, crops):
         crops = demand_shape(crops, "crops", (None, *self._size, 3))
-        return self._if_any(crops, lambda: self._answer(*self._find(tf.cast(crops, tf.float32) / 255.0)))
+        return self._if_any(crops, lambda: self.locate(crops))
+
+    def locate(self, crops):
+        """`crops` without the checks of a server, for at least one crop."""
+        return self._answer(*self._find(tf.cast(crops, tf.float32) / 255.0))
 
     def _crop(self, image, box):
         return plain_crop(image, box, self._size, self._padding)

@@ -26,7 +26,7 @@ def demand_shape(tensor, name: str, shape: tuple[int | None, ...]):
     """
     # A server feeds what it is sent without comparing shapes, so the graph must not take the signature's for
     # granted: behind the placeholder TensorFlow knows none.
-    tensor = tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=tf.TensorShape(None))
+    tensor = tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=tf.TensorShape(None), name=name)
     found = tf.shape(tensor)
     wanted = tf.constant([-1 if size is None else size for size in shape], tf.int32)
     fits = tf.cond(
