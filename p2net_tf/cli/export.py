@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from p2net_tf.cli.options import AsJson, Overrides, print_json, start
-from p2net_tf.console import console
+from p2net_tf.console import console, messages
 from p2net_tf.export.options import Exif, ExportOptions, Precision
 
 app = typer.Typer()
@@ -83,4 +84,11 @@ def export(
 
 def _servers(folders: dict[str, Path]):
     """Name -> `Poser` of the servers that the parity report asks too, while they run."""
-    return nullcontext({})
+    if "saved_model" not in folders:
+        return nullcontext({})
+    if find_spec("tensorflow_serving") is None:
+        messages.print("no server in the comparison: it needs tensorflow-serving-api, the extra `serving`")
+        return nullcontext({})
+    from p2net_tf.serving.poser import served
+
+    return served(folders["saved_model"])
