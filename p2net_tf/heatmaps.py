@@ -94,7 +94,8 @@ def decode(heatmaps, rule: str = "quarter_offset", filter_sigma: float = 0.0, st
     heatmaps = gaussian_filter(ops.convert_to_tensor(heatmaps), filter_sigma)
     height, width = heatmaps.shape[1:3]
     flat = ops.reshape(ops.transpose(heatmaps, (0, 3, 1, 2)), (-1, heatmaps.shape[3], height * width))
-    peak = ops.argmax(flat, axis=-1)
+    # Keras' argmax takes care of the sign of zeros, by bit operations that TFLite does not have.
+    highest, peak = (found[..., 0] for found in ops.top_k(flat, 1))
     rows, columns = peak // width, peak % width
     offsets = {
         "argmax": _no_offset,
@@ -103,7 +104,7 @@ def decode(heatmaps, rule: str = "quarter_offset", filter_sigma: float = 0.0, st
         "dark": _dark_offset,
     }[rule](flat, rows, columns, height, width)
     position = ops.cast(ops.stack([columns, rows], axis=-1), flat.dtype) + 0.5 + offsets
-    return position * stride, ops.max(flat, axis=-1)
+    return position * stride, highest
 
 
 def _no_offset(flat, rows, columns, height, width):
@@ -112,9 +113,7 @@ def _no_offset(flat, rows, columns, height, width):
 
 def _quarter_offset(flat, rows, columns, height, width):
     """A quarter of a pixel in the direction from the highest to the second highest response."""
-    peak = rows * width + columns
-    is_peak = ops.arange(height * width, dtype=peak.dtype) == peak[..., None]
-    second = ops.argmax(ops.where(is_peak, -float("inf"), flat), axis=-1)
+    second = ops.top_k(flat, 2)[1][..., 1]
     towards = ops.cast(ops.stack([second % width - columns, second // width - rows], axis=-1), flat.dtype)
     return 0.25 * towards / ops.sqrt(ops.sum(ops.square(towards), axis=-1, keepdims=True))
 

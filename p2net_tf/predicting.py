@@ -17,7 +17,7 @@ from p2net_tf.data.image_files import decode_image, image_headers, unreadable_im
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.recipe import Predictions, predict
 from p2net_tf.runs import Run
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons import Skeleton, load_skeleton
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def predict_images(run: Run, images: Sequence[Path], boxes: str | None = None) -
         first = next(iter(unreadable.items()), ("no images given", ""))
         raise DataError(f"no image can be read; first: {first[0]}: {first[1]}")
     sizes, _ = image_headers(readable, exif_orientation=True)
-    owners, windows, scores = _boxes(boxes, readable, sizes)
+    owners, windows, scores = read_boxes(boxes, readable, sizes)
     count, skeleton = len(owners), load_skeleton(run.config.data.skeleton)
     samples = Samples(
         skeleton=skeleton,
@@ -78,22 +78,34 @@ def write_poses(poses: PosesInImages, folder: Path) -> list[Path]:
         source = Path(samples.image_paths[rows[0]])
         # The number keeps pictures of the same name in different folders apart.
         target = folder / f"{source.stem}_{image_id}.jpg"
-        drawing.write_image(target, _overlay(source, samples, found, rows))
+        image = decode_image(tf.io.read_file(str(source)), exif_orientation=True).numpy()
+        overlay = draw_poses(image, samples.boxes[rows], found.take(rows), samples.skeleton)
+        drawing.write_image(target, overlay)
         written.append(target)
     return written
 
 
-def _overlay(source: Path, samples: Samples, found: Predictions, rows: np.ndarray) -> np.ndarray:
-    image = decode_image(tf.io.read_file(str(source)), exif_orientation=True).numpy()
-    for row in rows[np.argsort(found.scores[rows])]:
-        image = drawing.draw_box(image, samples.boxes[row], label=f"{found.scores[row]:.2f}")
+def draw_poses(image: np.ndarray, boxes: np.ndarray, found: Predictions, skeleton: Skeleton) -> np.ndarray:
+    """The image with the `[N, 4]` xywh boxes and their poses, the best ones on top."""
+    for row in np.argsort(found.scores):
+        image = drawing.draw_box(image, boxes[row], label=f"{found.scores[row]:.2f}")
         scores = np.clip(found.keypoint_scores[row], 0, 1)
-        image = drawing.draw_skeleton(image, found.keypoints[row], samples.skeleton, scores=scores)
+        image = drawing.draw_skeleton(image, found.keypoints[row], skeleton, scores=scores)
     return image
 
 
-def _boxes(boxes: str | None, images: list[str], sizes: np.ndarray):
-    """`(image index [N], xywh [N, 4], score [N])`."""
+def read_boxes(boxes: str | None, images: list[str], sizes: np.ndarray):
+    """Boxes for `images`: None, `x,y,w,h` or a file, as `predict_images` takes them.
+
+    Args:
+        sizes: `[n, 2]` (width, height) of the images.
+
+    Returns:
+        `(image index [N], xywh [N, 4], score [N])`.
+
+    Raises:
+        DataError: they cannot be read, or match no image.
+    """
     everyone = np.arange(len(images))
     if boxes is None:
         return everyone, np.concatenate([np.zeros_like(sizes), sizes], axis=1), np.ones(len(images))

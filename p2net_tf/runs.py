@@ -115,6 +115,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     """Opens a run folder, or one `.keras` file beside a `config.yaml`.
 
     Args:
+        path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
         overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`.
         config: configuration to use instead of the `config.yaml` beside the network.
 
@@ -122,6 +123,8 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         RunError: there is no network, or no configuration.
     """
     path = Path(path)
+    if path.suffix in (".yaml", ".yml"):
+        path = Path("runs") / load_config(path).name
     file = _network_file(path)
     config_file = Path(config) if config else file.parent / "config.yaml"
     if not config_file.is_file():

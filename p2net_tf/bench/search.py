@@ -21,6 +21,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from p2net_tf.bench.timing import milliseconds, quartiles
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.console import progress
 from p2net_tf.environment import describe_environment
@@ -78,9 +79,9 @@ def bench_search(
     report = {
         "title": config.name,
         "limit": LIMIT,
-        "ratio": {name: _quartiles(seconds[name] / seconds[PLAIN]) for name in functions if name != PLAIN},
-        "seconds": {name: _quartiles(seconds[name]) for name in functions},
-        "parts": {name: {**_quartiles(seconds[name]), "share": shares[name]} for name in parts},
+        "ratio": {name: quartiles(seconds[name] / seconds[PLAIN]) for name in functions if name != PLAIN},
+        "seconds": {name: quartiles(seconds[name]) for name in functions},
+        "parts": {name: {**quartiles(seconds[name]), "share": shares[name]} for name in parts},
         "rest_share": 1.0 - sum(shares.values()),
         "batch": {
             "inner": len(inner[0]),
@@ -105,9 +106,9 @@ def print_bench(report: dict, console: Console) -> None:
         table.add_column(heading, justify=justify)
     for name, seconds in report["seconds"].items():
         ratio = report["ratio"].get(name, {"median": 1.0})["median"]
-        table.add_row(name, *_milliseconds(seconds), f"{ratio:.2f}")
+        table.add_row(name, *milliseconds(seconds), f"{ratio:.2f}")
     for name, part in report["parts"].items():
-        table.add_row(f"  {name}", *_milliseconds(part), f"{part['share']:.0%} of expectation")
+        table.add_row(f"  {name}", *milliseconds(part), f"{part['share']:.0%} of expectation")
     console.print(table)
     verdict = "within" if report["ratio"]["expectation"]["median"] <= report["limit"] else "[red]above[/red]"
     load = report["load_average"]
@@ -187,16 +188,6 @@ def _in_turns(functions: dict[str, Callable], repeats: int) -> dict[str, np.ndar
                 seconds[name].append(time.perf_counter() - start)
             advance()
     return {name: np.array(values[_WARM_UP:]) for name, values in seconds.items()}
-
-
-def _quartiles(values: np.ndarray) -> dict[str, float]:
-    lower, median, upper = np.percentile(values, [25, 50, 75])
-    return {"median": float(median), "lower": float(lower), "upper": float(upper)}
-
-
-def _milliseconds(seconds: dict) -> tuple[str, str]:
-    lower, upper = (1000 * seconds[name] for name in ("lower", "upper"))
-    return f"{1000 * seconds['median']:.0f}", f"{lower:.0f}-{upper:.0f}"
 
 
 def _network(config: ExperimentConfig, network) -> dict:

@@ -129,6 +129,21 @@ def take_crop(image, keypoints, window: CropWindow, crop_size: tuple[int, int], 
     return warp(image, matrix, crop_size), geometry.hide_outside(moved, crop_size), matrix
 
 
+def plain_crop(image, box, crop_size: tuple[int, int], box_padding: float = geometry.BOX_PADDING):
+    """`take_crop` of a box as evaluation sees it, where there are no keypoints.
+
+    Args:
+        image: `[h, w, 3]` uint8, or float32 of the same values.
+        box: `[4]` xywh in image pixels.
+
+    Returns:
+        `(crop [H, W, 3] float32 in 0..1, matrix [2, 3] image -> crop)`.
+    """
+    window = _plain_window(box, crop_size, box_padding)
+    matrix = geometry.crop_matrix(window.center, window.size, crop_size)
+    return warp(image, matrix, crop_size), matrix
+
+
 def warp(image, matrix, crop_size: tuple[int, int]):
     """Bilinear crop `[H, W, 3]` float32 in 0..1 of a uint8 image, black outside it.
 

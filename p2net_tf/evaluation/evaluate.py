@@ -30,10 +30,8 @@ class Evaluation:
 
     @property
     def headline(self) -> float:
-        """AP, or PCK over all keypoints, as a fraction."""
-        if isinstance(self.result, CocoResult):
-            return self.result["AP"]
-        return self.result.total / 100
+        """Of `result`: see the function."""
+        return headline(self.result)
 
 
 def evaluate(
@@ -48,8 +46,19 @@ def evaluate(
     if source.repeat != 1:
         raise DataError(f"{source.root}: repeat={source.repeat} would count people twice; set repeat=1")
     predictions = predict(network, samples, config.evaluation, config.data.box_padding)
-    result = _SCORERS[config.evaluation.metric](samples, predictions, source, config)
-    return Evaluation(result, samples, predictions, tuple(problems))
+    return Evaluation(score(samples, predictions, source, config), samples, predictions, tuple(problems))
+
+
+def score(
+    samples: Samples, predictions: Predictions, source: DatasetConfig, config: ExperimentConfig
+) -> CocoResult | PckResult:
+    """Scores predictions of the `samples` of `source`, wherever they were made, by the configured metric."""
+    return _SCORERS[config.evaluation.metric](samples, predictions, source, config)
+
+
+def headline(result: CocoResult | PckResult) -> float:
+    """AP, or PCK over all keypoints, as a fraction."""
+    return result["AP"] if isinstance(result, CocoResult) else result.total / 100
 
 
 def _score_oks(samples: Samples, predictions: Predictions, source, config) -> CocoResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from p2net_tf import geometry, heatmaps
 from p2net_tf.config import EvaluationConfig
@@ -14,6 +15,9 @@ from p2net_tf.console import track
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
 from p2net_tf.models.p2net import REFINE_OUTPUT
+
+DECODE_SCOPE = "find_keypoints"
+"""Name scope of what turns heatmaps into keypoints."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def predict(
         keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
         parts.append((keypoints.numpy(), keypoint_scores.numpy()))
     keypoints, keypoint_scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, config))
+    scores = pose_scores(samples.scores, keypoint_scores, config)
+    return Predictions(keypoints, keypoint_scores, np.asarray(scores))
 
 
 def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permutation):
@@ -64,18 +69,27 @@ def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permu
 
     @tf.function(reduce_retracing=True)
     def step(crops, matrices):
-        maps = network(crops, training=False)[REFINE_OUTPUT]
-        if config.flip_test:
-            mirrored = network(tf.reverse(crops, axis=[2]), training=False)[REFINE_OUTPUT]
-            maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
-        keypoints, scores = heatmaps.decode(maps, config.decode, config.filter_sigma)
+        keypoints, scores = find_keypoints(network, crops, config, flip_permutation)
         return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores
 
     return step
 
 
-def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig) -> np.ndarray:
+def find_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_permutation):
+    """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
+    maps = network(crops, training=False)[REFINE_OUTPUT]
+    mirrored = None
+    if config.flip_test:
+        mirrored = network(tf.reverse(crops, axis=[2]), training=False)[REFINE_OUTPUT]
+    # The name tells exporters what is network and what comes after it.
+    with tf.name_scope(DECODE_SCOPE):
+        if mirrored is not None:
+            maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
+        return heatmaps.decode(maps, config.decode, config.filter_sigma)
+
+
+def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig):
     """`[N]` box score times the mean score of the keypoints above the threshold (all of them by default)."""
-    counted = keypoint_scores > config.keypoint_threshold
-    total = np.sum(keypoint_scores * counted, axis=1)
-    return box_scores * total / np.maximum(counted.sum(axis=1), 1)
+    counted = ops.cast(keypoint_scores > config.keypoint_threshold, keypoint_scores.dtype)
+    total = ops.sum(keypoint_scores * counted, axis=1)
+    return box_scores * total / ops.maximum(ops.sum(counted, axis=1), 1)

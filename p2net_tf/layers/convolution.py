@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from p2net_tf.layers.normalization import BatchNormalization
@@ -69,6 +70,25 @@ class ConvNorm(keras.layers.Layer):
     def _padded_shape(self, shape):
         grown = [None if n is None else n + 2 * self._border for n in shape[1:3]]
         return (shape[0], *grown, shape[3])
+
+    def fold(self):
+        """Merges the normalization into the convolution, whose outputs stay the same. For inference alone.
+
+        A folded layer cannot be saved as `.keras`: its configuration still describes the unfolded one.
+        """
+        norm, kernel = self.norm, self.conv.kernel
+        scale = ops.convert_to_numpy(norm.gamma) / np.sqrt(
+            ops.convert_to_numpy(norm.moving_variance).astype("float64") + norm.epsilon
+        )
+        bias = ops.convert_to_numpy(norm.beta) - ops.convert_to_numpy(norm.moving_mean) * scale
+        folded = keras.layers.Conv2D.from_config({**self.conv.get_config(), "use_bias": True})
+        folded.build((None, None, None, kernel.shape[2]))
+        folded.kernel.assign(ops.convert_to_numpy(kernel) * scale)
+        folded.bias.assign(bias)
+        # A built layer takes no new state unless its tracker is told, as in Keras' own `quantize`.
+        self._tracker.unlock()
+        self.conv, self.norm = folded, keras.layers.Identity(dtype=self.dtype_policy)
+        self._tracker.lock()
 
     def call(self, inputs, training=None):
         x = inputs

@@ -1,0 +1,41 @@
+"""`p2net <verb>`: thin; every verb calls one function of the package and prints what it returns.
+
+TensorFlow takes seconds to import, so verbs import what they need when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from p2net_tf.cli import bench, data, evaluation, export, policy, search, serving, training
+from p2net_tf.console import messages
+
+# TensorFlow reads it when it is imported; people can still ask for its chatter.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+app = typer.Typer(
+    help="P2Net: top-down human pose estimation for Keras. Start with `p2net demo`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+# `p2net --help` lists the verbs in this order.
+for verbs in (training, search, evaluation, export, serving):
+    app.add_typer(verbs.app)
+for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
+    app.add_typer(verbs.app, name=name)
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend are one line, without a traceback."""
+    from p2net_tf.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        messages.quiet = False
+        messages.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, markup=True)
+        sys.exit(2)

@@ -1,0 +1,105 @@
+"""`p2net bench ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2net_tf.cli.options import AsJson, Overrides, command_line, print_json, start
+from p2net_tf.console import console
+
+app = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
+
+
+@app.command("search", epilog="Example: `p2net bench search planted_search --mixture --json`")
+def bench_search(
+    config: Annotated[Path, typer.Argument(help="whose network and search are measured")] = Path(
+        "planted_search"
+    ),
+    overrides: Overrides = None,
+    repeats: Annotated[int, typer.Option(help="rounds, in which all steps take turns", min=1)] = 30,
+    mixture: Annotated[bool, typer.Option("--mixture", help="also a step of `mixture`")] = False,
+    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_search.json"),
+    as_json: AsJson = False,
+):
+    """A search step in plain training steps, and what its parts cost; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.search import bench_search as measure
+    from p2net_tf.bench.search import print_bench
+    from p2net_tf.config import load_config
+
+    report = measure(load_config(config, overrides or []), out, repeats, mixture, command_line())
+    if as_json:
+        print_json(report)
+    else:
+        print_bench(report, console)
+        console.print(f"results: {out}", soft_wrap=True)
+
+
+ModelDir = Annotated[Path, typer.Argument(help="folder of versions, as `p2net export` writes it")]
+Clients = Annotated[int, typer.Option(help="that ask at the same time", min=1)]
+
+
+@app.command(
+    "serving", epilog="Example: `p2net bench serving exports/lsp --run weights/p2net_small_lsp_128x128`"
+)
+def bench_serving(
+    model_dir: ModelDir,
+    run: Annotated[
+        Path | None, typer.Option(help="the exported run: its network alone is what is compared with")
+    ] = None,
+    clients: Clients = 32,
+    seconds: Annotated[float, typer.Option(help="of load in a round", min=0.1)] = 10.0,
+    rounds: Annotated[int, typer.Option(help="in which server and forward pass take turns", min=1)] = 6,
+    max_batch: Annotated[int, typer.Option(help="rows that the model runs at once", min=1)] = 16,
+    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_serving.json"),
+    as_json: AsJson = False,
+):
+    """The development server under load, and what it costs beside the plain forward pass; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.serving import LoadSettings, print_bench
+    from p2net_tf.bench.serving import bench_serving as measure
+
+    load = LoadSettings(clients, seconds, rounds, max_batch)
+    report = measure(model_dir, out, load, run, command_line())
+    if as_json:
+        print_json(report)
+    else:
+        print_bench(report, console)
+        console.print(f"results: {out}", soft_wrap=True)
+    _exit_unless_all_right(report["server"])
+
+
+@app.command("load", epilog="Example: `p2net bench load localhost exports/lsp --seconds 60`")
+def bench_load(
+    host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of a running server")],
+    model_dir: ModelDir,
+    clients: Clients = 32,
+    seconds: Annotated[float, typer.Option(help="of load", min=0.1)] = 60.0,
+    rest: Annotated[bool, typer.Option("--rest", help="REST instead of gRPC")] = False,
+    name: Annotated[str, typer.Option(help="of the model, in requests")] = "p2net",
+    as_json: AsJson = False,
+):
+    """Load a running server, and hold each answer against that of the newest version in MODEL_DIR."""
+    start(as_json)
+    from p2net_tf.bench.serving import newest_version, print_load, synthetic_cases
+    from p2net_tf.serving.client import GrpcClient, RestClient
+    from p2net_tf.serving.load import run_load
+    from p2net_tf.serving.model import Model
+
+    client = RestClient if rest else GrpcClient
+    cases = synthetic_cases(Model(newest_version(model_dir)))
+    report = run_load(lambda: client(host, name, retries=0), cases, clients, seconds).to_dict()
+    if as_json:
+        print_json(report)
+    else:
+        print_load(report, console)
+    _exit_unless_all_right(report)
+
+
+def _exit_unless_all_right(load: dict) -> None:
+    """A script that loads a server wants to know; being refused under load is how it should be."""
+    if load["wrong"] or load["failed"] or not load["answered"]:
+        raise typer.Exit(1)

@@ -1,0 +1,112 @@
+"""`p2net data ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2net_tf.cli.options import (
+    Annotations,
+    AsJson,
+    Card,
+    DataFormat,
+    Format,
+    Root,
+    Split,
+    print_json,
+    read_samples,
+    start,
+)
+from p2net_tf.console import console, messages
+
+app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=True)
+
+
+@app.command("check", epilog="Example: `p2net data check data/coco --split val2017`")
+def data_check(
+    root: Root,
+    data_format: Format = DataFormat.coco,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "coco17",
+    out: Annotated[Path, typer.Option(help="JSON list of what was found")] = Path("problems.json"),
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 where broken")] = False,
+    as_json: AsJson = False,
+):
+    """List every broken or suspicious item, with file, id and remedy."""
+    start(as_json)
+    from p2net_tf.data.check import check_samples, print_problems, problem_report, write_problems
+
+    samples = read_samples(root, data_format, split, annotations, skeleton)
+    problems = check_samples(samples)
+    write_problems(problems, out)
+    if as_json:
+        print_json(problem_report(problems))
+    else:
+        print_problems(problems, console)
+        console.print(f"{len(samples)} people read; the whole list: {out}", soft_wrap=True)
+    if strict and any(problem.severity == "error" for problem in problems):
+        raise typer.Exit(1)
+
+
+@app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --skeleton lsp14`")
+def data_browse(
+    root: Root,
+    data_format: Format = DataFormat.coco,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "coco17",
+    count: Annotated[int, typer.Option(help="people on the sheet", min=1)] = 24,
+    height: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 256,
+    width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
+    augmented: Annotated[bool, typer.Option("--augmented", help="as training augments them")] = False,
+    seed: Annotated[int, typer.Option(help="of the choice")] = 0,
+    out: Annotated[Path, typer.Option(help="PNG or JPEG")] = Path("sheet.png"),
+):
+    """Write a contact sheet of crops with their skeletons and heatmaps."""
+    start(as_json=False)
+    from p2net_tf.config import AugmentConfig
+    from p2net_tf.data.browse import browse
+
+    samples = read_samples(root, data_format, split, annotations, skeleton)
+    augment = AugmentConfig() if augmented else None
+    shown = browse(samples, out, count=count, crop_size=(height, width), seed=seed, augment=augment)
+    console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)
+
+
+@app.command("convert", epilog="Example: `p2net data convert data/coco --split train2017 --out shards`")
+def data_convert(
+    root: Root,
+    out: Annotated[Path, typer.Option(help="folder of the shards")],
+    data_format: Format = DataFormat.coco,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "coco17",
+    shards: Annotated[int | None, typer.Option(help="number of files", show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace shards that are there")] = False,
+):
+    """Write TFRecord shards, which a configuration reads as `format: records`."""
+    start(as_json=False)
+    from p2net_tf.data.records import write_records
+
+    samples = read_samples(root, data_format, split, annotations, skeleton)
+    left_out = write_records(samples, out, shards=shards, overwrite=overwrite)
+    for problem in left_out:
+        messages.print(f"[yellow]left out[/yellow] {problem}", soft_wrap=True)
+    console.print(f"{len(samples)} people of {root} in {out}", soft_wrap=True)
+
+
+@app.command("render", epilog="Example: `p2net data render data/synthetic --images 500 --split train`")
+def data_render(
+    root: Root,
+    images: Annotated[int, typer.Option(help="how many", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="same seed, same pictures")] = 0,
+    split: Annotated[str, typer.Option(help="name of the part")] = "train",
+):
+    """Render synthetic people with COCO annotations."""
+    from p2net_tf.data.synthetic import write_synthetic
+
+    write_synthetic(root, images, seed, split)
+    console.print(f"{images} images: {root / split}", soft_wrap=True)

@@ -1,0 +1,115 @@
+"""`p2net evaluate`, `score`, `predict` and `info`: what a network is, finds and is worth."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2net_tf.cli.options import AsJson, Config, Overrides, RunPath, Strict, print_json, start
+from p2net_tf.console import console, messages
+
+app = typer.Typer()
+
+
+class ScoredSet(StrEnum):
+    coco = "coco"
+    mpii = "mpii"
+    lsp = "lsp"
+
+
+@app.command(epilog="Example: `p2net evaluate runs/p2net_small_lsp_128x128 evaluation.decode=dark`")
+def evaluate(
+    run: RunPath,
+    overrides: Overrides = None,
+    config: Annotated[Path | None, typer.Option(help="configuration instead of the run's own")] = None,
+    part: Annotated[str, typer.Option(help="test, validation or train")] = "test",
+    out: Annotated[Path | None, typer.Option(help="write predictions.json and overlays.jpg here")] = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Score a trained network by the test recipe of its configuration."""
+    start(as_json)
+    from p2net_tf.evaluation.tables import print_result
+    from p2net_tf.runs import evaluate_run, load_run
+
+    evaluation = evaluate_run(load_run(run, overrides or [], config), part, out, strict)
+    if as_json:
+        print_json(evaluation.result.to_dict())
+    else:
+        print_result(evaluation.result, console)
+
+
+@app.command(epilog="Example: `p2net score lsp --ground-truth joints.mat --predictions mine.mat --json`")
+def score(
+    data_set: Annotated[ScoredSet, typer.Argument(help="whose rules to score by")],
+    ground_truth: Annotated[Path, typer.Option(help=".json, .mat, .h5 or .npz")],
+    predictions: Annotated[Path, typer.Option(help=".json, .mat, .h5 or .npz")],
+    threshold: Annotated[
+        float | None, typer.Option(help="of PCK or PCKh; by default 0.2 for lsp, 0.5 for mpii")
+    ] = None,
+    as_json: AsJson = False,
+):
+    """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp)."""
+    start(as_json, tensorflow=False)
+    from p2net_tf.evaluation import stored
+    from p2net_tf.evaluation.tables import print_result
+
+    scorer = {"coco": stored.score_coco, "mpii": stored.score_mpii, "lsp": stored.score_lsp}[data_set.value]
+    if threshold is not None and data_set is ScoredSet.coco:
+        raise typer.BadParameter("OKS AP averages over its own thresholds; leave --threshold out")
+    options = {} if threshold is None else {"threshold": threshold}
+    result = scorer(ground_truth, predictions, **options)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_result(result, console)
+
+
+@app.command(epilog="Example: `p2net predict photo.jpg --model runs/demo --whole-image`")
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="pictures")],
+    model: Annotated[Path, typer.Option(help="run folder, or a .keras file beside its config.yaml")],
+    boxes: Annotated[
+        str | None, typer.Option(help="x,y,w,h in every image, or a COCO JSON of boxes", show_default=False)
+    ] = None,
+    whole_image: Annotated[bool, typer.Option("--whole-image", help="every image is one box")] = False,
+    out: Annotated[Path, typer.Option(help="folder of overlays and predictions.json")] = Path("predictions"),
+    as_json: AsJson = False,
+):
+    """Find poses in pictures: overlays with confidence, and JSON in COCO result form."""
+    start(as_json)
+    from p2net_tf.predicting import predict_images, write_poses
+    from p2net_tf.runs import load_run
+
+    if (boxes is None) == (not whole_image):
+        raise typer.BadParameter("give either --boxes or --whole-image")
+    poses = predict_images(load_run(model), images, boxes)
+    overlays = write_poses(poses, out)
+    for name, reason in poses.unreadable.items():
+        messages.print(f"[yellow]set aside[/yellow] {name}: {reason}", soft_wrap=True)
+    if as_json:
+        console.file.write((out / "predictions.json").read_text(encoding="utf-8"))
+    else:
+        found = len(poses.predictions.scores)
+        console.print(f"{found} poses in {len(overlays)} images: {out}", soft_wrap=True)
+
+
+@app.command(epilog="Example: `p2net info configs/p2net_resnet101_coco_384x288.yaml --json`")
+def info(config: Config, overrides: Overrides = None, as_json: AsJson = False):
+    """Output shapes, parameters and multiply-adds of a network, in total and per sub-network."""
+    start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.models import build_network
+    from p2net_tf.models.summary import print_summary, summarize
+    from p2net_tf.skeletons import load_skeleton
+
+    experiment = load_config(config, overrides or [])
+    keypoints = load_skeleton(experiment.data.skeleton).num_keypoints
+    summary = summarize(build_network(experiment.model, keypoints, download=False))
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary, console)

@@ -1,0 +1,94 @@
+"""`p2net export`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2net_tf.cli.options import AsJson, Overrides, print_json, start
+from p2net_tf.console import console, messages
+from p2net_tf.export.options import Exif, ExportOptions, Precision
+
+app = typer.Typer()
+
+
+class ExportFormat(StrEnum):
+    saved_model = "saved_model"
+    tflite = "tflite"
+    all = "all"
+
+
+@app.command(epilog="Example: `p2net export runs/demo --format saved_model --no-flip --fold-batch-norm`")
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="run folder, .keras file beside its config.yaml, or the .yaml of runs/NAME")
+    ],
+    overrides: Overrides = None,
+    export_format: Annotated[ExportFormat, typer.Option("--format")] = ExportFormat.saved_model,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of the versions (all: of both folders); by default RUN/FORMAT", show_default=False
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="flip pass; else the run's", show_default=False)
+    ] = None,
+    decode: Annotated[str | None, typer.Option(help="else the run's", show_default=False)] = None,
+    exif: Annotated[
+        Exif, typer.Option(help="turn pictures by their EXIF header, or take the stored pixels")
+    ] = Exif.upright,
+    precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.float32,
+    fold_batch_norm: Annotated[
+        bool, typer.Option("--fold-batch-norm", help="merge it into the convolutions")
+    ] = False,
+    calibration: Annotated[int, typer.Option(help="training crops that int8 is calibrated on", min=1)] = 200,
+    verify: Annotated[
+        str | None,
+        typer.Option(help="compare all ways on this part: test, validation, train", show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="people to compare; else all of the part", min=1, show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+):
+    """Write a trained network with its whole test recipe as a model that others run."""
+    start(as_json)
+    from p2net_tf.export.export import export_run, verify_export
+    from p2net_tf.export.parity import print_parity
+    from p2net_tf.runs import load_run
+
+    recipe = {"evaluation.flip_test": flip, "evaluation.decode": decode}
+    changes = [f"{key}={value}" for key, value in recipe.items() if value is not None]
+    opened = load_run(run, [*(overrides or []), *changes])
+    options = ExportOptions(exif, precision, fold_batch_norm)
+    formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
+    folders = export_run(opened, formats, out, options, calibration)
+    report = None
+    if verify is not None:
+        with _servers(folders) as others:
+            report = verify_export(opened, folders, verify, options, others, limit)
+    if as_json:
+        print_json({"folders": {name: str(folder) for name, folder in folders.items()}, "parity": report})
+        return
+    for name, folder in folders.items():
+        console.print(f"{opened.config.name}, {name}, version {folder.name}: {folder}", soft_wrap=True)
+    if report is not None:
+        print_parity(report, console)
+
+
+def _servers(folders: dict[str, Path]):
+    """Name -> `Poser` of the servers that the parity report asks too, while they run."""
+    if "saved_model" not in folders:
+        return nullcontext({})
+    if find_spec("tensorflow_serving") is None:
+        messages.print("no server in the comparison: it needs tensorflow-serving-api, the extra `serving`")
+        return nullcontext({})
+    from p2net_tf.serving.poser import served
+
+    return served(folders["saved_model"])

@@ -1,0 +1,80 @@
+"""What the verbs share: their options, how they begin, and how they print what they found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2net_tf.console import be_quiet, console
+from p2net_tf.quiet import import_tensorflow
+
+Config = Annotated[Path, typer.Argument(help="configs/*.yaml, or the name of one")]
+RunPath = Annotated[Path, typer.Argument(help="run folder, or a .keras file beside its config.yaml")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="key=value changes, such as training.epochs=3", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
+Strict = Annotated[bool, typer.Option("--strict", help="stop at the first broken item, set nothing aside")]
+
+
+class DataFormat(StrEnum):
+    coco = "coco"
+    mpii = "mpii"
+    lsp = "lsp"
+    lspet = "lspet"
+    records = "records"
+
+
+Root = Annotated[Path, typer.Argument(help="folder of the data set")]
+Format = Annotated[DataFormat, typer.Option("--format", help="how it is laid out")]
+Split = Annotated[str, typer.Option(help="e.g. train2017 (coco), test (lsp), valid (mpii)")]
+Annotations = Annotated[Path | None, typer.Option(help="annotation file, where it lies elsewhere")]
+Card = Annotated[str, typer.Option(help="skeleton card of a COCO-form set: a name or a YAML")]
+
+
+def start(as_json: bool, tensorflow: bool = True) -> None:
+    """The first thing a verb does: silence for `--json`, and TensorFlow without its notices."""
+    if as_json:
+        be_quiet()
+    if tensorflow:
+        import_tensorflow()
+
+
+def read_samples(root: Path, data_format: DataFormat, split: str, annotations: Path | None, skeleton: str):
+    """The people of the data set that `Root`, `Format`, `Split`, `Annotations` and `Card` name."""
+    from p2net_tf.config import DatasetConfig
+    from p2net_tf.data.datasets import read_dataset
+
+    source = DatasetConfig(
+        format=data_format.value,
+        root=str(root),
+        split=split,
+        annotations=str(annotations) if annotations else None,
+    )
+    return read_dataset(source, skeleton)
+
+
+def finish(report: dict, folder: Path, as_json: bool) -> None:
+    """Prints the headline of a run's report and where the rest of it lies."""
+    if as_json:
+        print_json(report)
+        return
+    for name, value in report["headline"].items():
+        console.print(f"[bold]{name}[/bold] {value:.4f}")
+    for note in report.get("notes", []):
+        console.print(f"! {note}", markup=False)
+    console.print(f"results: {folder / 'report.html'}", soft_wrap=True)
+
+
+def print_json(document) -> None:
+    console.file.write(json.dumps(document, indent=2, default=float) + "\n")
+
+
+def command_line() -> str:
+    """What the user typed, for reports."""
+    return " ".join(["p2net", *sys.argv[1:]])

@@ -1,0 +1,112 @@
+"""`p2net search`, `tune` and `compare`: augmentation policies, learned and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from p2net_tf.cli.options import (
+    AsJson,
+    Config,
+    Overrides,
+    Strict,
+    command_line,
+    finish,
+    print_json,
+    start,
+)
+from p2net_tf.console import console
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `p2net search planted_search search.plant.operation=Rotate --out runs/found`")
+def search(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="folder; by default runs/NAME_search")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint")] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Learn an augmentation policy by gradient (Auto-Pose); then `p2net train CONFIG policy=OUT`."""
+    start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.search.live import print_found
+    from p2net_tf.search.run import run_search
+
+    experiment = load_config(config, overrides or [])
+    folder = out or Path("runs") / f"{experiment.name}_search"
+    report = run_search(experiment, folder, resume=resume, strict=strict, command=command_line())
+    if as_json:
+        print_json(report)
+    else:
+        print_found(report, console)
+        console.print(f"results: {folder / 'policy.yaml'}", soft_wrap=True)
+
+
+@app.command(epilog="Example: `p2net tune p2net_small_lsp_128x128 tuner.algorithm=bayesian --out runs/tuned`")
+def tune(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="folder; by default runs/NAME_tuned")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on; finished trials stay")] = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Search an augmentation policy with keras-tuner, the black-box rival of `p2net search`."""
+    start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.search.tuner import run_tuning
+
+    experiment = load_config(config, overrides or [])
+    folder = out or Path("runs") / f"{experiment.name}_tuned"
+    report = run_tuning(experiment, folder, resume=resume, strict=strict, command=command_line())
+    finish(report, folder, as_json)
+
+
+@app.command(
+    epilog="Example: `p2net compare configs/p2net_small_lsp_128x128.yaml --budget 3000 --seeds 3 "
+    "--arms none,hand_crafted,learned,runs/mine/policy.yaml`"
+)
+def compare(
+    config: Config,
+    budget: Annotated[int, typer.Option(help="gradient steps of every arm, its search included")],
+    overrides: Overrides = None,
+    arms: Annotated[
+        str, typer.Option(help="with commas; also built-in policies, and files or folders of policies")
+    ] = "none,hand_crafted,random,tuner,learned",
+    seeds: Annotated[str, typer.Option(help="how many, or which: 3 is 0,1,2")] = "3",
+    out: Annotated[
+        Path | None, typer.Option(help="goes on where it stopped there; by default runs/compare_NAME")
+    ] = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+):
+    """Compare augmentation policies under one budget; exit with 1 where an arm failed."""
+    start(as_json)
+    from p2net_tf.config import load_config
+    from p2net_tf.search import compare as comparison
+    from p2net_tf.search.compare_table import print_comparison
+
+    experiment = load_config(config, overrides or [])
+    folder = out or Path("runs") / f"compare_{experiment.name}"
+    names = [name.strip() for name in arms.split(",") if name.strip()]
+    report = comparison.compare(
+        experiment,
+        folder,
+        names,
+        comparison.parse_seeds(seeds),
+        budget=budget,
+        strict=strict,
+        command=command_line(),
+    )
+    if as_json:
+        print_json(report)
+    else:
+        print_comparison(report, console)
+        console.print(f"results: {folder / 'compare.md'}", soft_wrap=True)
+    if any(arm["failed"] for arm in report["arms"].values()):
+        raise typer.Exit(1)

@@ -1,0 +1,41 @@
+"""Real training crops, by which int8 learns the range of every activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from p2net_tf.config import ExperimentConfig
+from p2net_tf.data.check import check_samples, usable
+from p2net_tf.data.datasets import read_dataset
+from p2net_tf.data.pipeline import evaluation_dataset
+from p2net_tf.data.samples import DataError, Samples
+
+
+def training_crops(config: ExperimentConfig, count: int) -> Iterator[np.ndarray]:
+    """Crops `[H, W, 3]` uint8 of `count` people of the training part, as evaluation takes them.
+
+    The people are drawn by `config.seed`, from all sources alike.
+
+    Raises:
+        DataError: there is nobody to take crops of.
+    """
+    for people in _people(config, count):
+        for batch in evaluation_dataset(people, config.model.input_size, 32, config.data.box_padding):
+            yield from np.rint(batch["crops"].numpy() * 255).astype(np.uint8)
+
+
+def _people(config: ExperimentConfig, count: int) -> list[Samples]:
+    sources = [read_dataset(source, config.data.skeleton) for source in config.data.train]
+    owners = np.repeat(np.arange(len(sources)), [len(samples) for samples in sources])
+    if not len(owners):
+        raise DataError("data.train: nobody to calibrate int8 with")
+    chosen = np.random.default_rng(config.seed).permutation(len(owners))[:count]
+    starts = np.searchsorted(owners, np.arange(len(sources)))
+    parts = []
+    for number, (samples, start) in enumerate(zip(sources, starts, strict=True)):
+        # Only those that are looked at are checked: a training part may hold 100,000 images.
+        mine = samples.take(np.sort(chosen[owners[chosen] == number]) - start)
+        parts.append(usable(mine, check_samples(mine)))
+    return [part for part in parts if len(part)]

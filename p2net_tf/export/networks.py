@@ -1,0 +1,26 @@
+"""The network as it is exported: in another precision, with its batch normalizations folded."""
+
+from __future__ import annotations
+
+import keras
+
+from p2net_tf.export.options import ExportOptions, Precision
+from p2net_tf.layers import ConvNorm
+
+
+def network_to_export(network: keras.Model, options: ExportOptions) -> keras.Model:
+    """`network` itself, or the copy of it that `options` ask for."""
+    if options.precision is Precision.float32 and not options.fold_batch_norm:
+        return network
+    policy = "mixed_bfloat16" if options.precision is Precision.bfloat16 else "float32"
+    copy = type(network).from_config({**network.get_config(), "dtype": policy})
+    copy.set_weights(network.get_weights())
+    return fold_batch_norm(copy) if options.fold_batch_norm else copy
+
+
+def fold_batch_norm(network: keras.Model) -> keras.Model:
+    """Merges every batch normalization of `network` into the convolution before it, in place."""
+    for layer in network._flatten_layers():
+        if isinstance(layer, ConvNorm):
+            layer.fold()
+    return network

@@ -1,0 +1,183 @@
+"""Is what is served what was evaluated? All ways from pictures to poses on the same people, in one table."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from p2net_tf.config import DatasetConfig
+from p2net_tf.console import progress
+from p2net_tf.data.datasets import open_datasets
+from p2net_tf.data.image_sources import image_readers
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.evaluation.evaluate import headline, score
+from p2net_tf.evaluation.recipe import Predictions, predict
+from p2net_tf.export.requests import MAX_PEOPLE
+from p2net_tf.export.ways import Poser, Way, folder_size, open_ways
+from p2net_tf.runs import Run, RunError
+
+EVALUATION = "Python evaluation"
+SURE = 0.3
+"""Keypoints with a higher score than this are those that a user would draw."""
+
+_WARM_UP = 3
+_THREADED_REQUESTS = 64
+
+
+def verify(
+    run: Run,
+    part: str,
+    exif_orientation: bool,
+    saved_model: Path | None = None,
+    tflite: Path | None = None,
+    others: Mapping[str, Poser] | None = None,
+    limit: int | None = None,
+) -> dict:
+    """Compares every way with Python's evaluation of the first data source of a part of the configuration.
+
+    Args:
+        part: `test`, `validation` or `train`.
+        exif_orientation: of the exported model; the evaluation sees the pictures the same way.
+        saved_model, tflite: version folders.
+        others: name -> a further way to the SavedModel, such as a server that holds it.
+        limit: only the first people of the part.
+
+    Returns:
+        `{"data", "people", "metric", "ways": {name: figures}}`. Differences are in image pixels.
+
+    Raises:
+        RunError: the configuration names no data for the part.
+        DataError: `limit` on detector boxes, which belong to all people of their images.
+    """
+    source = _source(run, part, limit)
+    samples, _ = open_datasets([source], run.config.data)
+    samples = replace(samples, exif_orientation=exif_orientation)
+    start = time.perf_counter()
+    evaluated = predict(run.network, samples, run.config.evaluation, run.config.data.box_padding)
+    seconds = time.perf_counter() - start
+    scored = score(samples, evaluated, source, run.config)
+    first = {"score": headline(scored), "size": None, "latency_ms": None}
+    first["people_per_s"] = len(samples) / seconds
+    report = {
+        "data": samples.source,
+        "people": len(samples),
+        "metric": scored.name,
+        "cores": os.cpu_count(),
+        "ways": {EVALUATION: first},
+    }
+    requests = _requests(samples)
+    with open_ways(run, exif_orientation, saved_model, tflite) as ways:
+        size = folder_size(saved_model) if saved_model else None
+        ways |= {name: Way(pose, size) for name, pose in (others or {}).items()}
+        found = {None: evaluated}
+        with progress("comparing ways, requests", total=len(ways) * len(requests)) as advance:
+            for name, way in ways.items():
+                advance.describe(name)
+                found[name], clock = _ask(way, samples, requests, advance)
+                report["ways"][name] = {
+                    **_differences(found[name], found[way.reference]),
+                    "score": headline(score(samples, found[name], source, run.config)),
+                    "size": way.size,
+                    "compared_with": way.reference or EVALUATION,
+                    **clock,
+                }
+    return report
+
+
+def print_parity(report: dict, console: Console) -> None:
+    """The table of `verify`."""
+    title = f"{report['people']} people of {report['data']}"
+    table = Table(title=title, header_style="bold")
+    pixels = ("median px", "max px", f"99 % px, score > {SURE}")
+    columns = ("", *pixels, report["metric"], "MB", "ms", "people/s")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for name, figures in report["ways"].items():
+        pixels = [_cell(figures.get(key), 4) for key in ("median_px", "max_px", "sure_99_px")]
+        size = None if figures["size"] is None else figures["size"] / 1e6
+        speed = [_cell(figures["latency_ms"], 1), _cell(figures["people_per_s"], 1)]
+        table.add_row(name, *pixels, f"{figures['score']:.4f}", _cell(size, 1), *speed)
+    console.print(table)
+    console.print(
+        "Differences are in image pixels to Python's evaluation; those of TFLite to Python on the same 8-bit "
+        "crops. ms: median of one request, one at a time; people/s: as many requests at once as cores "
+        "(TFLite: one, on all cores).",
+        soft_wrap=True,
+    )
+
+
+def _source(run: Run, part: str, limit: int | None) -> DatasetConfig:
+    sources = getattr(run.config.data, part, None)
+    if not sources or part not in ("test", "validation", "train"):
+        raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
+    source = sources[0].model_copy(update={"repeat": 1})
+    if limit is None:
+        return source
+    if source.detections:
+        raise DataError(f"{source.root}: --limit cuts people off, but detector boxes belong to whole images")
+    start, stop = source.rows or (0, limit)
+    return source.model_copy(update={"rows": (start, min(stop, start + limit))})
+
+
+def _requests(samples: Samples) -> list[tuple[Callable[[], bytes], np.ndarray]]:
+    """(reader of a picture, rows of the people in it) of every picture; large groups are split."""
+    _, first, owner = np.unique(samples.image_ids, return_index=True, return_inverse=True)
+    readers = image_readers(samples, first)
+    requests = []
+    for number in np.argsort(first):
+        rows = np.flatnonzero(owner == number)
+        read = readers[int(first[number])]
+        requests += [(read, rows[i : i + MAX_PEOPLE]) for i in range(0, len(rows), MAX_PEOPLE)]
+    return requests
+
+
+def _ask(way: Way, samples: Samples, requests: list, advance: Callable) -> tuple[Predictions, dict]:
+    """The poses of all people, and how long they took."""
+    count = len(samples), samples.skeleton.num_keypoints
+    keypoints, scores = np.zeros((*count, 2), np.float32), np.zeros(count, np.float32)
+    pose = np.zeros(count[0], np.float32)
+    for read, rows in requests[:_WARM_UP]:
+        way.pose(read().numpy(), samples.boxes[rows])
+    seconds = []
+    for read, rows in requests:
+        contents = read().numpy()
+        start = time.perf_counter()
+        keypoints[rows], scores[rows], pose[rows] = way.pose(contents, samples.boxes[rows])
+        seconds.append(time.perf_counter() - start)
+        advance()
+    clock = {
+        "latency_ms": 1000 * float(np.median(seconds)),
+        "people_per_s": _throughput(way, samples, requests[:_THREADED_REQUESTS]),
+    }
+    return Predictions(keypoints, scores, samples.scores * pose), clock
+
+
+def _throughput(way: Way, samples: Samples, requests: list) -> float:
+    contents = [(read().numpy(), samples.boxes[rows]) for read, rows in requests]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(way.threads) as pool:
+        people = sum(len(found[2]) for found in pool.map(lambda request: way.pose(*request), contents))
+    return people / (time.perf_counter() - start)
+
+
+def _differences(found: Predictions, reference: Predictions) -> dict:
+    distance = np.linalg.norm(found.keypoints - reference.keypoints, axis=-1)
+    sure = distance[reference.keypoint_scores > SURE]
+    return {
+        "median_px": float(np.median(distance)),
+        "max_px": float(distance.max()),
+        "sure_99_px": float(np.quantile(sure, 0.99)) if len(sure) else None,
+        "max_score_difference": float(np.abs(found.scores - reference.scores).max()),
+    }
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

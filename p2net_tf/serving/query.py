@@ -1,0 +1,127 @@
+"""`p2net query`: poses in one picture, found by a server, drawn here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from p2net_tf import drawing
+from p2net_tf.data.image_files import decode_image, image_headers, unreadable_images
+from p2net_tf.data.samples import DataError
+from p2net_tf.evaluation.recipe import Predictions
+from p2net_tf.predicting import draw_poses, read_boxes
+from p2net_tf.serving.client import Client
+from p2net_tf.serving.errors import ServingError
+from p2net_tf.skeletons import Skeleton, builtin_skeletons, load_skeleton
+
+_SERVING_DEFAULT = "serving_default"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Poses of the boxes `[N, 4]` (xywh, pixels of the upright image) of one picture."""
+
+    image: Path
+    boxes: np.ndarray
+    predictions: Predictions
+
+
+def ask(
+    client: Client,
+    image: Path,
+    boxes: str | None = None,
+    signature: str = _SERVING_DEFAULT,
+    version: int | None = None,
+) -> Answer:
+    """Poses of one picture, which is sent as it is.
+
+    Args:
+        boxes: None takes the image as one box; `x,y,w,h`; or a COCO JSON as `p2net predict` reads it.
+        signature: for boxes: `serving_default` (one image, n boxes) or `batched` (an image per box).
+
+    Raises:
+        DataError: the image or the boxes cannot be read.
+        ServingError: the server did not answer, or with something else.
+    """
+    if problem := unreadable_images([str(image)]):
+        raise DataError(f"{image}: {problem[str(image)]}")
+    sizes, _ = image_headers([str(image)], exif_orientation=True)
+    _, windows, _ = read_boxes(boxes, [str(image)], sizes)
+    contents, windows = image.read_bytes(), np.asarray(windows, np.float32)
+    if boxes is None:
+        outputs = client.predict("whole_image", {"image_bytes": [contents]}, version)
+    elif signature == _SERVING_DEFAULT:
+        outputs = client.predict(signature, {"image_bytes": contents, "boxes": windows}, version)
+    else:
+        inputs = {"image_bytes": [contents] * len(windows), "boxes": windows}
+        outputs = client.predict(signature, inputs, version)
+    return Answer(image, windows, _predictions(outputs, len(windows)))
+
+
+def answer_document(answer: Answer) -> list[dict]:
+    """One entry per box: bbox, keypoints `[K, 3]` (x, y, score) flattened as COCO does, score."""
+    found = answer.predictions
+    return [
+        {
+            "file_name": answer.image.name,
+            "bbox": box.tolist(),
+            "keypoints": keypoints.reshape(-1).tolist(),
+            "score": float(score),
+        }
+        for box, keypoints, score in zip(answer.boxes, found.scored_keypoints, found.scores, strict=True)
+    ]
+
+
+def write_overlay(answer: Answer, path: Path, skeleton: str | None = None) -> None:
+    """Draws boxes and skeletons on the picture; `.jpg` or `.png`."""
+    card = skeleton_of(answer, skeleton)
+    image = decode_image(answer.image.read_bytes(), exif_orientation=True).numpy()
+    drawing.write_image(path, draw_poses(image, answer.boxes, answer.predictions, card))
+
+
+def print_answer(answer: Answer, console: Console, skeleton: str | None = None) -> None:
+    """A row per keypoint."""
+    names, found = skeleton_of(answer, skeleton).keypoints, answer.predictions
+    for number, score in enumerate(found.scores):
+        table = Table(title=f"pose {number + 1}, score {score:.3f}", header_style="bold")
+        table.add_column("keypoint")
+        for heading in ("x", "y", "score"):
+            table.add_column(heading, justify="right")
+        for name, (x, y, height) in zip(names, found.scored_keypoints[number], strict=True):
+            table.add_row(name, f"{x:.1f}", f"{y:.1f}", f"{height:.3f}")
+        console.print(table)
+    if not len(found.scores):
+        console.print("no boxes, no poses")
+
+
+def skeleton_of(answer: Answer, name: str | None = None) -> Skeleton:
+    """The card that was asked for, else the built-in one with as many keypoints as the answer.
+
+    Raises:
+        ServingError: no card fits.
+    """
+    count = answer.predictions.keypoints.shape[1]
+    cards = [load_skeleton(card) for card in ([name] if name else builtin_skeletons())]
+    fitting = [card for card in cards if card.num_keypoints == count]
+    if not fitting:
+        have = ", ".join(f"{card.name} ({card.num_keypoints})" for card in cards)
+        raise ServingError(f"the answer has {count} keypoints, not as {have}; name a card by --skeleton")
+    return fitting[0]
+
+
+def _predictions(outputs: dict[str, np.ndarray], count: int) -> Predictions:
+    try:
+        keypoints, heights, scores = (outputs[name] for name in ("keypoints", "keypoint_scores", "scores"))
+    except KeyError as error:
+        raise ServingError(f"no {error} in the answer, but {', '.join(outputs)}: no model of p2net") from None
+    if count == 0:  # a REST answer of nothing is [], without the sizes behind it
+        keypoints = keypoints.reshape(0, *(keypoints.shape[1:] if keypoints.ndim == 3 else (0, 2)))
+        heights = heights.reshape(0, keypoints.shape[1])
+    shapes = keypoints.shape, heights.shape, scores.shape
+    if heights.ndim != 2 or shapes != ((*heights.shape, 2), (count, heights.shape[1]), (count,)):
+        raise ServingError(f"the answer has the shapes {shapes} for {count} boxes: no model of p2net")
+    return Predictions(keypoints, heights, scores)
