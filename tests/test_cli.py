@@ -169,7 +169,7 @@ def test_score_prints_the_published_figures(data_root, data_set, truth, predicti
 
 
 def test_every_verb_has_an_example_in_its_help():
-    for verb in ["demo", "train", "evaluate", "score", "predict", "info"]:
+    for verb in ["demo", "train", "evaluate", "score", "predict", "info", "export"]:
         assert "Example:" in call(verb, "--help").stdout
     for verb in ["check", "browse", "convert"]:
         assert "Example:" in call("data", verb, "--help").stdout
