@@ -30,7 +30,7 @@ lint: $(VENV)/installed
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip setuptools
-	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving]'
+	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite]'
 	touch $@
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml

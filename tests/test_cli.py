@@ -169,10 +169,12 @@ def test_score_prints_the_published_figures(data_root, data_set, truth, predicti
 
 
 def test_every_verb_has_an_example_in_its_help():
-    for verb in ["demo", "train", "evaluate", "score", "predict", "info"]:
+    for verb in ["demo", "train", "evaluate", "score", "predict", "info", "export", "serve", "query"]:
         assert "Example:" in call(verb, "--help").stdout
     for verb in ["check", "browse", "convert"]:
         assert "Example:" in call("data", verb, "--help").stdout
+    for verb in ["search", "serving", "load"]:
+        assert "Example:" in call("bench", verb, "--help").stdout
 
 
 def test_errors_are_one_line_without_a_traceback(monkeypatch, capsys, tmp_path):

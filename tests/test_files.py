@@ -1,8 +1,11 @@
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from p2net_tf.files import replacing, write_bytes, write_text
+from p2net_tf.files import newest_version, next_version, replacing, write_bytes, write_text
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -42,3 +45,57 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+class TestNextVersion:
+    def test_counts_up_from_the_highest(self, tmp_path):
+        for name in ("1", "7", "latest", "9.partial"):
+            (tmp_path / name).mkdir()
+        with next_version(tmp_path) as scratch:
+            (scratch / "file").write_text("whole")
+        assert (tmp_path / "8" / "file").read_text() == "whole"
+        assert newest_version(tmp_path) == tmp_path / "8"
+        assert newest_version(tmp_path / "8") is None
+
+    def test_the_number_appears_when_all_is_written(self, tmp_path):
+        with next_version(tmp_path / "new") as scratch:
+            (scratch / "file").write_text("half")
+            assert newest_version(tmp_path / "new") is None
+        assert newest_version(tmp_path / "new").name == "1"
+
+    def test_two_at_once_take_two_numbers(self, tmp_path):
+        with next_version(tmp_path) as first, next_version(tmp_path) as second:
+            (first / "name").write_text("first")
+            (second / "name").write_text("second")
+        assert (tmp_path / "1" / "name").read_text() == "second"
+        assert (tmp_path / "2" / "name").read_text() == "first"
+
+    def test_a_failure_leaves_nothing(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt), next_version(tmp_path) as scratch:
+            (scratch / "file").write_text("half")
+            raise KeyboardInterrupt
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("moment", ["first", "second", "rename"])
+    def test_a_kill_leaves_no_version(self, tmp_path, moment):
+        script = f"""
+import os, signal
+from p2net_tf import files
+
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if {moment!r} == "rename":
+    files.os.rename = die
+with files.next_version({str(tmp_path)!r}) as scratch:
+    for name in ("first", "second"):
+        (scratch / name).write_text("half")
+        if name == {moment!r}:
+            die()
+"""
+        done = subprocess.run([sys.executable, "-c", script])
+        assert done.returncode == -signal.SIGKILL
+        assert newest_version(tmp_path) is None
+        with next_version(tmp_path):
+            pass
+        assert newest_version(tmp_path).name == "1"

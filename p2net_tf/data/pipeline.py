@@ -163,7 +163,9 @@ def warp(image, matrix, crop_size: tuple[int, int]):
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-    return tf.ensure_shape(crop[0], (*crop_size, 3)) / 255.0
+    # A product, because graph optimizers turn a division by a constant into one, which rounds differently: a
+    # served crop shall be the evaluated one to the last bit.
+    return tf.ensure_shape(crop[0], (*crop_size, 3)) * (1 / 255)
 
 
 def _plain_window(box, crop_size, box_padding) -> CropWindow:

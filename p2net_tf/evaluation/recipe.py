@@ -77,13 +77,14 @@ def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permu
 
 def find_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_permutation):
     """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
-    maps = network(crops, training=False)[REFINE_OUTPUT]
-    mirrored = None
     if config.flip_test:
-        mirrored = network(tf.reverse(crops, axis=[2]), training=False)[REFINE_OUTPUT]
+        # One pass over both: an exported graph then holds the network once.
+        crops = tf.concat([crops, tf.reverse(crops, axis=[2])], axis=0)
+    maps = network(crops, training=False)[REFINE_OUTPUT]
     # The name tells exporters what is network and what comes after it.
     with tf.name_scope(DECODE_SCOPE):
-        if mirrored is not None:
+        if config.flip_test:
+            maps, mirrored = tf.split(maps, 2)
             maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
         return heatmaps.decode(maps, config.decode, config.filter_sigma)
 

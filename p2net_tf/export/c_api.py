@@ -118,7 +118,7 @@ class CSession:
 
     @staticmethod
     def _array(value) -> np.ndarray:
-        array = np.asarray(value, object) if isinstance(value, bytes) else np.ascontiguousarray(value)
+        array = np.asarray(value, object if isinstance(value, bytes) else None, order="C")
         if array.dtype not in _TYPES:
             raise TypeError(f"no tensor of numpy type {array.dtype}: give float32, uint8 or bytes")
         return array

@@ -175,7 +175,9 @@ class BatchRunner:
         try:
             job.answer.set_result(job.model.run(job.signature, job.arrays))
         except RequestError as error:
-            job.answer.set_exception(error)
+            # A traceback refers to this frame and so to the job, whose answer holds the error: the inputs
+            # would stay until the garbage collector comes by, which with TensorFlow loaded is rarely.
+            job.answer.set_exception(error.with_traceback(None))
         except Exception:
             _log.exception("'%s' failed", job.signature.name)
             words = "internal error; the log of the server has more"

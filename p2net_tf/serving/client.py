@@ -13,7 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
@@ -47,8 +47,20 @@ class RequestFailed(ServingError):
         self.code = code
 
 
-class Client(Protocol):
-    """What the clients have in common."""
+class Client:
+    """What the clients have in common.
+
+    Args:
+        address: `host` or `host:port`.
+        deadline: seconds for a call with all its attempts.
+        retries: further attempts while the server is UNAVAILABLE.
+    """
+
+    default_port: int
+
+    def __init__(self, address: str, model: str = MODEL_NAME, deadline: float = 30.0, retries: int = 5):
+        self.address, self.model = with_port(address, self.default_port), model
+        self.deadline, self.retries = deadline, retries
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], version: int | None = None
@@ -58,35 +70,34 @@ class Client(Protocol):
         Raises:
             RequestFailed: the server's code and words.
         """
+        raise NotImplementedError
 
     def signatures(self, version: int | None = None) -> dict[str, Signature]:
         """What the model offers."""
+        raise NotImplementedError
 
     def status(self) -> dict[int, str]:
         """Version -> `LOADING`, `AVAILABLE`, `UNLOADING` or `END`."""
+        raise NotImplementedError
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends the connection, where one is kept."""
 
 
-class GrpcClient:
-    """A client of the gRPC interface; one may be shared between threads.
+class GrpcClient(Client):
+    """A client of the gRPC interface; one may be shared between threads."""
 
-    Args:
-        address: `host` or `host:port`.
-        deadline: seconds for a call with all its attempts.
-        retries: further attempts while the server is UNAVAILABLE.
-    """
+    default_port = GRPC_PORT
 
-    def __init__(self, address: str, model: str = MODEL_NAME, deadline: float = 30.0, retries: int = 5):
-        self.address, self.model = with_port(address, GRPC_PORT), model
-        self.deadline, self.retries = deadline, retries
-        options = [
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        channel_options = [
             ("grpc.max_receive_message_length", LARGEST_MESSAGE),
             ("grpc.max_send_message_length", LARGEST_MESSAGE),
             # Clients of one process would otherwise share a connection, and a server sees one peer.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        self._channel = grpc.insecure_channel(self.address, options=options)
+        self._channel = grpc.insecure_channel(self.address, options=channel_options)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -131,18 +142,10 @@ class GrpcClient:
         return with_retries(attempt, self.deadline, self.retries)
 
 
-class RestClient:
-    """A client of the REST interface; every call has a connection of its own.
+class RestClient(Client):
+    """A client of the REST interface; every call has a connection of its own."""
 
-    Args:
-        address: `host` or `host:port`.
-        deadline: seconds for a call with all its attempts.
-        retries: further attempts while the server is UNAVAILABLE.
-    """
-
-    def __init__(self, address: str, model: str = MODEL_NAME, deadline: float = 30.0, retries: int = 5):
-        self.address, self.model = with_port(address, REST_PORT), model
-        self.deadline, self.retries = deadline, retries
+    default_port = REST_PORT
 
     def predict(self, signature, inputs, version=None):
         values = {name: _plain(value) for name, value in inputs.items()}
@@ -161,9 +164,6 @@ class RestClient:
     def status(self):
         text = self._call("GET", self._path(None))
         return _states(Parse(text, get_model_status_pb2.GetModelStatusResponse(), ignore_unknown_fields=True))
-
-    def close(self):
-        """Nothing is left open between calls."""
 
     def _path(self, version: int | None) -> str:
         return f"/v1/models/{self.model}" + ("" if version is None else f"/versions/{version}")

@@ -102,8 +102,8 @@ class Core:
             RequestError: the model's own, RESOURCE_EXHAUSTED, UNAVAILABLE or DEADLINE_EXCEEDED.
         """
         seconds = LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT)
-        answer = self.runner.submit(Job(model, signature, arrays, time.monotonic() + seconds))
-        return _wait(answer, seconds)
+        deadline = time.monotonic() + seconds
+        return _wait(self.runner.submit(Job(model, signature, arrays, deadline)), seconds)
 
     def drain(self, seconds: float) -> bool:
         """Refuses new requests and waits until those inside are answered; whether they all were."""
@@ -133,3 +133,6 @@ def _wait(answer: Future, seconds: float) -> dict[str, np.ndarray]:
     except (FutureTimeout, CancelledError):
         answer.cancel()
         raise RequestError(Code.DEADLINE_EXCEEDED, f"no answer within {seconds:.1f} s") from None
+    finally:
+        # An error that is raised here refers to this frame, and the future to the error: see `batching`.
+        del answer

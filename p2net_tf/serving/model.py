@@ -68,7 +68,8 @@ class Model:
             inputs = {name: tf.constant(array, specs[name].dtype) for name, array in arrays.items()}
             outputs = function(**inputs)
         except tf.errors.OpError as error:
-            raise from_tensorflow(error) from None
+            # Its traceback would hold on to the inputs for as long as somebody holds the new one.
+            raise from_tensorflow(error) from error.with_traceback(None)
         return {name: outputs[name].numpy() for name in signature.outputs}
 
     def warm_up(self) -> int:

@@ -1,13 +1,17 @@
 """The queue and the micro-batches, with models that are plain functions."""
 
+import contextlib
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from p2net_tf.serving.batching import BatchRunner, Job
+from p2net_tf.serving.core import _wait
 from p2net_tf.serving.errors import Code, RequestError, invalid
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.signatures import Signature, TensorSpec
@@ -124,6 +128,24 @@ def test_a_bad_request_fails_alone(runner, model, bad, code):
     assert "mistake" not in caught.value.message
     assert model.batches[1:] == [[1, bad, 3], [1], [bad], [3]]
     assert runner._metrics.fallbacks.value() == 1
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.0], ids=["refused", "answered"])
+def test_nothing_of_a_job_stays_when_it_is_answered(runner, model, value):
+    """Without the garbage collector: with TensorFlow loaded it comes by too rarely for large inputs."""
+    made = job(model, value)
+    kept = weakref.ref(made)
+    gc.disable()
+    try:
+        with contextlib.suppress(RequestError):
+            _wait(runner.submit(made), 30)
+        del made
+        end = time.monotonic() + 10
+        while kept() is not None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_a_full_queue_refuses_and_takes_again_when_it_has_room(runner, model):

@@ -1,0 +1,53 @@
+"""One small run and its exports, which the tests of this folder share."""
+
+import numpy as np
+import pytest
+from networks import tiny_network
+
+from p2net_tf.config import ExperimentConfig, dump_config
+from p2net_tf.data.datasets import read_dataset
+from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.export.options import Exif, ExportOptions
+from p2net_tf.export.saved_model import export_saved_model
+from p2net_tf.runs import Run, load_run
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Run:
+    """A network of drawn weights, with statistics as after a training, and rendered people."""
+    root = tmp_path_factory.mktemp("export")
+    write_synthetic(root / "people", 4, seed=3, split="test", options=SceneOptions(height=120, width=150))
+    source = {"format": "coco", "root": str(root / "people"), "split": "test"}
+    config = ExperimentConfig(
+        name="tiny",
+        data={"train": [source], "test": [source]},
+        model={"backbone": "small", "input_size": SIZE, "width": 4, "backbone_width": 4},
+        training={"epochs": 1},
+    )
+    network = tiny_network(17, SIZE)
+    random = np.random.default_rng(0)
+    for weight in network.weights:
+        if weight.name == "moving_variance":
+            weight.assign(random.uniform(0.5, 2.0, weight.shape))
+        elif weight.name in ("moving_mean", "beta", "bias"):
+            weight.assign(random.normal(0, 0.1, weight.shape))
+        elif weight.path.endswith("head/kernel"):
+            weight.assign(random.normal(0, 0.5, weight.shape))
+    folder = root / "run"
+    folder.mkdir()
+    network.save(folder / "best.keras")
+    dump_config(config, folder / "config.yaml")
+    return load_run(folder)
+
+
+@pytest.fixture(scope="session")
+def people(run):
+    return read_dataset(run.config.data.test[0], run.config.data.skeleton)
+
+
+@pytest.fixture(scope="session")
+def exported(run, tmp_path_factory):
+    """Folder of a version that takes pictures as their pixels are stored, as evaluation does."""
+    return export_saved_model(run, tmp_path_factory.mktemp("saved_model"), ExportOptions(exif=Exif.stored))

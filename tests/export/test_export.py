@@ -1,0 +1,92 @@
+"""`p2net export`, and what is left of an export that was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from p2net_tf.cli import app
+from p2net_tf.config import ConfigError
+from p2net_tf.console import be_quiet
+from p2net_tf.export import saved_model as module
+from p2net_tf.export.model_card import read_card
+from p2net_tf.export.saved_model import export_saved_model
+from p2net_tf.runs import load_run
+
+
+def export(*arguments):
+    result = CliRunner().invoke(app, ["export", *map(str, arguments)])
+    be_quiet(False)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_options_reach_the_graph_and_the_card(run, tmp_path):
+    options = ["--no-flip", "--decode", "dark", "--fold-batch-norm", "--exif", "stored"]
+    arguments = ["--out", tmp_path, "--verify", "test", "--limit", 2, "--json"]
+    document = json.loads(export(run.folder, *options, *arguments).stdout)
+    folder = tmp_path / "1"
+    assert document["folders"] == {"saved_model": str(folder)}
+    card = read_card(folder)
+    assert (card["recipe"]["flip_test"], card["recipe"]["decode"]) == (False, "dark")
+    assert (card["folded_batch_norm"], card["exif"]) == (True, "stored")
+    # The reference has the same recipe, so folding is all that differs.
+    assert document["parity"]["ways"]["C API"]["median_px"] < 0.01
+    assert card["parity"] == document["parity"]
+
+
+def test_a_configuration_stands_for_its_run_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    os.symlink(run.folder, tmp_path / "runs" / "tiny")
+    config = tmp_path / "tiny.yaml"
+    config.write_text((run.folder / "config.yaml").read_text())
+    assert load_run(config).network.num_keypoints == 17
+
+
+def test_an_unknown_decode_rule_is_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match="evaluation.decode"):
+        export(run.folder, "--decode", "guess", "--out", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("last", ["write_warmup", "write_card"])
+def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, last):
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, last, fail)
+    with pytest.raises(KeyboardInterrupt):
+        export_saved_model(run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_kill_at_20_random_moments_leaves_a_whole_version_or_none(run, tmp_path):
+    command = [sys.executable, "-m", "p2net_tf.cli", "export", str(run.folder), "--out", str(tmp_path)]
+    start = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.monotonic() - start
+    expected = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*"))
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0.5, 1.05) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for version in (path for path in tmp_path.iterdir() if path.name.isdecimal()):
+            found = sorted(path.relative_to(version) for path in version.rglob("*"))
+            assert found == expected
+            assert read_card(version)["name"] == "tiny"
+    versions = [path for path in tmp_path.iterdir() if path.name.isdecimal()]
+    for version in versions:
+        assert "serving_default" in tf.saved_model.load(str(version)).signatures

@@ -1,0 +1,126 @@
+"""TFLite files by LiteRT against Python on the same 8-bit crops."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from p2net_tf.data.pipeline import plain_crop
+from p2net_tf.errors import UserError
+from p2net_tf.evaluation.recipe import find_keypoints
+from p2net_tf.export.calibration import training_crops
+from p2net_tf.export.lite_session import LiteSession
+from p2net_tf.export.model_card import read_card
+from p2net_tf.export.options import Exif, ExportOptions, Precision
+from p2net_tf.export.tflite import PRECISIONS, export_tflite
+from p2net_tf.export.ways import PYTHON_8_BIT, open_ways
+
+pytest.importorskip("ai_edge_litert", reason="TFLite files are run by ai-edge-litert")
+
+EXAMPLE = Path(__file__).parents[2] / "export" / "tflite" / "find_pose.py"
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory):
+    options = ExportOptions(exif=Exif.stored)
+    return export_tflite(run, tmp_path_factory.mktemp("tflite"), options, calibration=8)
+
+
+@pytest.fixture(scope="module")
+def sessions(folder):
+    return {name: LiteSession(folder / f"tiny_{name}.tflite") for name in PRECISIONS}
+
+
+@pytest.fixture(scope="module")
+def crops(run):
+    return np.stack(list(training_crops(run.config, 6)))
+
+
+def in_python(run, people, crops):
+    pixels = crops.astype(np.float32) / 255
+    found = find_keypoints(run.network, pixels, run.config.evaluation, people.skeleton.flip_permutation)
+    return [part.numpy() for part in found]
+
+
+def test_float32_is_python(run, people, sessions, crops):
+    keypoints, scores = in_python(run, people, crops)
+    found = sessions["float32"].run(crops)
+    np.testing.assert_allclose(found["keypoints"], keypoints, atol=0.05)
+    np.testing.assert_allclose(found["keypoint_scores"], scores, rtol=1e-4, atol=1e-4)
+    counted = scores > run.config.evaluation.keypoint_threshold
+    means = [np.mean(row[some]) for row, some in zip(scores, counted, strict=True)]
+    np.testing.assert_allclose(found["scores"], means, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float16", 0.01), ("int8", 0.2)])
+def test_the_others_find_about_the_same_heights(run, people, sessions, crops, precision, tolerance):
+    # Heights, not places: the heatmaps of a network that learned nothing have many peaks of like height.
+    _, scores = in_python(run, people, crops)
+    found = sessions[precision].run(crops)
+    assert found["keypoints"].shape == (6, 17, 2)
+    assert found["keypoints"].min() >= 0 and found["keypoints"].max() <= 64
+    error = np.abs(found["keypoint_scores"] - scores).max()
+    assert 0 < error < tolerance * np.abs(scores).max()
+
+
+def test_there_are_only_built_in_operations(sessions):
+    for name, session in sessions.items():
+        operations = session.operations()
+        assert operations["CONV_2D"] > 20
+        assert not [op for op in operations if "Flex" in op or "CUSTOM" in op.upper()], name
+
+
+def test_int8_computes_the_network_in_int8_and_positions_in_float32(sessions):
+    interpreter = sessions["int8"]._interpreter
+    types = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+    results = [(op["op_name"], types[op["outputs"][0]]) for op in interpreter._get_ops_details()]
+    convolutions = [kind for name, kind in results if name == "CONV_2D"]
+    assert convolutions.count(np.int8) > 0.85 * len(convolutions)
+    assert [kind for name, kind in results if name == "TOPK_V2"] == [np.float32, np.float32]
+    keypoints = interpreter.get_output_details()
+    assert {tensor["dtype"] for tensor in keypoints} == {np.float32}
+
+
+def test_int8_is_the_smallest_and_the_card_lists_the_input(folder):
+    sizes = [(folder / f"tiny_{name}.tflite").stat().st_size for name in PRECISIONS]
+    assert sizes == sorted(sizes, reverse=True)
+    card = read_card(folder)
+    assert card["signatures"] == {"crops": {"crops": {"dtype": "uint8", "shape": [1, 64, 64, 3]}}}
+    assert card["calibration_crops"] == 8
+
+
+def test_calibration_crops_are_drawn_by_the_seed(run, crops):
+    again = np.stack(list(training_crops(run.config, 6)))
+    np.testing.assert_array_equal(crops, again)
+    assert crops.dtype == np.uint8 and crops.shape == (6, 64, 64, 3)
+    assert len({crop.tobytes() for crop in crops}) == 6
+
+
+def test_bfloat16_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match="bfloat16 is for SavedModels"):
+        export_tflite(run, tmp_path, ExportOptions(precision=Precision.bfloat16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_example_finds_what_python_finds(run, people, folder, tmp_path):
+    """Its crop is numpy's alone, so it is independent of the project's."""
+    spec = importlib.util.spec_from_file_location("find_pose", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    finder = example.PoseFinder(str(folder / "tiny_float32.tflite"), read_card(folder))
+    # As PNG, because Pillow decodes JPEG to other grey levels than TensorFlow.
+    path, box = tmp_path / "person.png", people.boxes[0]
+    pixels = np.array(Image.open(people.image_paths[0]).convert("RGB"))
+    Image.fromarray(pixels).save(path)
+    crop, _ = plain_crop(pixels, box, (64, 64), run.config.data.box_padding)
+    image = finder.open(str(path))
+    mine = finder._crop(image, *finder._window(box)).astype(int)
+    assert np.abs(mine - np.rint(crop.numpy() * 255)).max() <= 1
+    with open_ways(run, False, None, folder) as ways:
+        keypoints, scores, _ = ways[PYTHON_8_BIT].pose(path.read_bytes(), box[None])
+    found = finder.find(image, box)
+    np.testing.assert_allclose(found[1], scores[0], atol=0.02 * np.abs(scores).max())
+    # A level of rounding may turn the quarter offset of a pixel of the heatmap; most do not.
+    assert np.median(np.abs(found[0] - keypoints[0])) < 0.05
