@@ -60,8 +60,7 @@ def predict(
         keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
         parts.append((keypoints.numpy(), keypoint_scores.numpy()))
     keypoints, keypoint_scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    scores = pose_scores(samples.scores, keypoint_scores, config)
-    return Predictions(keypoints, keypoint_scores, np.asarray(scores))
+    return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, config))
 
 
 def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permutation):
@@ -89,8 +88,13 @@ def find_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_p
         return heatmaps.decode(maps, config.decode, config.filter_sigma)
 
 
-def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig):
+def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig) -> np.ndarray:
     """`[N]` box score times the mean score of the keypoints above the threshold (all of them by default)."""
+    return box_scores * np.asarray(mean_scores(keypoint_scores, config))
+
+
+def mean_scores(keypoint_scores, config: EvaluationConfig):
+    """`[N]` pose scores for boxes of score 1; also in a graph."""
     counted = ops.cast(keypoint_scores > config.keypoint_threshold, keypoint_scores.dtype)
     total = ops.sum(keypoint_scores * counted, axis=1)
-    return box_scores * total / ops.maximum(ops.sum(counted, axis=1), 1)
+    return total / ops.maximum(ops.sum(counted, axis=1), 1)

@@ -21,7 +21,7 @@ import tensorflow as tf
 from p2net_tf import geometry
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.data.pipeline import plain_crop
-from p2net_tf.evaluation.recipe import find_keypoints, pose_scores
+from p2net_tf.evaluation.recipe import find_keypoints, mean_scores
 from p2net_tf.export.requests import demand_boxes, demand_image, demand_shape
 from p2net_tf.skeletons import load_skeleton
 
@@ -120,7 +120,7 @@ class PoseGraph:
         return self._answer(geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores)
 
     def _answer(self, keypoints, keypoint_scores):
-        scores = pose_scores(1.0, keypoint_scores, self._settings)
+        scores = mean_scores(keypoint_scores, self._settings)
         return {"keypoints": keypoints, "keypoint_scores": keypoint_scores, "scores": scores}
 
     def _if_any(self, items, answer):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from p2net_tf import geometry
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.pipeline import plain_crop
-from p2net_tf.evaluation.recipe import make_predict_step, pose_scores
+from p2net_tf.evaluation.recipe import make_predict_step, mean_scores
 from p2net_tf.export.c_api import CSession
 from p2net_tf.export.lite_session import LiteSession
 from p2net_tf.export.session import SavedModelSession
@@ -91,7 +91,7 @@ def _python(run: Run, exif_orientation: bool, whole_levels: bool = False) -> Pos
         crops, matrices = _crops(image_bytes, boxes, run, exif_orientation)
         crops = tf.cast(_whole_levels(crops), tf.float32) / 255.0 if whole_levels else crops
         keypoints, scores = (part.numpy() for part in step(crops, matrices))
-        return keypoints, scores, np.asarray(pose_scores(1.0, scores, settings))
+        return keypoints, scores, np.asarray(mean_scores(scores, settings))
 
     return pose
 
