@@ -20,7 +20,8 @@ from p2net_tf.config import ExperimentConfig
 from p2net_tf.console import be_quiet
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.errors import UserError
-from p2net_tf.search import tuner
+from p2net_tf.search import policy_tuner, tuner, tuner_oracles
+from p2net_tf.search.policy_tuner import PolicySpace
 from p2net_tf.search.relaxed import SearchSpace, make_space
 from p2net_tf.search.trial import TrialResult
 
@@ -82,7 +83,7 @@ def statuses_of_keras_tuner(folder) -> Counter:
 class TestSpace:
     def test_has_three_hyperparameters_per_stage_and_every_value_occurs(self):
         """K * N * (operation, probability in tenths, level): 18 of them for K = 3, N = 2."""
-        space = tuner.PolicySpace(make_space(3, 2, None))
+        space = PolicySpace(make_space(3, 2, None))
         hp = keras_tuner.HyperParameters()
         space.build(hp)
         assert len(hp.space) == 18
@@ -92,7 +93,7 @@ class TestSpace:
 
     def test_values_become_a_policy(self):
         hp = keras_tuner.HyperParameters()
-        space = tuner.PolicySpace(SearchSpace(1, 1, ("Identity", "Rotate")))
+        space = PolicySpace(SearchSpace(1, 1, ("Identity", "Rotate")))
         space.build(hp)
         hp.values = {
             "sub_policy_0/stage_0/operation": "Rotate",
@@ -189,7 +190,7 @@ class TestFailures:
 
     def test_without_keras_tuner_it_says_how_to_install(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "keras_tuner", None)
-        for module in ("tuner", "tuner_oracles", "tuner_library"):
+        for module in ("tuner", "policy_tuner", "tuner_oracles", "tuner_library"):
             monkeypatch.delitem(sys.modules, f"p2net_tf.search.{module}")
         importlib.import_module("p2net_tf.search")
         with pytest.raises(UserError, match=r"pip install 'p2net_tf\[tuner\]'"):
@@ -201,7 +202,7 @@ class TestResuming:
         """Each of the files is the last one in turn; every policy is trained once, in the same order."""
         straight = Objective()
         expected = run(tmp_path / "straight", straight, trials=2)
-        write, kills = tuner.write_text, 0
+        writers, write, kills = (policy_tuner, tuner_oracles), policy_tuner.write_text, 0
         for last in range(1, 100):
             folder, written = tmp_path / str(last), []
 
@@ -212,14 +213,16 @@ class TestResuming:
                 write(path, text)
 
             before, after = Objective(), Objective()
-            monkeypatch.setattr(tuner, "write_text", killed_write)
+            for module in writers:
+                monkeypatch.setattr(module, "write_text", killed_write)
             try:
                 run(folder, before, trials=2)
                 break
             except KeyboardInterrupt:
                 kills += 1
             finally:
-                monkeypatch.setattr(tuner, "write_text", write)
+                for module in writers:
+                    monkeypatch.setattr(module, "write_text", write)
             found = run(folder, after, resume=True, trials=2)
             assert without_seconds(found.records) == without_seconds(expected.records), last
             assert before.policies + after.policies == straight.policies, last
