@@ -1,6 +1,5 @@
 """Trials of policies: repeatable, independent of each other, one graph, and what a training by hand gives."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +10,7 @@ from p2net_tf.data import datasets
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.search import parts
 from p2net_tf.search.trial import PolicyTrials
+from p2net_tf.training.optimizers import Adam
 from p2net_tf.training.trainer import build_pose_model
 
 BATCH, STEPS, SEED = 6, 3, 5
@@ -104,7 +104,7 @@ class TestTrials:
         result = trials.run(ROTATE, STEPS, SEED)
         trained = values(trials.network)
         model = build_pose_model(config, 17, 1)
-        model.compile(keras.optimizers.Adam(0.01))
+        model.compile(Adam(0.01))
         trials._fresh.assign(SEED)
         model.network.set_weights(values(trials.network))
         losses = []
