@@ -77,8 +77,8 @@ class PoseGraph:
 
         def crop(contents):
             image = demand_image(contents, self._exif)
-            size = tf.cast(tf.shape(image)[1::-1], tf.float32)
-            return self._crop(image, tf.concat([tf.zeros(2), size], axis=0))
+            height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
+            return self._crop(image, tf.stack([0.0, 0.0, width, height]))
 
         return self._if_any(image_bytes, lambda: self._poses(*self._map(crop, image_bytes)))
 
