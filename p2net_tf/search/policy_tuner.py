@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.markup import escape
+
 from p2net_tf.augment.policy import Policy, Stage
 from p2net_tf.console import messages
 from p2net_tf.files import write_text
@@ -113,7 +115,7 @@ class PolicyTuner(base_tuner.BaseTuner):
     def _keep(self, record: TrialRecord) -> None:
         record.save(self._result_file(record.trial))
         if record.status == FAILED:
-            said = f"[red]failed[/red] ({plain(first_line(record.reason))})"
+            said = f"[red]failed[/red] ({escape(first_line(record.reason))})"
         else:
             best = best_of(self.records())
             said = f"validation loss {record.validation_loss:.4f} (best {best.validation_loss:.4f})"
@@ -157,10 +159,3 @@ class PolicyTuner(base_tuner.BaseTuner):
 
     def _result_file(self, name: str) -> Path:
         return Path(self.get_trial_dir(name)) / RESULT
-
-
-def plain(text: str) -> str:
-    """As rich prints it: brackets are not markup."""
-    from rich.markup import escape
-
-    return escape(text)
