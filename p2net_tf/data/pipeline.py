@@ -1,10 +1,12 @@
 """Images to crops: `tf.data` throughout, one affine crop per person, keypoints moved with it.
 
-The order of the samples and every random draw are functions of (seed, epoch, position) alone, so a
-run can be repeated, and resumed at any epoch, without replaying what came before.
+The order of the samples and every random draw are functions of (seed, pass, position) alone, so a
+run can be repeated, and resumed at any person, without replaying what came before.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -45,18 +47,78 @@ def training_dataset(
     if not pass_steps:
         raise ValueError(f"{len(samples)} samples do not fill one batch of {batch_size}")
 
+    first_draw = start_epoch * (steps or pass_steps) * batch_size
+    batches = training_batches(samples, crop_size, batch_size, augment, box_padding, seed, policy, first_draw)
+    return batches.map(lambda batch: (batch.crops, batch.keypoints)).prefetch(2)
+
+
+class TrainingBatch(NamedTuple):
+    """What `training_dataset` gives, and where it comes from."""
+
+    crops: tf.Tensor
+    """`[B, H, W, 3]` float32 in 0..1."""
+    keypoints: tf.Tensor
+    """`[B, K, 3]` in crop pixels."""
+    rows: tf.Tensor
+    """`[B]` int64: which of the samples these are."""
+    draws: tf.Tensor
+    """`[B]` int64: their numbers in the endless sequence of persons; a run goes on at the next one."""
+
+
+class Share(NamedTuple):
+    """Which part of every global batch one of several input pipelines loads, and in what pieces."""
+
+    index: int = 0
+    count: int = 1
+    pieces: int = 1
+    """Batches that the part is cut into: one for each replica that this pipeline feeds."""
+
+
+WHOLE = Share()
+
+
+def training_batches(
+    samples: Samples,
+    crop_size: tuple[int, int],
+    batch_size: int,
+    augment: AugmentConfig | None = None,
+    box_padding: float = geometry.BOX_PADDING,
+    seed: int = 0,
+    policy: Policy | None = None,
+    first_draw: int = 0,
+    share: Share = WHOLE,
+) -> tf.data.Dataset:
+    """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
+
+    Args:
+        batch_size: persons of a global batch; a batch of this pipeline has
+            `batch_size / (share.count * share.pieces)` of them.
+        first_draw: the first number of `TrainingBatch.draws` given out.
+
+    Raises:
+        ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
+    """
+    pass_steps = steps_per_epoch(samples, batch_size)
+    if not pass_steps:
+        raise ValueError(f"{len(samples)} samples do not fill one batch of {batch_size}")
+    replicas = share.count * share.pieces
+    if batch_size % replicas:
+        raise ValueError(f"a batch of {batch_size} persons cannot be shared out to {replicas} replicas")
     if policy is not None and augment is not None:
         augment = _flip_alone(augment)
     people, images = _People(samples), open_images(samples)
+    pass_draws, share_size = pass_steps * batch_size, batch_size // share.count
 
     def rows_of_pass(number):
-        count = pass_steps * batch_size
-        rows = images.shuffled(seed, number).take(count).enumerate(number * count)
+        rows = images.shuffled(seed, number).take(pass_draws).enumerate(number * pass_draws)
         return rows.map(lambda draw, item: (*item, draw))
+
+    def mine(row, handle, draw):
+        return draw % batch_size // share_size == share.index
 
     def load(row, handle, draw):
         box, keypoints = people.at(row)
-        draw_seed = tf.stack([tf.constant(seed, tf.int64), draw])
+        draw_seed = _draw_seed(seed, draw)
         window = _plain_window(box, crop_size, box_padding)
         if augment is not None:
             window = sample_window(window, keypoints, crop_size, augment, samples.skeleton, draw_seed)
@@ -64,18 +126,23 @@ def training_dataset(
         crop, keypoints, _ = take_crop(image, keypoints, window, crop_size, samples.skeleton)
         if augment is not None:
             crop = jitter_color(crop, augment.color, draw_seed + tf.constant([0, 1 << 41], tf.int64))
-        return crop, keypoints, draw_seed
+        return TrainingBatch(crop, keypoints, row, draw)
 
-    def finish(crops, keypoints, draw_seeds):
+    def finish(batch: TrainingBatch):
+        if policy is None:
+            return batch
         # A seed per sample, not per batch: one broken image must not change what all others draw.
-        return (crops, keypoints) if policy is None else policy(crops, keypoints, draw_seeds)
+        crops, keypoints = policy(batch.crops, batch.keypoints, _draw_seed(seed, batch.draws))
+        return batch._replace(crops=crops, keypoints=keypoints)
 
-    first_pass, first_step = divmod(start_epoch * (steps or pass_steps), pass_steps)
-    rows = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(rows_of_pass)
-    rows = rows.skip(first_step * batch_size)
+    first_pass, skipped = divmod(first_draw, pass_draws)
+    rows = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(rows_of_pass).skip(skipped)
+    if share.count > 1:
+        rows = rows.filter(mine)
     # An image that broke since it was checked is logged and its place taken by the next one.
     crops = _parallel(rows, load).ignore_errors(log_warning=True)
-    return _parallel(crops.batch(batch_size, drop_remainder=True), finish).prefetch(2)
+    batches = crops.batch(share_size // share.pieces, drop_remainder=True)
+    return _parallel(batches, finish).prefetch(2)
 
 
 def steps_per_epoch(samples: Samples, batch_size: int) -> int:
@@ -172,6 +239,11 @@ def _plain_window(box, crop_size, box_padding) -> CropWindow:
     height, width = crop_size
     center, size = geometry.box_center_and_size(box, width / height, box_padding)
     return CropWindow(center, size, tf.constant(0.0), tf.constant(0.0))
+
+
+def _draw_seed(seed: int, draw):
+    """`[..., 2]` seeds of draws `[...]`."""
+    return tf.stack([tf.fill(tf.shape(draw), tf.constant(seed, tf.int64)), draw], axis=-1)
 
 
 def _flip_alone(augment: AugmentConfig) -> AugmentConfig:
