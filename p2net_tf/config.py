@@ -133,6 +133,13 @@ class TrainingConfig(_Section):
     """Devices to mirror on; None takes every GPU, or the one CPU."""
     validation_every: PositiveInt = 1
     """Epochs between validations."""
+    early_stopping: PositiveInt | None = None
+    """Stop after so many validations in a row without a new lowest loss; None goes on to the last epoch."""
+    checkpoint_every: PositiveInt = 1000
+    """Steps between checkpoints; there is one at the end of every epoch, too."""
+    keep_checkpoints: PositiveInt = 2
+    deterministic: bool = False
+    """Deterministic kernels only. A CPU repeats a run without it, too; a GPU becomes slower by it."""
     jit_compile: bool = False
 
 

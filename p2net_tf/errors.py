@@ -6,3 +6,13 @@ class UserError(ValueError):
 
     The command line prints such a message without a traceback.
     """
+
+
+class Interrupted(Exception):
+    """The work was asked to stop and is saved; the message says how to go on with it.
+
+    The command line exits with `EXIT_CODE`, by which a scheduler knows that the job only has to be started
+    again (75 is EX_TEMPFAIL of sysexits.h).
+    """
+
+    EXIT_CODE = 75

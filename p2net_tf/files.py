@@ -26,6 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield Path(scratch)
         os.chmod(scratch, 0o666 & ~_umask())
+        _write_through(scratch)
         os.replace(scratch, path)
     except BaseException:
         os.unlink(scratch)
@@ -67,6 +68,15 @@ def write_bytes(path: str | Path, contents: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Writes a UTF-8 text file atomically; makes missing folders."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def _write_through(path: str | Path) -> None:
+    """The bytes must lie on the disk before the name does: a power cut would leave an empty file."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _rename_to_next(scratch: Path, folder: Path) -> None:

@@ -30,8 +30,11 @@ for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend are one line, without a traceback."""
-    from p2net_tf.errors import UserError
+    """Entry point: errors that a user can mend are one line, without a traceback.
+
+    Exits with 2 after an error, and with 75 where the work was asked to stop and can be resumed.
+    """
+    from p2net_tf.errors import Interrupted, UserError
 
     try:
         app()
@@ -39,3 +42,7 @@ def main() -> None:
         messages.quiet = False
         messages.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, markup=True)
         sys.exit(2)
+    except Interrupted as stop:
+        messages.quiet = False
+        messages.print(f"[yellow]stopped[/yellow] {stop}", soft_wrap=True)
+        sys.exit(Interrupted.EXIT_CODE)

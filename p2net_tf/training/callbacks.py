@@ -1,14 +1,14 @@
-"""What happens between epochs: validation with averaged weights, checkpoints, progress."""
+"""What happens between epochs: validation with averaged weights, early stopping, the history."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from p2net_tf.console import messages, progress
+from p2net_tf.console import messages
 from p2net_tf.files import replacing, write_text
 from p2net_tf.training.averaging import AveragedWeights
 
@@ -16,7 +16,7 @@ from p2net_tf.training.averaging import AveragedWeights
 class Validate(keras.callbacks.Callback):
     """Scores the averaged weights every few epochs, adds `val_...` to the logs and keeps the best network.
 
-    Must stand before the callbacks that read these logs, and before `RunCheckpoint`.
+    Must stand before the callbacks that read these logs.
 
     Args:
         dataset: `(crops, keypoints)` batches of the validation part.
@@ -25,64 +25,52 @@ class Validate(keras.callbacks.Callback):
             good networks: it does not ask how close a hit is.
         every: epochs between validations; the last epoch always has one.
         epochs: number of epochs of the run.
+        patience: validations in a row without a new lowest `val_loss` after which the training stops; None
+            goes on to the end.
     """
 
     def __init__(
-        self, dataset: tf.data.Dataset, calibration: tf.data.Dataset, best_file: Path, every: int, epochs: int
+        self,
+        dataset: tf.data.Dataset,
+        calibration: tf.data.Dataset,
+        best_file: Path,
+        every: int,
+        epochs: int,
+        patience: int | None = None,
     ):
         super().__init__()
         self._dataset, self._calibration, self._best_file = dataset, calibration, best_file
-        self._every, self._epochs = every, epochs
-        self.best = tf.Variable(float("inf"), dtype=tf.float64, trainable=False)
+        self._every, self._epochs, self._patience = every, epochs, patience
+        self.best, self._waited = float("inf"), 0
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"best": np.float64(self.best), "waited": np.int64(self._waited)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        self.best, self._waited = float(state["best"]), int(state["waited"])
 
     def on_train_begin(self, logs=None):
         self._averaged = AveragedWeights(self.model, self._calibration)
+        self.model.stop_training = self._is_enough()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return
         with self._averaged:
             scores = self.model.evaluate(self._dataset, verbose=0, return_dict=True)
-            if scores["loss"] < float(self.best.numpy()):
-                self.best.assign(scores["loss"])
+            self._waited += 1
+            if scores["loss"] < self.best:
+                self.best, self._waited = scores["loss"], 0
                 save_network(self.model.network, self._best_file)
         logs.update({f"val_{name}": value for name, value in scores.items()})
+        if self._is_enough():
+            messages.print(
+                f"stopping early: no lower val_loss than {self.best:.4f} for {self._waited} validations"
+            )
+            self.model.stop_training = True
 
-
-class RunCheckpoint(keras.callbacks.Callback):
-    """Keeps `checkpoints/`: everything a resume needs.
-
-    Variables are listed one by one. TensorFlow's object graph does not look into the lists that Keras layers
-    keep their sub-layers in, and leaves their moving statistics out without a word.
-
-    Args:
-        folder: the run folder.
-        model: compiled, with a built network and optimizer.
-        best: the best validation score so far, if there is a validation.
-        keep: how many checkpoints to keep.
-    """
-
-    def __init__(self, folder: Path, model: keras.Model, best: tf.Variable | None = None, keep: int = 2):
-        super().__init__()
-        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        extras = {} if best is None else {"best": best}
-        checkpoint = tf.train.Checkpoint(
-            network=[variable.value for variable in model.network.weights],
-            optimizer=[variable.value for variable in model.optimizer.variables],
-            epoch=self.epoch,
-            **extras,
-        )
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=keep)
-
-    def restore(self) -> int:
-        """Reads the newest checkpoint, if there is one; returns the number of finished epochs."""
-        if self._manager.latest_checkpoint:
-            self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-        return int(self.epoch.numpy())
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epoch.assign(epoch + 1)
-        self._manager.save(checkpoint_number=epoch + 1)
+    def _is_enough(self) -> bool:
+        return self._patience is not None and self._waited >= self._patience
 
 
 def save_network(network: keras.Model, path: Path) -> None:
@@ -114,31 +102,3 @@ def read_history(path: Path) -> list[dict[str, str]]:
         return []
     header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
-
-
-class TrainingProgress(keras.callbacks.Callback):
-    """One bar for the whole run with rate and ETA; a line of scores per epoch.
-
-    Args:
-        epochs, steps, batch_size: of the run.
-        closing: takes the bar down at the end; Keras calls no callback after an interrupt.
-    """
-
-    def __init__(self, epochs: int, steps: int, batch_size: int, closing: ExitStack):
-        super().__init__()
-        self._epochs, self._steps, self._batch_size = epochs, steps, batch_size
-        self._closing = closing
-        self._first_epoch: int | None = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self._first_epoch is None:
-            self._first_epoch = epoch
-            images = (self._epochs - epoch) * self._steps * self._batch_size
-            self._advance = self._closing.enter_context(progress("training, images", total=images))
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._advance(self._batch_size)
-
-    def on_epoch_end(self, epoch, logs=None):
-        scores = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
-        messages.print(f"epoch {epoch + 1}/{self._epochs}  {scores}", soft_wrap=True)

@@ -13,18 +13,24 @@ from p2net_tf.config import ExperimentConfig, dump_config, load_config
 from p2net_tf.console import messages
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
-from p2net_tf.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
+from p2net_tf.data.pipeline import (
+    Share,
+    steps_per_epoch,
+    training_batches,
+    training_dataset,
+    validation_dataset,
+)
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.models import build_network
 from p2net_tf.training.averaging import CALIBRATION_BATCHES, Calibration
-from p2net_tf.training.callbacks import (
-    HistoryLog,
-    RunCheckpoint,
-    TrainingProgress,
-    Validate,
-    save_network,
-)
+from p2net_tf.training.callbacks import HistoryLog, Validate, save_network
+from p2net_tf.training.checkpoints import Checkpoints
+from p2net_tf.training.health import HealthReport
+from p2net_tf.training.interruption import Interruption
+from p2net_tf.training.loop import Clock, Plan, TrainingLoop
 from p2net_tf.training.pose_model import PoseModel
+from p2net_tf.training.progress import TrainingProgress
+from p2net_tf.training.run_state import RunState
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.strategy import make_strategy
 
@@ -45,6 +51,9 @@ def train(
     Raises:
         PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
+        CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
+        NotFiniteError: the loss or a weight became NaN or Inf.
+        Interrupted: SIGTERM came; the run is saved.
     """
     policy = _open_policy(config, Path(folder), resume)
     folder = _prepare_folder(Path(folder), resume)
@@ -53,6 +62,8 @@ def train(
     dump_config(config, folder / "config.yaml")
     if policy is not None:
         policy.save(folder / "policy.yaml")
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     samples, validation = _open_data(config, folder, strict)
     keras.utils.set_random_seed(config.seed)
     pass_steps = steps_per_epoch(samples, config.training.batch_size)
@@ -62,8 +73,7 @@ def train(
             f"set training.batch_size to at most {len(samples)} or data.train.0.repeat higher"
         )
     steps = config.training.steps_per_epoch or pass_steps
-    calibration = _training_batches(config, samples, policy).take(CALIBRATION_BATCHES)
-    validate = None if validation is None else _validate(config, folder, validation, calibration)
+    checkpoints = Checkpoints(folder / "checkpoints", config.training.keep_checkpoints)
     strategy = make_strategy(config.training.replicas)
     with strategy.scope():
         model = build_pose_model(
@@ -71,24 +81,29 @@ def train(
             samples.skeleton.num_keypoints,
             steps,
             replicas=strategy.num_replicas_in_sync,
-            download=not resume,
+            download=not checkpoints.exist(),
         )
-        checkpoint = RunCheckpoint(folder, model, best=validate and validate.best)
-    first_epoch = checkpoint.restore() if resume else 0
-    if first_epoch:
-        messages.print(f"resuming after epoch {first_epoch} of {config.training.epochs}")
-    with ExitStack() as closing:
-        model.fit(
-            _training_batches(config, samples, policy, first_epoch),
-            epochs=config.training.epochs,
-            initial_epoch=first_epoch,
-            steps_per_epoch=steps,
-            callbacks=_callbacks(config, folder, steps, validate, checkpoint, closing),
-            shuffle=False,
-            verbose=0,
+    calibration = _calibration_batches(config, samples, policy)
+    validate = None if validation is None else _validate(config, folder, validation, calibration)
+    state = RunState(model, {} if validate is None else {"validation": validate})
+    if resume:
+        _restore(state, checkpoints, steps)
+    clock = Clock()
+    with Interruption(f"saved in {folder}; go on with --resume") as interruption, ExitStack() as closing:
+        loop = TrainingLoop(
+            model,
+            strategy,
+            state,
+            Plan(config.training.epochs, steps, config.training.checkpoint_every),
+            checkpoints,
+            HealthReport(folder, samples),
+            _callbacks(config, folder, steps, validate, state.step, clock, closing),
+            clock,
         )
+        loop.run(_distributed_batches(strategy, config, samples, policy, state), interruption)
     if config.training.ema_momentum is not None:
-        # `fit` has put the averaged weights in place; their batch statistics are still to be measured.
+        # The averaged weights are what is kept; their batch statistics have to be measured.
+        model.optimizer.finalize_variable_values(model.trainable_variables)
         Calibration(model.network, calibration).measure()
     save_network(model.network, folder / "last.keras")
     if validate is None:  # nothing to choose by
@@ -134,7 +149,7 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
 
 
 def _prepare_folder(folder: Path, resume: bool) -> Path:
-    if not resume and (folder / "checkpoints").exists():
+    if not resume and Checkpoints(folder / "checkpoints").exist():
         raise DataError(f"{folder} already holds a run; continue it with --resume or give another --out")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -168,20 +183,71 @@ def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
     return samples, validation
 
 
-def _training_batches(
-    config: ExperimentConfig, samples: Samples, policy: Policy | None, first_epoch: int = 0
+def _restore(state: RunState, checkpoints: Checkpoints, steps: int) -> None:
+    """`steps`: per epoch."""
+    found = checkpoints.newest()
+    if found is None:
+        messages.print("no checkpoint to resume from; the run begins anew")
+        return
+    path, arrays = found
+    state.restore(arrays, path)
+    begin = state.epoch * steps
+    if not begin <= state.step <= begin + steps:
+        messages.print(
+            f"[yellow]epochs have another length now[/yellow]: epoch {state.epoch + 1} begins anew"
+        )
+        state.step = begin
+    messages.print(f"resuming after step {state.step - begin} of {steps}, epoch {state.epoch + 1} ({path})")
+
+
+def _calibration_batches(
+    config: ExperimentConfig, samples: Samples, policy: Policy | None
 ) -> tf.data.Dataset:
-    return training_dataset(
+    """What the statistics of averaged weights are measured on."""
+    batches = training_dataset(
         samples,
         config.model.input_size,
         config.training.batch_size,
         config.augment,
         config.data.box_padding,
         config.seed,
-        first_epoch,
-        policy,
-        config.training.steps_per_epoch,
+        policy=policy,
     )
+    return batches.take(CALIBRATION_BATCHES)
+
+
+def _distributed_batches(
+    strategy: tf.distribute.Strategy,
+    config: ExperimentConfig,
+    samples: Samples,
+    policy: Policy | None,
+    state: RunState,
+) -> tf.data.Dataset:
+    """Every input pipeline loads its own share of the global batches, from where it stopped."""
+
+    def batches_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        pipelines = context.num_input_pipelines
+        share = Share(context.input_pipeline_id, pipelines, max(1, context.num_replicas_in_sync // pipelines))
+        return training_batches(
+            samples,
+            config.model.input_size,
+            config.training.batch_size,
+            config.augment,
+            config.data.box_padding,
+            config.seed,
+            policy,
+            _first_draw(state, share, config.training.batch_size),
+            share,
+        )
+
+    return strategy.distribute_datasets_from_function(batches_of)
+
+
+def _first_draw(state: RunState, share: Share, batch_size: int) -> int:
+    """Where the pipeline of `share` goes on; with another number of pipelines, where all of them were."""
+    if len(state.draws) == share.count:
+        return int(state.draws[share.index])
+    return max(state.step * batch_size, int(state.draws.max(initial=0)))
 
 
 def _validate(config: ExperimentConfig, folder: Path, samples: Samples, calibration) -> Validate:
@@ -189,7 +255,14 @@ def _validate(config: ExperimentConfig, folder: Path, samples: Samples, calibrat
     batches = validation_dataset(
         samples, config.model.input_size, training.batch_size, config.data.box_padding
     )
-    return Validate(batches, calibration, folder / "best.keras", training.validation_every, training.epochs)
+    return Validate(
+        batches,
+        calibration,
+        folder / "best.keras",
+        training.validation_every,
+        training.epochs,
+        training.early_stopping,
+    )
 
 
 def _callbacks(
@@ -197,15 +270,14 @@ def _callbacks(
     folder: Path,
     steps: int,
     validate: Validate | None,
-    checkpoint: RunCheckpoint,
+    step: int,
+    clock: Clock,
     closing: ExitStack,
 ) -> list[keras.callbacks.Callback]:
-    """The checkpoint stands last: a run that stops before it does the epoch, and its log lines, again."""
     training = config.training
     return [
         *([validate] if validate else []),
         HistoryLog(folder / "history.csv"),
         keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-        TrainingProgress(training.epochs, steps, training.batch_size, closing),
-        checkpoint,
+        TrainingProgress(training.epochs, steps, training.batch_size, step, clock, closing),
     ]

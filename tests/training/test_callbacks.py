@@ -1,15 +1,10 @@
 """Validation, checkpoints and logs on a model of one layer, where every number is known."""
 
-from types import SimpleNamespace
-
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
 from one_weight import batches, one_weight
 
-from p2net_tf.layers import ConvNorm
-from p2net_tf.training.callbacks import HistoryLog, RunCheckpoint, Validate, read_history
+from p2net_tf.training.callbacks import HistoryLog, Validate, read_history
 
 
 class TestValidate:
@@ -55,57 +50,40 @@ class TestValidate:
             model.w.assign([weight] * 3)
             validate.on_epoch_end(epoch, {})
         assert saved == [(8, "best.keras"), (3, "best.keras")]
-        assert float(validate.best.numpy()) == 3
+        assert validate.best == 3
 
+    def losses(self, validate, losses):
+        """The epochs after which the training goes on."""
+        going_on = []
+        for epoch, loss in enumerate(losses):
+            validate.model.w.assign([loss] * 3)
+            validate.on_epoch_end(epoch, {})
+            if not validate.model.stop_training:
+                going_on.append(epoch)
+        return going_on
 
-class TestRunCheckpoint:
-    def test_restores_the_newest(self, tmp_path):
-        model, best = one_weight([0.0, 0.0, 0.0]), tf.Variable(0.5, dtype=tf.float64)
-        checkpoint = RunCheckpoint(tmp_path, model, best)
-        for epoch in range(3):
-            model.w.assign([epoch + 1.0] * 3)
-            model.optimizer.iterations.assign(10 * epoch)
-            checkpoint.on_epoch_end(epoch, {})
-        other, other_best = one_weight([0.0, 0.0, 0.0]), tf.Variable(0.0, dtype=tf.float64)
-        assert RunCheckpoint(tmp_path, other, other_best).restore() == 3
-        np.testing.assert_array_equal(other.w, [3, 3, 3])
-        assert int(other.optimizer.iterations.numpy()) == 20
-        assert float(other_best.numpy()) == 0.5
+    @pytest.mark.parametrize(
+        ("patience", "expected"), [(2, [0, 1, 2, 3]), (3, [0, 1, 2, 3, 4]), (None, None)]
+    )
+    def test_stops_after_its_patience(self, tmp_path, patience, expected):
+        validate = self.validate(tmp_path, every=1, epochs=9, patience=patience)
+        validate.set_model(one_weight([0.0, 0.0, 0.0], ema=False))
+        validate.on_train_begin()
+        assert self.losses(validate, [8, 9, 7, 7.5, 7.5, 7.1]) == (expected or list(range(6)))
 
-    def test_holds_the_statistics_of_layers_in_lists(self, tmp_path):
-        """`tf.train.Checkpoint(network=model)` leaves them out, and says nothing."""
-
-        def compiled() -> SimpleNamespace:
-            inputs = keras.Input((4, 4, 1))
-            model = keras.Model(inputs, Listed()(inputs))
-            model.compile(keras.optimizers.SGD())
-            model.optimizer.build(model.trainable_variables)
-            return SimpleNamespace(network=model, optimizer=model.optimizer)
-
-        model, other = compiled(), compiled()
-        for number, weight in enumerate(model.network.weights):
-            weight.assign(np.full(weight.shape, number + 2.0))
-        RunCheckpoint(tmp_path, model).on_epoch_end(0, {})
-        RunCheckpoint(tmp_path, other).restore()
-        for weight, restored in zip(model.network.weights, other.network.weights, strict=True):
-            np.testing.assert_array_equal(restored, weight, err_msg=weight.path)
-
-    def test_an_empty_folder_starts_at_epoch_zero(self, tmp_path):
-        assert RunCheckpoint(tmp_path, one_weight([1.0, 2.0, 3.0])).restore() == 0
-
-
-class Listed(keras.layers.Layer):
-    """Keeps its sub-layer in a list, as the networks of the project do."""
-
-    def __init__(self):
-        super().__init__()
-        self.convs = [ConvNorm(2)]
-
-    def build(self, shape):
-        self.convs[0].build(shape)
-
-    def call(self, x, training=None):
-        return self.convs[0](x, training=training)
+    def test_remembers_how_long_it_waited(self, tmp_path):
+        """A resumed run goes on waiting; one that had waited enough does not begin again."""
+        first, second, third = (self.validate(tmp_path, every=1, epochs=9, patience=2) for _ in range(3))
+        for validate in (first, second, third):
+            validate.set_model(one_weight([0.0, 0.0, 0.0], ema=False))
+        first.on_train_begin()
+        assert self.losses(first, [4, 5]) == [0, 1]
+        second.restore(first.state())
+        second.on_train_begin()
+        assert self.losses(second, [4.5]) == []
+        third.restore(second.state())
+        third.on_train_begin()
+        assert third.model.stop_training
 
 
 class TestHistoryLog:

@@ -1,0 +1,103 @@
+"""Checkpoint files: whole or not there, checked when they are read, the newest few kept.
+
+A checkpoint is one `.npz` file with the SHA-256 of all its bytes behind them, so a file that was cut off or
+damaged anywhere cannot be taken for a good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.console import messages
+from p2net_tf.errors import UserError
+from p2net_tf.files import replacing
+
+_PATTERN = "step_*.npz"
+_DIGEST = hashlib.sha256
+_DIGEST_BYTES = _DIGEST().digest_size
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be written or used; the message names file and remedy."""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they are; made when the first one is saved.
+        keep: how many of the newest to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self._folder, self._keep = Path(folder), keep
+
+    def save(self, step: int, arrays: dict[str, np.ndarray]) -> Path:
+        """Writes the checkpoint of a step and removes the oldest ones beyond `keep`.
+
+        Raises:
+            CheckpointError: it cannot be written, say because the disk is full. Those before it stay.
+        """
+        path = self._folder / f"step_{step:09d}.npz"
+        try:
+            with replacing(path) as scratch, open(scratch, "w+b") as file:
+                np.savez(file, **arrays)
+                file.seek(0)
+                file.write(hashlib.file_digest(file, _DIGEST).digest())
+        except OSError as error:
+            last = max(self._files(), default=None)
+            left = f"; {last} is still good" if last else ""
+            raise CheckpointError(
+                f"{path}: cannot be written ({error.strerror or error}){left}; "
+                "make room and go on with --resume"
+            ) from error
+        for old in sorted(self._files())[: -self._keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> tuple[Path, dict[str, np.ndarray]] | None:
+        """The newest checkpoint that is whole; None where there is none.
+
+        A damaged one is named in a warning, renamed to `*.damaged`, and the one before it taken.
+        """
+        self._clean_up()
+        for path in sorted(self._files(), reverse=True):
+            try:
+                return path, _read(path)
+            except (OSError, ValueError) as error:
+                aside = path.with_name(f"{path.name}.damaged")
+                path.rename(aside)
+                messages.print(
+                    f"[yellow]damaged checkpoint[/yellow] {path} ({error}); it is now {aside.name}, "
+                    "and the one before it is taken",
+                    soft_wrap=True,
+                )
+        return None
+
+    def exist(self) -> bool:
+        """Whether there is any, damaged or not."""
+        return bool(self._files())
+
+    def _files(self) -> list[Path]:
+        return list(self._folder.glob(_PATTERN))
+
+    def _clean_up(self) -> None:
+        """Removes what a killed process left of a checkpoint that it was writing."""
+        for scratch in self._folder.glob(f".{_PATTERN}.*.partial.npz"):
+            scratch.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Raises:
+    ValueError: these are not the bytes that were written, or there are pickles among them.
+    """
+    contents = path.read_bytes()
+    body, digest = contents[:-_DIGEST_BYTES], contents[-_DIGEST_BYTES:]
+    if _DIGEST(body).digest() != digest:
+        raise ValueError("its checksum does not match")
+    with np.load(io.BytesIO(body), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -1,0 +1,54 @@
+"""A loss or a weight that is not a number stops a training, and what it was trained on is written down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.data.samples import Samples
+from p2net_tf.errors import UserError
+from p2net_tf.files import write_text
+
+
+class NotFiniteError(UserError):
+    """The loss or a weight became NaN or Inf; the message names the report and the remedies."""
+
+
+class HealthReport:
+    """Writes `not_finite.json`, which names the persons of the batch.
+
+    Args:
+        folder: of the run.
+        samples: what the run trains on.
+    """
+
+    def __init__(self, folder: Path, samples: Samples):
+        self._path, self._samples = Path(folder) / "not_finite.json", samples
+
+    def stop(self, what: str, step: int, rows: np.ndarray, learning_rate: float) -> None:
+        """Writes the report.
+
+        Args:
+            what: is not finite, e.g. `the loss`.
+            step: that it showed in, counted from 1.
+            rows: `[B]`, the samples of its batch.
+
+        Raises:
+            NotFiniteError: always.
+        """
+        samples = self._samples.take(np.asarray(rows, np.int64))
+        people = [
+            {"id": int(number), "image_id": int(image), "image": str(path), "box": box.tolist()}
+            for number, image, path, box in zip(
+                samples.ids, samples.image_ids, samples.image_paths, samples.boxes, strict=True
+            )
+        ]
+        report = {"what": what, "step": step, "learning_rate": learning_rate, "samples": people}
+        write_text(self._path, json.dumps(report, indent=2) + "\n")
+        raise NotFiniteError(
+            f"{what} is not finite at step {step}; {self._path} names the persons of its batch. "
+            "The last checkpoint is from before it. Look at their boxes and keypoints (`p2net data check`), "
+            "lower training.learning_rate or set training.clip_norm, then go on with --resume"
+        )

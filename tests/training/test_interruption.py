@@ -1,0 +1,229 @@
+"""Runs that are killed, or asked to stop, end with the weights of an undisturbed one."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from p2net_tf.config import dump_config
+from p2net_tf.errors import Interrupted
+from p2net_tf.training import trainer
+from p2net_tf.training.health import NotFiniteError
+from p2net_tf.training.interruption import Interruption
+
+STEPS = 3
+"""Of an epoch of `config`."""
+
+
+class At(keras.callbacks.Callback):
+    """Does something after a training step of the whole run, or after the first batch of its validation."""
+
+    def __init__(self, action, step=None):
+        super().__init__()
+        self._action, self._step, self._epoch = action, step, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._step == self._epoch * STEPS + batch + 1:
+            self._action()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._step is None:
+            self._action()
+
+
+def sha256(folder) -> str:
+    """Of all weights of `last.keras`."""
+    digest = hashlib.sha256()
+    for weight in keras.models.load_model(folder / "last.keras").weights:
+        digest.update(np.asarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def sigterm():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def crash():
+    raise MemoryError
+
+
+@pytest.fixture(scope="module")
+def config(tiny):
+    return tiny(training={"epochs": 3, "steps_per_epoch": STEPS, "checkpoint_every": 2})
+
+
+@pytest.fixture(scope="module")
+def straight(config, tmp_path_factory):
+    """The folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("straight")
+    trainer.train(config, folder)
+    return folder
+
+
+def train_with(monkeypatch, config, folder, callback, first=False):
+    original = trainer._callbacks
+
+    def callbacks(*arguments):
+        return [callback, *original(*arguments)] if first else [*original(*arguments), callback]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_callbacks", callbacks)
+        trainer.train(config, folder)
+
+
+def assert_ends_the_same(config, folder, straight):
+    trainer.train(config, folder, resume=True)
+    assert sha256(folder) == sha256(straight)
+    assert (folder / "history.csv").read_bytes() == (straight / "history.csv").read_bytes()
+
+
+class TestInterruption:
+    def test_a_signal_is_a_request(self):
+        with Interruption("saved") as interruption:
+            assert not interruption.requested
+            sigterm()
+            assert interruption.requested
+            with pytest.raises(Interrupted, match="^saved$"):
+                interruption.leave()
+
+    def test_with_nothing_to_lose_it_ends_at_once(self):
+        with Interruption("saved") as interruption:
+            interruption.nothing_to_lose = True
+            with pytest.raises(Interrupted):
+                sigterm()
+
+    def test_puts_the_handler_before_back(self):
+        before = signal.getsignal(signal.SIGTERM)
+        with Interruption("saved"):
+            assert signal.getsignal(signal.SIGTERM) != before
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+class TestStopping:
+    @pytest.mark.parametrize("step", [1, STEPS, 5])
+    def test_sigterm_saves_at_the_next_step(self, config, straight, tmp_path, monkeypatch, step):
+        with pytest.raises(Interrupted, match=rf"saved in {tmp_path}; go on with --resume"):
+            train_with(monkeypatch, config, tmp_path, At(sigterm, step), first=True)
+        newest = max(path.name for path in (tmp_path / "checkpoints").iterdir())
+        # At the end of an epoch there is a checkpoint to be written anyhow.
+        assert newest == f"step_{step if step % STEPS == 0 else step + 1:09d}.npz"
+        assert_ends_the_same(config, tmp_path, straight)
+
+    def test_sigterm_during_the_validation_ends_it_at_once(self, config, straight, tmp_path, monkeypatch):
+        with pytest.raises(Interrupted):
+            train_with(monkeypatch, config, tmp_path, At(sigterm), first=True)
+        assert not (tmp_path / "history.csv").exists()
+        assert_ends_the_same(config, tmp_path, straight)
+
+    @pytest.mark.parametrize("step", [1, 5])
+    def test_a_crash_costs_the_steps_since_the_checkpoint(
+        self, config, straight, tmp_path, monkeypatch, step
+    ):
+        with pytest.raises(MemoryError):
+            train_with(monkeypatch, config, tmp_path, At(crash, step))
+        assert_ends_the_same(config, tmp_path, straight)
+
+    def test_a_damaged_checkpoint_costs_those_since_the_one_before(
+        self, config, straight, tmp_path, monkeypatch
+    ):
+        with pytest.raises(MemoryError):
+            train_with(monkeypatch, config, tmp_path, At(crash, 7))
+        newest = max((tmp_path / "checkpoints").iterdir())
+        newest.write_bytes(newest.read_bytes()[:1000])
+        assert_ends_the_same(config, tmp_path, straight)
+
+
+DRIVER = """
+import os, signal, sys
+import keras
+from p2net_tf import cli
+from p2net_tf.training import trainer
+
+step, number, *sys.argv[1:] = sys.argv[1:]
+original = trainer._callbacks
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations.numpy()) == int(step):
+            os.kill(os.getpid(), int(number))
+
+trainer._callbacks = lambda *arguments: [Kill(), *original(*arguments)]
+cli.main()
+"""
+
+
+@pytest.mark.slow
+class TestKilledProcesses:
+    """A run of 40 steps in processes of its own, as a user would start it."""
+
+    @pytest.fixture(scope="class")
+    def command(self, tiny, tmp_path_factory):
+        training = {"epochs": 4, "steps_per_epoch": 10, "checkpoint_every": 3, "deterministic": True}
+        path = tmp_path_factory.mktemp("killed") / "config.yaml"
+        dump_config(tiny(training=training), path)
+
+        def run(folder, step, number, resume):
+            arguments = ["train", str(path), "--out", str(folder), *(["--resume"] if resume else [])]
+            return subprocess.run(
+                [sys.executable, "-c", DRIVER, str(step), str(int(number)), *arguments],
+                capture_output=True,
+                text=True,
+            )
+
+        return run
+
+    @pytest.fixture(scope="class")
+    def undisturbed(self, command, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("undisturbed") / "run"
+        assert command(folder, 0, signal.SIGKILL, False).returncode == 0
+        return folder
+
+    @pytest.mark.parametrize(
+        ("number", "count", "code"), [(signal.SIGKILL, 10, -9), (signal.SIGTERM, 3, Interrupted.EXIT_CODE)]
+    )
+    def test_end_with_the_same_weights(self, command, undisturbed, tmp_path, number, count, code):
+        steps = sorted(np.random.default_rng(7).choice(np.arange(1, 40), count, replace=False))
+        for place, step in enumerate(steps):
+            done = command(tmp_path, step, number, resume=place > 0)
+            assert done.returncode == code, done.stderr
+        assert not (tmp_path / "last.keras").exists()
+        done = command(tmp_path, 0, number, resume=True)
+        assert done.returncode == 0, done.stderr
+        assert sha256(tmp_path) == sha256(undisturbed)
+        assert (tmp_path / "history.csv").read_bytes() == (undisturbed / "history.csv").read_bytes()
+
+
+class TestHealth:
+    def test_a_loss_that_is_not_finite_stops_and_names_the_persons(self, tiny, tmp_path):
+        """With a rate that is far too high. The checkpoint of the step before is good."""
+        config = tiny(
+            data={"validation": []},
+            training={
+                "epochs": 20,
+                "learning_rate": 1e12,
+                "optimizer": "sgd",
+                "checkpoint_every": 1,
+                "warmup_steps": 0,
+            },
+        )
+        with pytest.raises(NotFiniteError, match=r"loss is not finite at step \d+; .*training.learning_rate"):
+            trainer.train(config, tmp_path)
+        report = json.loads((tmp_path / "not_finite.json").read_text())
+        newest = max((tmp_path / "checkpoints").iterdir())
+        assert newest.name == f"step_{report['step'] - 1:09d}.npz"
+        assert report["what"] == "the loss"
+        assert report["learning_rate"] > 1e11
+        assert len(report["samples"]) == 4
+        assert all(os.path.isfile(person["image"]) for person in report["samples"])
+        with np.load(newest) as arrays:
+            weights = [arrays[name] for name in arrays.files if name.startswith("network/")]
+        assert all(np.isfinite(weight).all() for weight in weights)
