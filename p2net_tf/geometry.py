@@ -34,7 +34,7 @@ def box_center_and_size(boxes, aspect_ratio: float, padding: float = BOX_PADDING
     x, y, width, height = (boxes[..., i] for i in range(4))
     centers = ops.stack([x + width * 0.5, y + height * 0.5], axis=-1)
     grown_width = ops.maximum(width, height * aspect_ratio)
-    # As a product for the reason given in `data.pipeline.warp`.
+    # As a product for the reason given in `data.crops.from_levels`.
     sizes = ops.stack([grown_width, grown_width * (1 / aspect_ratio)], axis=-1) * padding
     return centers, sizes
 

@@ -26,9 +26,9 @@ import numpy as np
 from p2net_tf import drawing, geometry
 from p2net_tf.config import DatasetConfig, ExperimentConfig, load_config
 from p2net_tf.data.coco import write_results
+from p2net_tf.data.crops import warp
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import image_readers
-from p2net_tf.data.pipeline import warp
 from p2net_tf.environment import describe_environment
 from p2net_tf.errors import UserError
 from p2net_tf.evaluation.coco import CocoResult

@@ -7,6 +7,8 @@ operations (SplitMix64, Steele et al., OOPSLA 2014) run on all of them at once, 
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -49,6 +51,14 @@ def uniform(seeds, count: int, dtype=tf.float32):
     bits = _mix(tf.reshape(state, [-1, 1]) + tf.reshape(steps, [1, -1]))
     # 24 bits fill the mantissa of a float32, and no rounding reaches 1.
     return tf.cast(tf.bitwise.right_shift(bits, _u64(40)), dtype) * 2.0**-24
+
+
+def normal(seeds, count: int, dtype=tf.float32):
+    """`[B, count]` standard normal numbers, by the transformation of Box and Muller (1958)."""
+    numbers = uniform(seeds, 2 * count, dtype)
+    # The logarithm of 1 - u, which is never 0.
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - numbers[:, :count]))
+    return radius * tf.cos(2.0 * math.pi * numbers[:, count:])
 
 
 def _mix(state):

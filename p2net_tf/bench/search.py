@@ -1,8 +1,6 @@
 """What a search step costs, in training steps: `p2net bench search`.
 
-All measured functions take turns, round after round in one process, so a machine that slows down or is shared
-slows all of them. A ratio is the median over the rounds of the ratio within a round. The people are noise:
-no cost here depends on what is in a picture, and so no data are needed.
+The people are noise: no cost here depends on what is in a picture, and so no data are needed.
 
 A search step has its parts timed one by one as well, as graphs of their own. Their shares are of the whole
 step; the rest, which may be negative, is what a step costs or saves beyond its parts taken alone.
@@ -11,8 +9,6 @@ step; the rest, which may be negative, is what a step costs or saves beyond its 
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +17,8 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.bench.timing import milliseconds, quartiles
+from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles, timed
 from p2net_tf.config import ExperimentConfig
-from p2net_tf.console import progress
-from p2net_tf.environment import describe_environment
 from p2net_tf.files import write_text
 from p2net_tf.models.summary import summarize
 from p2net_tf.search.build import build_searcher
@@ -35,9 +29,6 @@ from p2net_tf.skeletons import load_skeleton
 LIMIT = 2.5
 """Plain training steps that a search step of `expectation` may cost."""
 PLAIN, AUGMENTED = "training step", "training step under the policy"
-
-_WARM_UP = 3
-"""Rounds that are not counted: graphs are traced, memory is allocated."""
 
 
 def bench_search(
@@ -72,8 +63,8 @@ def bench_search(
         other = _searcher(config, "mixture")
         functions["mixture"] = lambda: other.search_step(inner, outer, number)
     parts = _parts_of(searcher, inner, outer, number)
-    load_before = os.getloadavg()
-    seconds = _in_turns(functions | parts, repeats)
+    circumstances = Circumstances(command, seed=config.seed)
+    seconds = in_turns({name: timed(function) for name, function in (functions | parts).items()}, repeats)
     whole = np.median(seconds["expectation"])
     shares = {name: float(np.median(seconds[name]) / whole) for name in parts}
     report = {
@@ -91,9 +82,7 @@ def bench_search(
         "space": searcher.relaxed.space._asdict(),
         "network": _network(config, model.network),
         "repeats": repeats,
-        "load_average": {"before": load_before[0], "after": os.getloadavg()[0]},
-        "environment": describe_environment(seed=config.seed),
-        "command": command,
+        **circumstances.to_dict(),
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
@@ -111,11 +100,8 @@ def print_bench(report: dict, console: Console) -> None:
         table.add_row(f"  {name}", *milliseconds(part), f"{part['share']:.0%} of expectation")
     console.print(table)
     verdict = "within" if report["ratio"]["expectation"]["median"] <= report["limit"] else "[red]above[/red]"
-    load = report["load_average"]
     console.print(
-        f"expectation: {verdict} {report['limit']} training steps; load of the machine "
-        f"{load['before']:.1f} to {load['after']:.1f}, {os.cpu_count()} cores",
-        soft_wrap=True,
+        f"expectation: {verdict} {report['limit']} training steps; {describe_load(report)}", soft_wrap=True
     )
 
 
@@ -173,21 +159,6 @@ def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[
 def _graph(function: Callable, values: tuple) -> Callable:
     compiled = tf.function(function, autograph=False)
     return lambda: compiled(*values)
-
-
-def _in_turns(functions: dict[str, Callable], repeats: int) -> dict[str, np.ndarray]:
-    """Seconds `[repeats]` of each function."""
-    seconds = {name: [] for name in functions}
-    with progress("measuring, rounds", _WARM_UP + repeats) as advance:
-        for _ in range(_WARM_UP + repeats):
-            for name, function in functions.items():
-                start = time.perf_counter()
-                # On a device a call returns before it is done; reading one number of each result waits.
-                for value in tf.nest.flatten(function()):
-                    np.ravel(value)[:1]
-                seconds[name].append(time.perf_counter() - start)
-            advance()
-    return {name: np.array(values[_WARM_UP:]) for name, values in seconds.items()}
 
 
 def _network(config: ExperimentConfig, network) -> dict:

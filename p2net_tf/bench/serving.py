@@ -1,18 +1,17 @@
 """What serving costs around the network: `p2net bench serving`.
 
-A server process under load and the plain forward pass in this process take turns, round after round, so a
-machine that slows down or is shared slows both. The overhead is the median over the rounds of the ratio
-within a round, of seconds per person. It holds everything that is not the network: the wire, the queue,
-decoding, cropping, heatmaps to keypoints, and the clients, which have to live on the same machine.
+A server process under load and the plain forward pass in this process take turns. The overhead is the ratio
+of seconds per person. It holds everything that is not the network: the wire, the queue, decoding, cropping,
+heatmaps to keypoints, and the clients, which have to live on the same machine.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,11 +20,9 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.bench.timing import quartiles
-from p2net_tf.console import progress
+from p2net_tf.bench.timing import Circumstances, in_turns, quartiles
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.synthetic import write_synthetic
-from p2net_tf.environment import describe_environment
 from p2net_tf.errors import UserError
 from p2net_tf.files import write_text
 from p2net_tf.models.p2net import REFINE_OUTPUT
@@ -72,11 +69,10 @@ def bench_serving(
     if run is not None:
         forward[NETWORK] = _network_pass(run, model, load.max_batch)
     plain = NETWORK if run is not None else CROPS
-    load_before = os.getloadavg()
+    circumstances = Circumstances(command)
     options = ("--max-batch", str(load.max_batch), "--poll-seconds", "3600")
     with ServerProcess(model_dir, *options) as server:
-        rounds, total = _in_turns(server, cases, forward, load)
-    seconds = {name: np.array([times[name] for times in rounds]) for name in rounds[0]}
+        seconds, total = _measure(server, cases, forward, load)
     report = {
         "title": f"{model_dir.name}, version {folder.name}",
         "limit": LIMIT,
@@ -85,9 +81,7 @@ def bench_serving(
         "seconds_per_person": {name: quartiles(values) for name, values in seconds.items()},
         "server": total.to_dict(),
         "load": vars(load),
-        "load_average": {"before": load_before[0], "after": os.getloadavg()[0]},
-        "environment": describe_environment(),
-        "command": command,
+        **circumstances.to_dict(),
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
@@ -150,30 +144,27 @@ def synthetic_cases(model: Model) -> list[Case]:
     return make_cases(model, images, people.boxes)
 
 
-def _in_turns(
+def _measure(
     server: ServerProcess, cases: list[Case], forward: dict[str, Callable], load: LoadSettings
-) -> tuple[list[dict[str, float]], LoadReport]:
+) -> tuple[dict[str, np.ndarray], LoadReport]:
     """`(seconds per person in each round, all answers)`; what comes before the first round is not counted."""
+    total = LoadReport()
 
     def connect() -> GrpcClient:
         return GrpcClient(server.grpc_address, retries=0)
 
+    def serve() -> float:
+        found = run_load(connect, cases, load.clients, load.seconds)
+        total.add(found)
+        if not found.people:
+            raise UserError(f"the server gave no right answer: {found.to_dict()}")
+        return found.seconds / found.people
+
     run_load(connect, cases, load.clients, _WARM_UP_SECONDS)
     for run in forward.values():
         _seconds_per_person(run, _WARM_UP_SECONDS)
-    rounds, total = [], LoadReport()
-    with progress("measuring, rounds", load.rounds) as advance:
-        for _ in range(load.rounds):
-            found = run_load(connect, cases, load.clients, load.seconds)
-            total.add(found)
-            if not found.people:
-                raise UserError(f"the server gave no right answer: {found.to_dict()}")
-            times = {"server": found.seconds / found.people}
-            for name, run in forward.items():
-                times[name] = _seconds_per_person(run, load.seconds)
-            rounds.append(times)
-            advance()
-    return rounds, total
+    passes = {name: partial(_seconds_per_person, run, load.seconds) for name, run in forward.items()}
+    return in_turns({"server": serve, **passes}, load.rounds, warm_up=0), total
 
 
 def _seconds_per_person(run: Callable[[], int], seconds: float) -> float:

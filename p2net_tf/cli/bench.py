@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Overrides, command_line, print_json, start
+from p2net_tf.cli.options import (
+    Annotations,
+    AsJson,
+    Card,
+    DataFormat,
+    Format,
+    Overrides,
+    Root,
+    Split,
+    command_line,
+    print_json,
+    read_samples,
+    start,
+)
 from p2net_tf.console import console
 
 app = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
@@ -31,11 +45,37 @@ def bench_search(
     from p2net_tf.config import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, mixture, command_line())
-    if as_json:
-        print_json(report)
-    else:
-        print_bench(report, console)
-        console.print(f"results: {out}", soft_wrap=True)
+    _show(report, print_bench, out, as_json)
+
+
+@app.command("pipeline", epilog="Example: `p2net bench pipeline $P2NET_DATA/lspet --rounds 20`")
+def bench_pipeline(
+    root: Root,
+    data_format: Format = DataFormat.lspet,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "lsp14",
+    height: Annotated[int, typer.Option(help="of a crop, pixels", min=32)] = 256,
+    width: Annotated[int, typer.Option(help="of a crop, pixels", min=32)] = 192,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="of the peer at most, threads of ours; else the cores", min=1)
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="in which the loaders take turns", min=1)] = 10,
+    batches: Annotated[int, typer.Option(help="of a turn", min=1)] = 24,
+    people: Annotated[int, typer.Option(help="at most, that are loaded", min=1)] = 2000,
+    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_pipeline.json"),
+    as_json: AsJson = False,
+):
+    """Images per second of the input pipeline, beside OpenCV and numpy heatmaps in worker processes."""
+    start(as_json)
+    from p2net_tf.bench.pipeline import PipelineSettings, print_bench
+    from p2net_tf.bench.pipeline import bench_pipeline as measure
+
+    samples = read_samples(root, data_format, split, annotations, skeleton)
+    settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
+    report = measure(samples, out, settings, command=command_line())
+    _show(report, print_bench, out, as_json)
 
 
 ModelDir = Annotated[Path, typer.Argument(help="folder of versions, as `p2net export` writes it")]
@@ -64,11 +104,7 @@ def bench_serving(
 
     load = LoadSettings(clients, seconds, rounds, max_batch)
     report = measure(model_dir, out, load, run, command_line())
-    if as_json:
-        print_json(report)
-    else:
-        print_bench(report, console)
-        console.print(f"results: {out}", soft_wrap=True)
+    _show(report, print_bench, out, as_json)
     _exit_unless_all_right(report["server"])
 
 
@@ -97,6 +133,14 @@ def bench_load(
     else:
         print_load(report, console)
     _exit_unless_all_right(report)
+
+
+def _show(report: dict, print_bench: Callable, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        print_bench(report, console)
+        console.print(f"results: {out}", soft_wrap=True)
 
 
 def _exit_unless_all_right(load: dict) -> None:

@@ -14,9 +14,9 @@ import tensorflow as tf
 from p2net_tf import drawing, geometry, heatmaps
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
 from p2net_tf.config import AugmentConfig
+from p2net_tf.data.crops import take_crop
 from p2net_tf.data.image_files import decode_image, unreadable_images
 from p2net_tf.data.image_sources import image_readers
-from p2net_tf.data.pipeline import take_crop
 from p2net_tf.data.samples import VISIBLE, Samples
 
 _TILE_HEIGHT = 256

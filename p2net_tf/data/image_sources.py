@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -21,27 +22,35 @@ _PARALLEL_SHARDS = 16
 
 
 class ImageFiles:
-    """Images in files: any order costs the same. The handle is the path, read where the image is decoded."""
+    """Images in files: any order costs the same. The handle is the row, whose file is read when needed."""
 
     def __init__(self, samples: Samples):
+        self._files = samples.image_paths
         self._paths = tf.constant(samples.image_paths)
 
     def in_order(self) -> tf.data.Dataset:
         """`(row, handle)` of every sample."""
-        return tf.data.Dataset.range(len(self._paths)).map(self._with_path)
+        return self._twice(tf.range(len(self._paths), dtype=tf.int64))
 
     def shuffled(self, seed: int, epoch) -> tf.data.Dataset:
         """`in_order` in the order of an epoch (int64 scalar, also in a graph)."""
         order = tf.range(len(self._paths), dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch))
-        return tf.data.Dataset.from_tensor_slices(order).map(self._with_path)
+        return self._twice(tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch)))
 
     def contents(self, handle):
         """The bytes of the image."""
-        return tf.io.read_file(handle)
+        return tf.io.read_file(self._paths[handle])
 
-    def _with_path(self, row):
-        return row, self._paths[row]
+    def read(self, handle: int) -> bytes:
+        """`contents` outside of a graph.
+
+        Raises:
+            OSError: there is no such file, or it cannot be read.
+        """
+        return Path(self._files[handle]).read_bytes()
+
+    def _twice(self, rows) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((rows, rows))
 
 
 class ImageRecords:
@@ -84,6 +93,9 @@ class ImageRecords:
         return chunks.flat_map(mixed)
 
     def contents(self, handle):
+        return handle
+
+    def read(self, handle: bytes) -> bytes:
         return handle
 
     def _chosen(self, people: tf.data.Dataset) -> tf.data.Dataset:

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from p2net_tf import geometry
 from p2net_tf.config import ExperimentConfig
-from p2net_tf.data.pipeline import plain_crop
+from p2net_tf.data.crops import plain_crop
 from p2net_tf.evaluation.recipe import find_keypoints, mean_scores
 from p2net_tf.export.requests import demand_boxes, demand_image, demand_shape
 from p2net_tf.skeletons import load_skeleton

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf import geometry
+from p2net_tf.data.crops import plain_crop
 from p2net_tf.data.image_files import decode_image
-from p2net_tf.data.pipeline import plain_crop
 from p2net_tf.evaluation.recipe import make_predict_step, mean_scores
 from p2net_tf.export.c_api import CSession
 from p2net_tf.export.lite_session import LiteSession

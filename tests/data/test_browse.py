@@ -8,7 +8,7 @@ import tensorflow as tf
 from p2net_tf import drawing, geometry
 from p2net_tf.config import AugmentConfig
 from p2net_tf.data.browse import browse
-from p2net_tf.data.pipeline import warp
+from p2net_tf.data.crops import warp
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import Samples
 from p2net_tf.skeletons import parse_skeleton

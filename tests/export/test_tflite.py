@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2net_tf.data.pipeline import plain_crop
+from p2net_tf.data.crops import plain_crop
 from p2net_tf.errors import UserError
 from p2net_tf.evaluation.recipe import find_keypoints
 from p2net_tf.export.calibration import training_crops

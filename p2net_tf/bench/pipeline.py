@@ -1,0 +1,191 @@
+"""What the input pipeline gives, beside the peer recipe: `p2net bench pipeline`.
+
+Our pipeline and the peer's loader (`p2net_tf.bench.peer`) stand ready side by side and take turns; who waits
+has filled its buffers and sleeps, and the first batches of a turn, which come out of these, are not counted.
+Both load the same people with the same augmentation. Ours is measured twice: with the decoded images in
+memory, as from the second epoch on, and decoding all of them, as in the first epoch or where they do not fit.
+Heatmaps are part of the peer's work; ours are drawn on the device, and `p2net bench step` has their cost.
+
+Core seconds are what the loader's threads and processes were at work. On a machine that others use as well
+they say more than the clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from p2net_tf.bench.peer import PeerLoader, PeerRecipe
+from p2net_tf.bench.pipeline_stages import stage_measures
+from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles
+from p2net_tf.config import AugmentConfig
+from p2net_tf.console import track
+from p2net_tf.data.image_cache import ImageCache
+from p2net_tf.data.pipeline import training_batches
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.files import write_text
+from p2net_tf.geometry import BOX_PADDING
+
+LIMIT = 2.0
+"""Images per second of ours, in those of the peer, that are aimed at."""
+CACHED, DECODING = "ours", "ours, decoding all"
+_BUFFERED = 8
+"""Batches at the beginning of a turn that are not counted: no loader here has more of them ready."""
+_PEOPLE = 2000
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What is loaded and how it is measured."""
+
+    crop_size: tuple[int, int] = (256, 192)
+    batch_size: int = 32
+    workers: int | None = None
+    """Processes of the peer at most, and threads of ours; None: as many as there are cores."""
+    batches: int = 24
+    """Of each loader in a round."""
+    rounds: int = 10
+    people: int = _PEOPLE
+    """At most so many are loaded."""
+
+
+def bench_pipeline(
+    samples: Samples,
+    out: str | Path,
+    settings: PipelineSettings | None = None,
+    augment: AugmentConfig | None = None,
+    command: str = "",
+) -> dict:
+    """Measures both in turns, writes the JSON and returns it.
+
+    Args:
+        augment: what both draw; by default all of HRNet's, and no colour.
+        command: the command line, for the report.
+
+    Raises:
+        DataError: the samples do not fill a batch, or are records, which the peer cannot read.
+    """
+    settings, augment = settings or PipelineSettings(), augment or AugmentConfig()
+    if samples.records or len(samples) < settings.batch_size:
+        raise DataError(f"{samples.source}: needs image files and at least {settings.batch_size} people")
+    samples = samples.take(slice(settings.people))
+    workers = settings.workers or os.cpu_count() or 1
+    cache = ImageCache()
+    caches = {CACHED: cache, DECODING: None}
+    ours = {name: _ours(samples, settings, augment, workers, kept) for name, kept in caches.items()}
+    _fill(ours[CACHED], len(samples), settings.batch_size)
+    circumstances = Circumstances(command)
+    with ExitStack() as closing:
+        peers = {
+            peer_name(count): closing.enter_context(
+                PeerLoader(peer_recipe(samples, settings.crop_size, augment), settings.batch_size, count)
+            )
+            for count in range(1, workers + 1)
+        }
+        loaders = {name: _measure(batches, settings) for name, batches in (ours | peers).items()}
+        measured = in_turns(loaders, settings.rounds, warm_up=1)
+    seconds = {name: values[:, 0] for name, values in measured.items()}
+    core_seconds = {name: values[:, 1] for name, values in measured.items()}
+    parts = in_turns(stage_measures(samples, settings.crop_size, augment), settings.rounds)
+    peer = peer_name(workers)
+    report = {
+        "title": samples.source,
+        "limit": LIMIT,
+        "peer": peer,
+        "ratio": {name: quartiles(seconds[peer] / seconds[name]) for name in ours},
+        "images_per_second": {name: quartiles(1 / values) for name, values in seconds.items()},
+        "core_seconds": {name: quartiles(values) for name, values in core_seconds.items()},
+        "stages": {name: quartiles(values) for name, values in parts.items()},
+        "people": len(samples),
+        "cached": len(cache),
+        "settings": {**vars(settings), "workers": workers},
+        "augment": augment.model_dump(),
+        **circumstances.to_dict(),
+    }
+    write_text(out, json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def print_bench(report: dict, console: Console) -> None:
+    """Images per second, and where the time goes."""
+    table = Table(title=f"{report['title']}: input pipelines", header_style="bold")
+    table.add_column("")
+    for heading in ("images/s", "quartiles", "ratio", "ms of a core per image"):
+        table.add_column(heading, justify="right")
+    for name, rate in report["images_per_second"].items():
+        ratio = f"{report['ratio'][name]['median']:.2f}" if name in report["ratio"] else ""
+        busy, _ = milliseconds(report["core_seconds"][name], digits=2)
+        table.add_row(name, f"{rate['median']:.0f}", f"{rate['lower']:.0f}-{rate['upper']:.0f}", ratio, busy)
+    console.print(table)
+    table = Table(title="of ours, one thread alone", header_style="bold")
+    for heading, justify in (("stage", "left"), ("ms/image", "right"), ("quartiles", "right")):
+        table.add_column(heading, justify=justify)
+    for name, part in report["stages"].items():
+        table.add_row(name, *milliseconds(part, digits=3))
+    console.print(table)
+    ratio = report["ratio"][CACHED]["median"]
+    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
+    console.print(
+        f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}; {describe_load(report)}",
+        soft_wrap=True,
+    )
+
+
+def peer_name(workers: int) -> str:
+    return f"peer, {workers} process{'es' if workers > 1 else ''}"
+
+
+def peer_recipe(samples: Samples, crop_size: tuple[int, int], augment: AugmentConfig) -> PeerRecipe:
+    """The people and the draws of `training_batches` for the peer; it has no colour and no translation."""
+    drawn = ("scale", "rotation", "rotation_probability", "flip_probability", "half_body_probability")
+    return PeerRecipe(
+        samples.image_paths.tolist(),
+        samples.boxes,
+        samples.keypoints,
+        samples.skeleton.flip_pairs,
+        samples.skeleton.upper_body,
+        crop_size,
+        BOX_PADDING,
+        half_body_min_keypoints=augment.half_body_min_keypoints,
+        **{name: getattr(augment, name) for name in drawn},
+    )
+
+
+def _ours(samples: Samples, settings: PipelineSettings, augment, workers: int, cache) -> Iterator:
+    batches = training_batches(samples, settings.crop_size, settings.batch_size, augment, cache=cache)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    return iter(batches.with_options(options))
+
+
+def _fill(batches: Iterator, people: int, batch_size: int) -> None:
+    """Two passes, so that even who was left over in the first was seen."""
+    for _ in track(range(2 * people // batch_size), "decoding images"):
+        next(batches)
+
+
+def _measure(batches: Iterator, settings: PipelineSettings) -> Callable[[], tuple[float, float]]:
+    """`(seconds, core seconds)` per image of a turn."""
+    images = settings.batches * settings.batch_size
+
+    def core_seconds() -> float:
+        return time.process_time() + getattr(batches, "core_seconds", 0.0)
+
+    def measure() -> tuple[float, float]:
+        for _ in range(_BUFFERED):
+            next(batches)
+        start, cores = time.perf_counter(), core_seconds()
+        for _ in range(settings.batches):
+            next(batches)
+        return (time.perf_counter() - start) / images, (core_seconds() - cores) / images
+
+    return measure
