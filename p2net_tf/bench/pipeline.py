@@ -95,7 +95,9 @@ def bench_pipeline(
         measured = in_turns(loaders, settings.rounds, warm_up=1)
     seconds = {name: values[:, 0] for name, values in measured.items()}
     core_seconds = {name: values[:, 1] for name, values in measured.items()}
-    parts = in_turns(stage_measures(samples, settings.crop_size, augment), settings.rounds)
+    parts = in_turns(
+        stage_measures(samples.take(slice(settings.batch_size)), settings.crop_size, augment), settings.rounds
+    )
     peer = peer_name(workers)
     report = {
         "title": samples.source,
