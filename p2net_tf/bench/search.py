@@ -17,10 +17,18 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles, timed
+from p2net_tf.bench.subjects import describe_network, noise_people
+from p2net_tf.bench.timing import (
+    Circumstances,
+    describe_load,
+    graph_of,
+    in_turns,
+    milliseconds,
+    quartiles,
+    timed,
+)
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.files import write_text
-from p2net_tf.models.summary import summarize
 from p2net_tf.search.build import build_searcher
 from p2net_tf.search.expectation_searcher import EXPLORED, ExpectationSearcher
 from p2net_tf.search.searcher import TRAINED, Searcher
@@ -50,8 +58,8 @@ def bench_search(
     searcher = _searcher(config, "expectation")
     settings, model = config.search, searcher.model
     people = model.network.num_keypoints, config.model.input_size
-    inner = _noise(settings.batch_size, *people)
-    outer = _noise(settings.outer_batch_size or settings.batch_size, *people)
+    inner = noise_people(settings.batch_size, *people)
+    outer = noise_people(settings.outer_batch_size or settings.batch_size, *people)
     # Half of the people are augmented then, and operations are drawn both by the policy and at random.
     number = settings.steps // 2
     functions = {
@@ -80,7 +88,7 @@ def bench_search(
             "chains_per_person": settings.chains_per_person,
         },
         "space": searcher.relaxed.space._asdict(),
-        "network": _network(config, model.network),
+        "network": describe_network(config, model.network),
         "repeats": repeats,
         **circumstances.to_dict(),
     }
@@ -110,14 +118,6 @@ def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:
     training = config.training.model_copy(update={"replicas": 1})
     keypoints = load_skeleton(config.data.skeleton).num_keypoints
     return build_searcher(config.model_copy(update={"search": search, "training": training}), keypoints)
-
-
-def _noise(people: int, keypoints: int, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """`(crops, keypoints)` of people that are nothing but noise, all keypoints visible."""
-    random, (height, width) = np.random.default_rng(people), size
-    crops = random.uniform(0, 1, (people, height, width, 3))
-    places = random.uniform(0, (width, height, 0), (people, keypoints, 3)) + (0, 0, 2)
-    return tf.constant(crops, tf.float32), tf.constant(places, tf.float32)
 
 
 def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[str, Callable]:
@@ -153,15 +153,4 @@ def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[
         "scores by forward mode": (searcher._scores, (*probes, direction)),
         "gradient of the policy, updates": (update, (gradients, chains, importance, scores)),
     }
-    return {name: _graph(function, values) for name, (function, values) in parts.items()}
-
-
-def _graph(function: Callable, values: tuple) -> Callable:
-    compiled = tf.function(function, autograph=False)
-    return lambda: compiled(*values)
-
-
-def _network(config: ExperimentConfig, network) -> dict:
-    size = summarize(network)
-    facts = {name: size[name] for name in ("parameters", "multiply_adds")}
-    return {**config.model.model_dump(mode="json"), **facts}
+    return {name: graph_of(function, *values) for name, (function, values) in parts.items()}

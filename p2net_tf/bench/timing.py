@@ -45,6 +45,12 @@ def timed(function: Callable) -> Callable[[], float]:
     return measure
 
 
+def graph_of(function: Callable, *values) -> Callable:
+    """`function` of `values` as one graph."""
+    compiled = tf.function(function, autograph=False)
+    return lambda: compiled(*values)
+
+
 def quartiles(values: np.ndarray) -> dict[str, float]:
     lower, median, upper = np.percentile(values, [25, 50, 75])
     return {"median": float(median), "lower": float(lower), "upper": float(upper)}

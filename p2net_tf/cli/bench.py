@@ -48,6 +48,28 @@ def bench_search(
     _show(report, print_bench, out, as_json)
 
 
+@app.command(
+    "step", epilog="Example: `p2net bench step p2net_resnet50_coco_256x192 training.batch_size=8 --json`"
+)
+def bench_step(
+    config: Annotated[Path, typer.Argument(help="whose training step is measured")] = Path(
+        "p2net_resnet50_coco_256x192"
+    ),
+    overrides: Overrides = None,
+    repeats: Annotated[int, typer.Option(help="rounds, in which both steps take turns", min=1)] = 20,
+    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_step.json"),
+    as_json: AsJson = False,
+):
+    """A training step beside the bare network's forward and backward pass and update; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.step import bench_step as measure
+    from p2net_tf.bench.step import print_bench
+    from p2net_tf.config import load_config
+
+    report = measure(load_config(config, overrides or []), out, repeats, command_line())
+    _show(report, print_bench, out, as_json)
+
+
 @app.command("pipeline", epilog="Example: `p2net bench pipeline $P2NET_DATA/lspet --rounds 20`")
 def bench_pipeline(
     root: Root,
