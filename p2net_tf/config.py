@@ -54,6 +54,11 @@ class DataConfig(_Section):
     """Scored once, by `p2net evaluate` and at the end of `p2net train`."""
     box_padding: PositiveFloat = 1.25
     """Factor by which the crop window is larger than the person box."""
+    cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Memory for decoded training images; `auto`: a quarter of what is available. No batch depends on it."""
+    service: str | None = None
+    """Address of a tf.data dispatcher, `grpc://host:port`, whose workers load the training batches. Their
+    order then depends on timing, so that a resumed run is not the uninterrupted one bit for bit."""
 
 
 class AugmentConfig(_Section):

@@ -27,7 +27,8 @@ from rich.table import Table
 from p2net_tf.bench.peer import PeerLoader, PeerRecipe
 from p2net_tf.bench.pipeline_stages import stage_measures
 from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles
-from p2net_tf.config import AugmentConfig
+from p2net_tf.bench.waiting import measure_waiting
+from p2net_tf.config import AugmentConfig, ExperimentConfig
 from p2net_tf.console import track
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.pipeline import training_batches
@@ -64,11 +65,14 @@ def bench_pipeline(
     settings: PipelineSettings | None = None,
     augment: AugmentConfig | None = None,
     command: str = "",
+    config: ExperimentConfig | None = None,
+    waiting_steps: int = 10,
 ) -> dict:
     """Measures both in turns, writes the JSON and returns it.
 
     Args:
         augment: what both draw; by default all of HRNet's, and no colour.
+        config: also trains its network for `waiting_steps`, and tells how long that waits for our pipeline.
         command: the command line, for the report.
 
     Raises:
@@ -99,6 +103,7 @@ def bench_pipeline(
         stage_measures(samples.take(slice(settings.batch_size)), settings.crop_size, augment), settings.rounds
     )
     peer = peer_name(workers)
+    waiting = None if config is None else measure_waiting(config, samples, waiting_steps)
     report = {
         "title": samples.source,
         "limit": LIMIT,
@@ -107,6 +112,7 @@ def bench_pipeline(
         "images_per_second": {name: quartiles(1 / values) for name, values in seconds.items()},
         "core_seconds": {name: quartiles(values) for name, values in core_seconds.items()},
         "stages": {name: quartiles(values) for name, values in parts.items()},
+        "waiting": waiting,
         "people": len(samples),
         "cached": len(cache),
         "settings": {**vars(settings), "workers": workers},
@@ -140,6 +146,14 @@ def print_bench(report: dict, console: Console) -> None:
         f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}; {describe_load(report)}",
         soft_wrap=True,
     )
+    if waiting := report["waiting"]:
+        verdict = "within" if waiting["share"] <= waiting["limit"] else "[red]above[/red]"
+        console.print(
+            f"{waiting['steps']} training steps of {waiting['network']['backbone']}, batch "
+            f"{waiting['batch']}: {waiting['share']:.1%} of the time waiting for data, {verdict} "
+            f"{waiting['limit']:.0%}",
+            soft_wrap=True,
+        )
 
 
 def peer_name(workers: int) -> str:

@@ -86,6 +86,10 @@ def bench_pipeline(
     rounds: Annotated[int, typer.Option(help="in which the loaders take turns", min=1)] = 10,
     batches: Annotated[int, typer.Option(help="of a turn", min=1)] = 24,
     people: Annotated[int, typer.Option(help="at most, that are loaded", min=1)] = 2000,
+    step: Annotated[
+        Path | None,
+        typer.Option(help="configuration: also train its network, and tell how long it waits for data"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_pipeline.json"),
     as_json: AsJson = False,
 ):
@@ -93,10 +97,34 @@ def bench_pipeline(
     start(as_json)
     from p2net_tf.bench.pipeline import PipelineSettings, print_bench
     from p2net_tf.bench.pipeline import bench_pipeline as measure
+    from p2net_tf.config import load_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
     settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
-    report = measure(samples, out, settings, command=command_line())
+    config = None if step is None else load_config(step, [f"training.batch_size={batch_size}"])
+    report = measure(samples, out, settings, command=command_line(), config=config)
+    _show(report, print_bench, out, as_json)
+
+
+@app.command("all", epilog="Example: `P2NET_DATA=../shared/data p2net bench all --json > bench.json`")
+def bench_all(
+    quick: Annotated[bool, typer.Option("--quick", help="few rounds: whether it works")] = False,
+    photographs: Annotated[
+        Path | None, typer.Option(help="folder of LSPET; by default lspet in P2NET_DATA")
+    ] = None,
+    model_dir: Annotated[
+        Path | None, typer.Option(help="exported model to serve; by default one is exported for it")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench.json"),
+    as_json: AsJson = False,
+):
+    """Everything that can be measured here, one after the other, with its limits, in one file."""
+    start(as_json)
+    from p2net_tf.bench.everything import Selection, print_bench
+    from p2net_tf.bench.everything import bench_all as measure
+
+    selection = Selection(photographs=photographs, model_dir=model_dir)
+    report = measure(out, selection.quick() if quick else selection, command_line())
     _show(report, print_bench, out, as_json)
 
 

@@ -32,10 +32,11 @@ class ImageFiles:
         """`(row, handle)` of every sample."""
         return self._twice(tf.range(len(self._paths), dtype=tf.int64))
 
-    def shuffled(self, seed: int, epoch) -> tf.data.Dataset:
-        """`in_order` in the order of an epoch (int64 scalar, also in a graph)."""
+    def shuffled(self, seed: int, epoch, start=0) -> tf.data.Dataset:
+        """`in_order` in the order of an epoch, from a place in it on (int64 scalars, also in a graph)."""
         order = tf.range(len(self._paths), dtype=tf.int64)
-        return self._twice(tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch)))
+        order = tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch))
+        return self._twice(order[start:])
 
     def contents(self, handle):
         """The bytes of the image."""
@@ -73,7 +74,7 @@ class ImageRecords:
         people, _ = read_records(self._folder)
         return self._chosen(people)
 
-    def shuffled(self, seed: int, epoch) -> tf.data.Dataset:
+    def shuffled(self, seed: int, epoch, start=0) -> tf.data.Dataset:
         paths = tf.random.experimental.stateless_shuffle(shard_paths(self._folder), seed=_seed(seed, epoch))
         shards = tf.data.Dataset.from_tensor_slices(paths).interleave(
             lambda path: self._chosen(stream_shards(path, self._num_keypoints)),
@@ -90,7 +91,7 @@ class ImageRecords:
             order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(rows)), seed=chunk_seed)
             return tf.data.Dataset.from_tensor_slices((tf.gather(rows, order), tf.gather(images, order)))
 
-        return chunks.flat_map(mixed)
+        return chunks.flat_map(mixed).skip(start)
 
     def contents(self, handle):
         return handle

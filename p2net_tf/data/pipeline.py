@@ -15,11 +15,14 @@ from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.augment.policy import Policy
 from p2net_tf.config import AugmentConfig
 from p2net_tf.data.crops import move_keypoints, plain_window, take_crop
-from p2net_tf.data.cutters import Aimed, HostCutter, TrainingBatch, in_parallel
+from p2net_tf.data.cutters import Aimed, GraphCutter, HostCutter, TrainingBatch, in_parallel
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
+
+_PIECE_STEPS = 16
+"""Batches that a worker of a service makes in a row."""
 
 
 def training_dataset(
@@ -82,6 +85,7 @@ def training_batches(
     first_draw: int = 0,
     share: Share = WHOLE,
     cache: ImageCache | None = None,
+    service: str | None = None,
 ) -> tf.data.Dataset:
     """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
 
@@ -90,6 +94,8 @@ def training_batches(
             `batch_size / (share.count * share.pieces)` of them.
         first_draw: the first number of `TrainingBatch.draws` given out.
         cache: keeps decoded images; what is in the batches does not depend on it.
+        service: address of a tf.data dispatcher, whose workers then load the images, without the cache. Every
+            person is still given once per pass, but the order of the batches depends on timing.
 
     Raises:
         ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
@@ -105,9 +111,17 @@ def training_batches(
     people, images = _People(samples), open_images(samples)
     pass_draws, share_size = pass_steps * batch_size, batch_size // share.count
     local_size = share_size // share.pieces
+    # The workers of a service share out pieces of a pass; of records whole passes, in which nobody can seek.
+    piece_draws = pass_draws if service is None or samples.records else _PIECE_STEPS * batch_size
+    pieces = -(-pass_draws // piece_draws)
 
-    def rows_of_pass(number):
-        return images.shuffled(seed, number).take(pass_draws).enumerate(number * pass_draws)
+    def rows_of_piece(piece):
+        number, start = piece // pieces, piece % pieces * piece_draws
+        # A run goes on in the middle of its first piece.
+        start = tf.maximum(start, first_draw - number * pass_draws)
+        stop = tf.minimum((piece % pieces + 1) * piece_draws, pass_draws)
+        rows = images.shuffled(seed, number, start).take(stop - start)
+        return rows.enumerate(number * pass_draws + start)
 
     def mine(draw, item):
         return draw % batch_size // share_size == share.index
@@ -132,15 +146,18 @@ def training_batches(
             crops, keypoints = policy(crops, keypoints, draw_seeds)
         return batch._replace(crops=crops, keypoints=keypoints)
 
-    first_pass, skipped = divmod(first_draw, pass_draws)
-    rows = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(rows_of_pass).skip(skipped)
+    first_piece = first_draw // pass_draws * pieces + first_draw % pass_draws // piece_draws
+    rows = tf.data.Dataset.range(first_piece, tf.int64.max).flat_map(rows_of_piece)
     if share.count > 1:
         rows = rows.filter(mine)
     # Batches from here on: an operation on one person costs as much as on all of them.
     aimed = in_parallel(rows.batch(local_size), aim)
     # An image that broke since it was checked is told of, and its place taken by the next one.
-    batches = HostCutter(samples, images, crop_size, cache).batches(aimed, local_size)
-    return in_parallel(batches, finish).prefetch(2)
+    if service is None:
+        cutter = HostCutter(samples, images, crop_size, cache)
+    else:
+        cutter = GraphCutter(samples, images, crop_size, service)
+    return in_parallel(cutter.batches(aimed, local_size), finish).prefetch(2)
 
 
 def steps_per_epoch(samples: Samples, batch_size: int) -> int:
