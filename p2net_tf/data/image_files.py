@@ -6,7 +6,6 @@ use it, so a file that passes the check cannot fail in training. It is plain Ten
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,7 @@ from p2net_tf.console import track
 
 _EXIF_SEARCH_BYTES = 65536
 """EXIF is the first or second segment of a JPEG, and a segment has at most 64 KB."""
-_JPEG = b"\xff\xd8\xff"
-_MAGIC = {_JPEG: "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP"}
+_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP"}
 _ORIENTATION_TAG = 0x0112
 _TURNED = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
@@ -91,21 +89,6 @@ def decode_image(contents, exif_orientation: bool = False):
     image = tf.io.decode_image(contents, channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
     return orient(image, jpeg_orientation(contents)) if exif_orientation else image
-
-
-def decode_pixels(contents: bytes, exif_orientation: bool = False) -> np.ndarray:
-    """`decode_image` of one image outside of a graph, where its many small operations would take longer.
-
-    Raises:
-        tf.errors.InvalidArgumentError: as `decode_image`.
-    """
-    image = decode_image(contents)
-    if exif_orientation and contents.startswith(_JPEG):
-        with Image.open(io.BytesIO(contents)) as header:
-            orientation = header.getexif().get(_ORIENTATION_TAG)
-        if orientation in range(2, 9):
-            image = orient(image, tf.constant(orientation))
-    return image.numpy()
 
 
 def jpeg_orientation(contents):

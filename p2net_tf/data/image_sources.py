@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +24,6 @@ class ImageFiles:
     """Images in files: any order costs the same. The handle is the row, whose file is read when needed."""
 
     def __init__(self, samples: Samples):
-        self._files = samples.image_paths
         self._paths = tf.constant(samples.image_paths)
 
     def in_order(self) -> tf.data.Dataset:
@@ -41,14 +39,6 @@ class ImageFiles:
     def contents(self, handle):
         """The bytes of the image."""
         return tf.io.read_file(self._paths[handle])
-
-    def read(self, handle: int) -> bytes:
-        """`contents` outside of a graph.
-
-        Raises:
-            OSError: there is no such file, or it cannot be read.
-        """
-        return Path(self._files[handle]).read_bytes()
 
     def _twice(self, rows) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices((rows, rows))
@@ -94,9 +84,6 @@ class ImageRecords:
         return chunks.flat_map(mixed).skip(start)
 
     def contents(self, handle):
-        return handle
-
-    def read(self, handle: bytes) -> bytes:
         return handle
 
     def _chosen(self, people: tf.data.Dataset) -> tf.data.Dataset:

@@ -14,12 +14,13 @@ from p2net_tf import geometry
 from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.augment.policy import Policy
 from p2net_tf.config import AugmentConfig
-from p2net_tf.data.crops import move_keypoints, plain_window, take_crop
-from p2net_tf.data.cutters import Aimed, GraphCutter, HostCutter, TrainingBatch, in_parallel
-from p2net_tf.data.image_cache import ImageCache
+from p2net_tf.data.crops import from_levels, move_keypoints, plain_window, take_crop
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
+from p2net_tf.data.pixel_store import PixelStore
 from p2net_tf.data.samples import Samples
+from p2net_tf.data.service import distribute
+from p2net_tf.data.warping import pack_pixels, pad_to_power_of_two, warp_packed
 
 _PIECE_STEPS = 16
 """Batches that a worker of a service makes in a row."""
@@ -35,7 +36,7 @@ def training_dataset(
     start_epoch: int = 0,
     policy: Policy | None = None,
     steps: int | None = None,
-    cache: ImageCache | None = None,
+    store: PixelStore | None = None,
 ) -> tf.data.Dataset:
     """Endless batches `(crops [B, H, W, 3] float32 in 0..1, keypoints [B, K, 3] in crop pixels)`.
 
@@ -49,7 +50,7 @@ def training_dataset(
         policy: augments the batches; the crops are then taken plain but for the flip of `augment`.
         steps: batches per epoch; an epoch then begins where the one before ended, even in the middle of a
             pass. None: an epoch is a pass.
-        cache: keeps decoded images from one epoch to the next.
+        store: the decoded images; None decodes them whenever they are needed.
     """
     pass_steps = steps_per_epoch(samples, batch_size)
     if not pass_steps:
@@ -57,9 +58,22 @@ def training_dataset(
 
     first_draw = start_epoch * (steps or pass_steps) * batch_size
     batches = training_batches(
-        samples, crop_size, batch_size, augment, box_padding, seed, policy, first_draw, cache=cache
+        samples, crop_size, batch_size, augment, box_padding, seed, policy, first_draw, store=store
     )
     return batches.map(lambda batch: (batch.crops, batch.keypoints)).prefetch(2)
+
+
+class TrainingBatch(NamedTuple):
+    """What a training step gets, and where it comes from."""
+
+    crops: tf.Tensor
+    """`[B, H, W, 3]` float32 in 0..1."""
+    keypoints: tf.Tensor
+    """`[B, K, 3]` in crop pixels."""
+    rows: tf.Tensor
+    """`[B]` int64: which of the samples these are."""
+    draws: tf.Tensor
+    """`[B]` int64: their numbers in the endless sequence of persons; a run goes on at the next one."""
 
 
 class Share(NamedTuple):
@@ -84,7 +98,7 @@ def training_batches(
     policy: Policy | None = None,
     first_draw: int = 0,
     share: Share = WHOLE,
-    cache: ImageCache | None = None,
+    store: PixelStore | None = None,
     service: str | None = None,
 ) -> tf.data.Dataset:
     """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
@@ -93,8 +107,9 @@ def training_batches(
         batch_size: persons of a global batch; a batch of this pipeline has
             `batch_size / (share.count * share.pieces)` of them.
         first_draw: the first number of `TrainingBatch.draws` given out.
-        cache: keeps decoded images; what is in the batches does not depend on it.
-        service: address of a tf.data dispatcher, whose workers then load the images, without the cache. Every
+        store: the decoded images; what is in the batches does not depend on it. None decodes them whenever
+            they are needed.
+        service: address of a tf.data dispatcher, whose workers then load the images, without the store. Every
             person is still given once per pass, but the order of the batches depends on timing.
 
     Raises:
@@ -126,15 +141,16 @@ def training_batches(
     def mine(draw, item):
         return draw % batch_size // share_size == share.index
 
-    def aim(draws, items):
-        rows, handles = items
-        boxes, keypoints = people.at(rows)
+    def cut(batch: _Images):
+        boxes, keypoints = people.at(batch.rows)
         windows = plain_window(boxes, crop_size, box_padding)
         if augment is not None:
-            draw_seeds = _draw_seeds(seed, draws)
+            draw_seeds = _draw_seeds(seed, batch.draws)
             windows = sample_window(windows, keypoints, crop_size, augment, samples.skeleton, draw_seeds)
         keypoints, matrices = move_keypoints(keypoints, windows, crop_size, samples.skeleton)
-        return Aimed(rows, draws, handles, matrices, keypoints)
+        crops = warp_packed(batch.pixels, batch.starts, batch.sizes, matrices, crop_size)
+        crops = tf.ensure_shape(crops, (local_size, *crop_size, 3))
+        return TrainingBatch(crops, keypoints, batch.rows, batch.draws)
 
     def finish(batch: TrainingBatch):
         crops, keypoints = batch.crops, batch.keypoints
@@ -150,14 +166,15 @@ def training_batches(
     rows = tf.data.Dataset.range(first_piece, tf.int64.max).flat_map(rows_of_piece)
     if share.count > 1:
         rows = rows.filter(mine)
-    # Batches from here on: an operation on one person costs as much as on all of them.
-    aimed = in_parallel(rows.batch(local_size), aim)
     # An image that broke since it was checked is told of, and its place taken by the next one.
-    if service is None:
-        cutter = HostCutter(samples, images, crop_size, cache)
+    if service is not None:
+        batches = in_parallel(_decode(rows, images, samples, local_size), cut)
+        batches = _through_service(batches, service)
+    elif store is None:
+        batches = in_parallel(_decode(rows, images, samples, local_size), cut)
     else:
-        cutter = GraphCutter(samples, images, crop_size, service)
-    return in_parallel(cutter.batches(aimed, local_size), finish).prefetch(2)
+        batches = in_parallel(_look_up(rows, store, local_size), cut)
+    return in_parallel(batches, finish).prefetch(2)
 
 
 def steps_per_epoch(samples: Samples, batch_size: int) -> int:
@@ -190,6 +207,63 @@ def validation_dataset(
     """`evaluation_dataset` as `(crops, keypoints)`, for `model.evaluate`."""
     batches = evaluation_dataset(samples, crop_size, batch_size, box_padding)
     return batches.map(lambda batch: (batch["crops"], batch["keypoints"]))
+
+
+class _Images(NamedTuple):
+    """A batch of persons with their images, as `warp_packed` reads them."""
+
+    rows: tf.Tensor
+    draws: tf.Tensor
+    pixels: tf.Tensor
+    starts: tf.Tensor
+    sizes: tf.Tensor
+
+
+def _decode(rows: tf.data.Dataset, images, samples: Samples, batch_size: int) -> tf.data.Dataset:
+    """`_Images` out of `(draw, (row, handle))`."""
+
+    def load(draw, item):
+        row, handle = item
+        image = decode_image(images.contents(handle), samples.exif_orientation)
+        return row, draw, pack_pixels(image), tf.shape(image)[:2]
+
+    def join(rows, draws, pixels: tf.RaggedTensor, sizes):
+        # Here operations on one person end: one on a batch costs hardly more.
+        starts = tf.cast(pixels.row_starts(), tf.int32)
+        return _Images(rows, draws, pad_to_power_of_two(pixels.flat_values), starts, sizes)
+
+    decoded = in_parallel(rows, load).ignore_errors(log_warning=True)
+    return in_parallel(decoded.ragged_batch(batch_size, drop_remainder=True), join)
+
+
+def _look_up(rows: tf.data.Dataset, store: PixelStore, batch_size: int) -> tf.data.Dataset:
+    """`_Images` out of `(draw, (row, handle))`."""
+
+    def find(draws, items):
+        rows, _ = items
+        starts, sizes = tf.gather(store.starts, rows), tf.gather(store.sizes, rows)
+        return _Images(rows, draws, store.pixels, starts, sizes)
+
+    if not tf.reduce_all(store.known):
+        rows = rows.filter(lambda draw, item: store.known[item[0]])
+    return rows.batch(batch_size, drop_remainder=True).map(find)
+
+
+def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
+    """Grey levels travel in a quarter of the bytes."""
+
+    def sent(batch: TrainingBatch):
+        return batch._replace(crops=tf.cast(tf.round(batch.crops * 255), tf.uint8))
+
+    def received(batch: TrainingBatch):
+        return batch._replace(crops=from_levels(batch.crops))
+
+    return in_parallel(distribute(in_parallel(batches, sent), service), received)
+
+
+def in_parallel(dataset: tf.data.Dataset, load) -> tf.data.Dataset:
+    """`load` of every element, side by side but in the same order, whatever the global options are."""
+    return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _draw_seeds(seed: int, draws):
