@@ -39,8 +39,10 @@ from p2net_tf.geometry import BOX_PADDING
 LIMIT = 2.0
 """Images per second of ours, in those of the peer, that are aimed at."""
 CACHED, DECODING = "ours", "ours, decoding all"
-_BUFFERED = 8
+_BUFFERED = 16
 """Batches at the beginning of a turn that are not counted: no loader here has more of them ready."""
+_SETTLING = 0.5
+"""Seconds before a turn, in which whoever had the one before fills its buffers."""
 _PEOPLE = 2000
 
 
@@ -52,7 +54,7 @@ class PipelineSettings:
     batch_size: int = 32
     workers: int | None = None
     """Processes of the peer at most, and threads of ours; None: as many as there are cores."""
-    batches: int = 24
+    batches: int = 48
     """Of each loader in a round."""
     rounds: int = 10
     people: int = _PEOPLE
@@ -197,6 +199,7 @@ def _measure(batches: Iterator, settings: PipelineSettings) -> Callable[[], tupl
         return time.process_time() + getattr(batches, "core_seconds", 0.0)
 
     def measure() -> tuple[float, float]:
+        time.sleep(_SETTLING)
         for _ in range(_BUFFERED):
             next(batches)
         start, cores = time.perf_counter(), core_seconds()

@@ -84,7 +84,7 @@ def bench_pipeline(
         int | None, typer.Option(help="of the peer at most, threads of ours; else the cores", min=1)
     ] = None,
     rounds: Annotated[int, typer.Option(help="in which the loaders take turns", min=1)] = 10,
-    batches: Annotated[int, typer.Option(help="of a turn", min=1)] = 24,
+    batches: Annotated[int, typer.Option(help="of a turn", min=1)] = 48,
     people: Annotated[int, typer.Option(help="at most, that are loaded", min=1)] = 2000,
     step: Annotated[
         Path | None,

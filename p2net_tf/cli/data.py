@@ -110,3 +110,34 @@ def data_render(
 
     write_synthetic(root, images, seed, split)
     console.print(f"{images} images: {root / split}", soft_wrap=True)
+
+
+@app.command("dispatcher", epilog="Example: `p2net data dispatcher --port 5050`")
+def data_dispatcher(
+    port: Annotated[int, typer.Option(help="on which workers and trainings reach it", min=0)] = 5050,
+    folder: Annotated[
+        Path | None, typer.Option(help="where it keeps what it knows, to go on after a restart")
+    ] = None,
+):
+    """Deal out the input pipeline of trainings with `data.service` to workers, until it is stopped."""
+    start(as_json=False)
+    from p2net_tf.data.service import start_dispatcher
+
+    server = start_dispatcher(port, None if folder is None else str(folder))
+    messages.print(f"dispatcher: {server.target}; workers may come, and trainings with data.service")
+    server.join()
+
+
+@app.command("worker", epilog="Example: `p2net data worker --dispatcher trainer-0:5050 --host loader-3`")
+def data_worker(
+    dispatcher: Annotated[str, typer.Option(help="HOST:PORT")],
+    host: Annotated[str, typer.Option(help="name by which trainings reach this machine")] = "localhost",
+    port: Annotated[int, typer.Option(help="0 takes a free one", min=0)] = 0,
+):
+    """Load images for trainings, which must lie here at the same paths, until it is stopped."""
+    start(as_json=False)
+    from p2net_tf.data.service import start_worker
+
+    server = start_worker(dispatcher, host, port)
+    messages.print(f"a worker of {dispatcher}, on {host}")
+    server.join()
