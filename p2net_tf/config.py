@@ -55,7 +55,8 @@ class DataConfig(_Section):
     box_padding: PositiveFloat = 1.25
     """Factor by which the crop window is larger than the person box."""
     cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Memory for decoded training images; `auto`: a quarter of what is available. No batch depends on it."""
+    """Keep all training images decoded in memory if they need no more than this; `auto`: than a quarter of
+    what is available. No batch depends on it."""
     service: str | None = None
     """Address of a tf.data dispatcher, `grpc://host:port`, whose workers load the training batches. Their
     order then depends on timing, so that a resumed run is not the uninterrupted one bit for bit."""

@@ -29,16 +29,15 @@ from p2net_tf.bench.pipeline_stages import stage_measures
 from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles
 from p2net_tf.bench.waiting import measure_waiting
 from p2net_tf.config import AugmentConfig, ExperimentConfig
-from p2net_tf.console import track
-from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.pipeline import training_batches
+from p2net_tf.data.pixel_store import open_pixel_store
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.files import write_text
 from p2net_tf.geometry import BOX_PADDING
 
 LIMIT = 2.0
 """Images per second of ours, in those of the peer, that are aimed at."""
-CACHED, DECODING = "ours", "ours, decoding all"
+STORED, DECODING = "ours", "ours, decoding all"
 _BUFFERED = 16
 """Batches at the beginning of a turn that are not counted: no loader here has more of them ready."""
 _SETTLING = 0.5
@@ -85,10 +84,8 @@ def bench_pipeline(
         raise DataError(f"{samples.source}: needs image files and at least {settings.batch_size} people")
     samples = samples.take(slice(settings.people))
     workers = settings.workers or os.cpu_count() or 1
-    cache = ImageCache()
-    caches = {CACHED: cache, DECODING: None}
-    ours = {name: _ours(samples, settings, augment, workers, kept) for name, kept in caches.items()}
-    _fill(ours[CACHED], len(samples), settings.batch_size)
+    stores = {STORED: open_pixel_store(samples), DECODING: None}
+    ours = {name: _ours(samples, settings, augment, workers, store) for name, store in stores.items()}
     circumstances = Circumstances(command)
     with ExitStack() as closing:
         peers = {
@@ -116,7 +113,7 @@ def bench_pipeline(
         "stages": {name: quartiles(values) for name, values in parts.items()},
         "waiting": waiting,
         "people": len(samples),
-        "cached": len(cache),
+        "stored": stores[STORED] is not None,
         "settings": {**vars(settings), "workers": workers},
         "augment": augment.model_dump(),
         **circumstances.to_dict(),
@@ -142,7 +139,7 @@ def print_bench(report: dict, console: Console) -> None:
     for name, part in report["stages"].items():
         table.add_row(name, *milliseconds(part, digits=3))
     console.print(table)
-    ratio = report["ratio"][CACHED]["median"]
+    ratio = report["ratio"][STORED]["median"]
     verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
     console.print(
         f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}; {describe_load(report)}",
@@ -178,17 +175,11 @@ def peer_recipe(samples: Samples, crop_size: tuple[int, int], augment: AugmentCo
     )
 
 
-def _ours(samples: Samples, settings: PipelineSettings, augment, workers: int, cache) -> Iterator:
-    batches = training_batches(samples, settings.crop_size, settings.batch_size, augment, cache=cache)
+def _ours(samples: Samples, settings: PipelineSettings, augment, workers: int, store) -> Iterator:
+    batches = training_batches(samples, settings.crop_size, settings.batch_size, augment, store=store)
     options = tf.data.Options()
     options.threading.private_threadpool_size = workers
     return iter(batches.with_options(options))
-
-
-def _fill(batches: Iterator, people: int, batch_size: int) -> None:
-    """Two passes, so that even who was left over in the first was seen."""
-    for _ in track(range(2 * people // batch_size), "decoding images"):
-        next(batches)
 
 
 def _measure(batches: Iterator, settings: PipelineSettings) -> Callable[[], tuple[float, float]]:

@@ -10,11 +10,10 @@ from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.bench.timing import timed
 from p2net_tf.config import AugmentConfig
 from p2net_tf.data.crops import move_keypoints, plain_window
-from p2net_tf.data.cutters import HostCutter
-from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.image_files import decode_pixels
+from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
+from p2net_tf.data.warping import pack_pixels, warp_packed
 
 _COLOR = 0.2
 """Strength of the colours, which cost the same at any; the recipe itself may leave them out."""
@@ -25,10 +24,13 @@ def stage_measures(
 ) -> dict[str, Callable[[], float]]:
     """Stage -> a measure of its seconds per image, on what the stages before it give for all the samples."""
     count, images = len(samples), open_images(samples)
-    cutter = HostCutter(samples, images, crop_size, ImageCache())
     rows = tf.range(count, dtype=tf.int64)
     seeds = tf.stack([rows, rows], axis=1)
-    contents = [images.read(row) for row in range(count)]
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
+    def decode(contents):
+        image = decode_image(contents, samples.exif_orientation)
+        return pack_pixels(image), tf.shape(image)[:2]
 
     @tf.function(autograph=False)
     def aim(boxes, keypoints):
@@ -37,18 +39,24 @@ def stage_measures(
         return move_keypoints(keypoints, windows, crop_size, samples.skeleton)
 
     @tf.function(autograph=False)
+    def warp(pixels, starts, sizes, matrices):
+        return warp_packed(pixels, starts, sizes, matrices, crop_size)
+
+    @tf.function(autograph=False)
     def color(crops):
         return jitter_color(crops, _COLOR, seeds)
 
     people = tf.constant(samples.boxes), tf.constant(samples.keypoints)
-    matrices = aim(*people)[1].numpy()
-    numbers = rows.numpy()
-    crops = tf.constant(cutter.cut(numbers, numbers, matrices)[0])
+    contents = [images.contents(row) for row in rows]
+    decoded, sizes = zip(*map(decode, contents), strict=True)
+    starts = tf.cumsum([tf.size(pixels) for pixels in decoded], exclusive=True)
+    packed = tf.concat(decoded, axis=0), starts, tf.stack(sizes), aim(*people)[1]
+    crops = warp(*packed)
     stages = {
-        "read": lambda: [images.read(row) for row in range(count)],
-        "decode": lambda: [decode_pixels(image, samples.exif_orientation) for image in contents],
+        "read": lambda: [images.contents(row) for row in rows],
+        "decode": lambda: [decode(image) for image in contents],
         "windows and keypoints": lambda: aim(*people),
-        "warp, grey levels to 0..1": lambda: cutter.cut(numbers, numbers, matrices),
+        "warp, grey levels to 0..1": lambda: warp(*packed),
         "colour, where it is on": lambda: color(crops),
     }
     return {name: _per_image(timed(stage), count) for name, stage in stages.items()}

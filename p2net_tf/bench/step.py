@@ -30,7 +30,7 @@ from p2net_tf.bench.timing import (
     timed,
 )
 from p2net_tf.config import ExperimentConfig
-from p2net_tf.data.cutters import TrainingBatch
+from p2net_tf.data.pipeline import TrainingBatch
 from p2net_tf.files import write_text
 from p2net_tf.skeletons import load_skeleton
 from p2net_tf.training.loop import make_step_function

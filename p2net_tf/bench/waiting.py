@@ -11,8 +11,8 @@ from p2net_tf.bench.subjects import describe_network
 from p2net_tf.bench.timing import WARM_UP
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.console import track
-from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.pipeline import training_batches
+from p2net_tf.data.pixel_store import open_pixel_store
 from p2net_tf.data.samples import Samples
 from p2net_tf.training.loop import Clock, make_step_function
 
@@ -31,7 +31,7 @@ def measure_waiting(config: ExperimentConfig, samples: Samples, steps: int = 10)
             config.training.batch_size,
             config.augment,
             config.data.box_padding,
-            cache=ImageCache(),
+            store=open_pixel_store(samples),
         )
     )
     clock = Clock()

@@ -13,7 +13,6 @@ from p2net_tf.config import ExperimentConfig, dump_config, load_config
 from p2net_tf.console import messages
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
-from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.pipeline import (
     Share,
     steps_per_epoch,
@@ -21,6 +20,7 @@ from p2net_tf.data.pipeline import (
     training_dataset,
     validation_dataset,
 )
+from p2net_tf.data.pixel_store import PixelStore, open_pixel_store
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.models import build_network
 from p2net_tf.training.averaging import CALIBRATION_BATCHES, Calibration
@@ -84,8 +84,8 @@ def train(
             replicas=strategy.num_replicas_in_sync,
             download=not checkpoints.exist(),
         )
-    cache = ImageCache(config.data.cache_mb)
-    calibration = _calibration_batches(config, samples, policy, cache)
+    store = open_pixel_store(samples, config.data.cache_mb)
+    calibration = _calibration_batches(config, samples, policy, store)
     validate = None if validation is None else _validate(config, folder, validation, calibration)
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
@@ -102,7 +102,7 @@ def train(
             _callbacks(config, folder, steps, validate, state.step, clock, closing),
             clock,
         )
-        loop.run(_distributed_batches(strategy, config, samples, policy, state, cache), interruption)
+        loop.run(_distributed_batches(strategy, config, samples, policy, state, store), interruption)
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -203,7 +203,7 @@ def _restore(state: RunState, checkpoints: Checkpoints, steps: int) -> None:
 
 
 def _calibration_batches(
-    config: ExperimentConfig, samples: Samples, policy: Policy | None, cache: ImageCache
+    config: ExperimentConfig, samples: Samples, policy: Policy | None, store: PixelStore | None
 ) -> tf.data.Dataset:
     """What the statistics of averaged weights are measured on."""
     batches = training_dataset(
@@ -214,7 +214,7 @@ def _calibration_batches(
         config.data.box_padding,
         config.seed,
         policy=policy,
-        cache=cache,
+        store=store,
     )
     return batches.take(CALIBRATION_BATCHES)
 
@@ -225,7 +225,7 @@ def _distributed_batches(
     samples: Samples,
     policy: Policy | None,
     state: RunState,
-    cache: ImageCache,
+    store: PixelStore | None,
 ) -> tf.data.Dataset:
     """Every input pipeline loads its own share of the global batches, from where it stopped."""
 
@@ -242,7 +242,7 @@ def _distributed_batches(
             policy,
             _first_draw(state, share, config.training.batch_size),
             share,
-            cache,
+            store,
             config.data.service,
         )
 
