@@ -122,19 +122,31 @@ class LossConfig(_Section):
 class TrainingConfig(_Section):
     epochs: PositiveInt = 140
     steps_per_epoch: PositiveInt | None = None
-    """Gradient steps from one checkpoint to the next; None: one pass over the data."""
+    """Batches from one checkpoint to the next; None: one pass over the data."""
     batch_size: PositiveInt = 32
     """Global batch, over all replicas."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are averaged into one update, for a larger batch than fits into memory. Batch
+    statistics are still those of `batch_size`."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: PositiveFloat = 5e-4
+    learning_rate_batch: PositiveInt | None = None
+    """Batch that `learning_rate` is meant for. With another one, `batch_size * accumulate`, it is scaled
+    linearly (Goyal et al., 2017); None takes it as it is."""
     schedule: Literal["halving", "cosine", "constant"] = "halving"
     halving_samples: PositiveInt = 3_600_000
     """halving: the rate is halved each time this many samples were seen."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Updates over which the rate rises to its value; of use with large batches."""
+    clip_norm: PositiveFloat | None = None
+    """Longest gradient, as the global norm over all weights; a longer one is shortened to it."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    """Of kernels alone: adamw shrinks them by this times the rate, the others pay an L2 penalty."""
     ema_momentum: Probability | None = None
     """Keep an exponential moving average of the weights, evaluate and save with it."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the layers; weights, batch statistics, heatmaps, losses and updates stay float32. mixed_float16
+    scales its loss. Half precision is for GPUs and TPUs, and for CPUs that have instructions for it."""
     replicas: PositiveInt | None = None
     """Devices to mirror on; None takes every GPU, or the one CPU."""
     validation_every: PositiveInt = 1
@@ -195,7 +207,7 @@ class SearchConfig(_Section):
     outer_batch_size: PositiveInt | None = None
     """People per step of the outer part; None: as many as of the inner part."""
     weights_learning_rate: PositiveFloat | None = None
-    """None: that of `training`."""
+    """None: that of `training`, for its batch."""
     zeta: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 1e-3
     """Inner learning rate of equation 8. Not the training rate: 1e-2 overshoots. Negative: a control, which
     must find the worst operations."""

@@ -18,7 +18,7 @@ def describe_environment(**facts) -> dict[str, str]:
     """
     environment = {name: str(value) for name, value in facts.items()}
     environment["python"] = platform.python_version()
-    environment |= {name: version for name in _PACKAGES if (version := _version(name))}
+    environment |= {name: version for name in _PACKAGES if (version := package_version(name))}
     environment["platform"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
     commit = git_commit(Path(__file__).parent)
     return environment | ({"commit": commit} if commit else {})
@@ -32,7 +32,8 @@ def git_commit(folder: str | Path) -> str | None:
     return f"{commit} + changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Of an installed distribution; None where it is missing."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

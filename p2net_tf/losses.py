@@ -34,6 +34,9 @@ class HeatmapLoss(keras.losses.Loss):
     counts as that part of a keypoint in the mean; below one whole keypoint a person weighs less. With
     labels of 0 and 1 this is the loss of keypoints.
 
+    Heatmaps in half precision are compared in float32, and the targets drawn in it: a bfloat16 has steps of
+    a whole pixel from 128 on.
+
     Args:
         sigma: standard deviation of the targets, in heatmap pixels.
         stride: crop pixels per heatmap pixel.
@@ -45,6 +48,7 @@ class HeatmapLoss(keras.losses.Loss):
         self.stride = stride
 
     def call(self, y_true, y_pred):
+        y_pred = _in_full_precision(y_pred)
         target, labels = self._target(y_true, y_pred)
         squared = ops.sum(ops.square(y_pred - target), axis=(1, 2)) / (math.pi * self.sigma**2)
         return self.per_person(squared * labels, labels)
@@ -87,3 +91,8 @@ class HardKeypointLoss(HeatmapLoss):
 
     def get_config(self):
         return {**super().get_config(), "hard": self.hard}
+
+
+def _in_full_precision(heatmaps):
+    half = keras.backend.standardize_dtype(heatmaps.dtype) in ("float16", "bfloat16")
+    return ops.cast(heatmaps, "float32") if half else heatmaps

@@ -26,7 +26,7 @@ def tiny_network(num_keypoints: int = 3, input_size=(64, 64), **options) -> P2Ne
 def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, dtype="float32"):
     """Heatmaps by two convolutions and a batch normalization: what is quick to trace."""
     options = {"padding": "same", "dtype": dtype}
-    crops = keras.Input((*input_size, 3), dtype=dtype)
+    crops = keras.Input((*input_size, 3), dtype=keras.dtype_policies.get(dtype).variable_dtype)
     x = keras.layers.Conv2D(4, 5, strides=4, **options)(crops)
     x = BatchNormalization(synchronized=synchronized, dtype=dtype)(x)
     x = keras.layers.Activation("tanh", dtype=dtype)(x)

@@ -10,9 +10,9 @@ from p2net_tf.layers import ConvNorm
 
 def network_to_export(network: keras.Model, options: ExportOptions) -> keras.Model:
     """`network` itself, or the copy of it that `options` ask for."""
-    if options.precision is Precision.float32 and not options.fold_batch_norm:
-        return network
     policy = "mixed_bfloat16" if options.precision is Precision.bfloat16 else "float32"
+    if network.get_config()["dtype"] == policy and not options.fold_batch_norm:
+        return network
     copy = type(network).from_config({**network.get_config(), "dtype": policy})
     copy.set_weights(network.get_weights())
     return fold_batch_norm(copy) if options.fold_batch_norm else copy

@@ -299,8 +299,8 @@ class P2Net(keras.Model):
         if any(side % STRIDES[-1] for side in input_size):
             raise ValueError(f"input_size {tuple(input_size)} must be multiples of {STRIDES[-1]}")
         options = {"synchronized": synchronized_batch_norm, "dtype": dtype}
-        precision = keras.dtype_policies.get(dtype).variable_dtype
-        inputs = keras.Input((*input_size, 3), dtype=precision, name="crops")
+        policy = keras.dtype_policies.get(dtype)
+        inputs = keras.Input((*input_size, 3), dtype=policy.variable_dtype, name="crops")
         x = keras.layers.Rescaling(
             [1 / s for s in std],
             [-m / s for m, s in zip(mean, std, strict=True)],
@@ -332,7 +332,8 @@ class P2Net(keras.Model):
             "synchronized_batch_norm": synchronized_batch_norm,
             "mean": list(mean),
             "std": list(std),
-            "dtype": dtype,
+            # By its name: a file without one would be read in whatever precision is set by then.
+            "dtype": policy.name,
             "name": name,
         }
 

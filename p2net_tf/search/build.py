@@ -13,16 +13,27 @@ from p2net_tf.search.mixture_searcher import MixtureSearcher
 from p2net_tf.search.relaxed import SearchError, make_space
 from p2net_tf.search.searcher import Searcher
 from p2net_tf.training.pose_model import PoseModel
+from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import make_strategy
 from p2net_tf.training.trainer import build_pose_model
 
 
 def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
-    """A searcher before its first step, on the devices that `training.replicas` asks for."""
+    """A searcher before its first step, on the devices that `training.replicas` asks for.
+
+    Raises:
+        SearchError: a precision whose loss has to be scaled, which a search does not do.
+    """
     settings, training = config.search, config.training
+    if training.precision == "mixed_float16":
+        raise SearchError(
+            "training.precision=mixed_float16: a search has losses of losses, and scales none of them; "
+            "set training.precision=float32 or mixed_bfloat16"
+        )
     keras.utils.set_random_seed(config.seed)
-    rate = settings.weights_learning_rate or training.learning_rate
-    changes = {"learning_rate": rate, "schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
+    rate = settings.weights_learning_rate or effective_learning_rate(training)
+    changes = {"learning_rate": rate, "learning_rate_batch": None, "accumulate": 1}
+    changes |= {"schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
     plain = config.model_copy(update={"training": training.model_copy(update=changes)})
     strategy = make_strategy(training.replicas)
     with strategy.scope():

@@ -15,7 +15,7 @@ from p2net_tf.augment.policy import Policy, augment
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.models.p2net import REFINE_OUTPUT
 from p2net_tf.search.crops import CropTable
-from p2net_tf.training.schedules import make_schedule
+from p2net_tf.training.schedules import effective_learning_rate, make_schedule
 from p2net_tf.training.trainer import build_pose_model
 
 _WARMUP_SHARE = 0.1
@@ -65,7 +65,10 @@ class PolicyTrials:
         steps_per_epoch = max(1, len(inner) // config.training.batch_size)
         length = config.training.epochs * steps_per_epoch
         warmup = min(config.training.warmup_steps, int(_WARMUP_SHARE * length))
-        training = config.training.model_copy(update={"ema_momentum": None, "warmup_steps": warmup})
+        rate = effective_learning_rate(config.training)
+        changes = {"learning_rate": rate, "learning_rate_batch": None, "accumulate": 1}
+        changes |= {"ema_momentum": None, "warmup_steps": warmup}
+        training = config.training.model_copy(update=changes)
         config = config.model_copy(update={"training": training})
         self._model = build_pose_model(config, inner.skeleton.num_keypoints, steps_per_epoch)
         self._schedule = _Stretched(make_schedule(training, steps_per_epoch), length)

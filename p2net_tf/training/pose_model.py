@@ -67,7 +67,6 @@ class PoseModel(keras.Model):
 
     def losses_of(self, keypoints, heatmaps) -> dict:
         """`{parallel_loss, refine_loss, loss}`: this replica's share of the means over the global batch."""
-        keypoints = tf.cast(keypoints, heatmaps[REFINE_OUTPUT].dtype)
         parallel = [
             self.parallel_loss(keypoints, maps) for name, maps in heatmaps.items() if name != REFINE_OUTPUT
         ]

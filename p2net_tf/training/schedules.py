@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from p2net_tf.config import TrainingConfig
-from p2net_tf.training.optimizers import Adam, AdamW
+from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -67,27 +67,70 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_schedule(config: TrainingConfig, steps_per_epoch: int):
-    """The schedule that `config` names, in optimizer steps."""
-    rate = config.learning_rate
+    """The schedule that `config` names, in updates of the weights; `steps_per_epoch` counts batches."""
+    rate = effective_learning_rate(config)
     if config.schedule == "cosine":
-        schedule = Cosine(rate, config.epochs * steps_per_epoch)
+        schedule = Cosine(rate, max(1, config.epochs * steps_per_epoch // config.accumulate))
     else:
         never = config.schedule == "constant"
         # CPN, whose sentence the paper repeats, counts samples: 3.6 M of them are 112,500 steps of 32.
-        steps = 2**62 if never else max(1, config.halving_samples // config.batch_size)
+        steps = 2**62 if never else max(1, config.halving_samples // effective_batch(config))
         schedule = Halving(rate, steps)
     return WarmUp(schedule, config.warmup_steps) if config.warmup_steps else schedule
 
 
+def effective_batch(config: TrainingConfig) -> int:
+    """People per update of the weights, over all replicas and accumulated batches."""
+    return config.batch_size * config.accumulate
+
+
+def effective_learning_rate(config: TrainingConfig) -> float:
+    """`learning_rate`, scaled linearly from the batch it is stated for to the effective one.
+
+    Goyal et al., "Accurate, Large Minibatch SGD", 2017. For much larger batches they warm up, too.
+    """
+    batch = effective_batch(config)
+    return config.learning_rate * batch / (config.learning_rate_batch or batch)
+
+
+def describe_learning_rate(config: TrainingConfig) -> str:
+    """In words: the effective rate, where it comes from, and what becomes of it."""
+    words = f"learning rate {effective_learning_rate(config):.4g}"
+    words += f", {effective_batch(config)} people per update"
+    if config.accumulate > 1:
+        words += f" ({config.accumulate} batches of {config.batch_size})"
+    if config.learning_rate_batch is not None:
+        words += f", stated as {config.learning_rate:.4g} for {config.learning_rate_batch}"
+    if config.warmup_steps:
+        words += f"; rises over the first {config.warmup_steps} updates"
+    return f"{words}; {_course(config)}"
+
+
+def _course(config: TrainingConfig) -> str:
+    return {
+        "halving": f"halved every {config.halving_samples} people",
+        "cosine": "falls along a cosine to 0",
+        "constant": "stays",
+    }[config.schedule]
+
+
 def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer that `config` names; `adam` and `sgd` leave weight decay to `PoseModel`'s L2 penalty."""
+    """The optimizer that `config` names; `adam` and `sgd` leave weight decay to `PoseModel`'s L2 penalty.
+
+    For `mixed_float16` it scales the loss. The scale wraps the optimizer: `learning_rate` and `iterations`
+    are those of the inner one, which also keeps the moving average.
+    """
     options = {
         "learning_rate": make_schedule(config, steps_per_epoch),
+        "global_clipnorm": config.clip_norm,
+        "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
         "use_ema": config.ema_momentum is not None,
         "ema_momentum": config.ema_momentum if config.ema_momentum is not None else 0.99,
     }
     if config.optimizer == "adamw":
-        return AdamW(weight_decay=config.weight_decay, **options)
-    if config.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, **options)
-    return Adam(**options)
+        optimizer = AdamW(weight_decay=config.weight_decay, **options)
+    elif config.optimizer == "sgd":
+        optimizer = SGD(momentum=0.9, **options)
+    else:
+        optimizer = Adam(**options)
+    return LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer

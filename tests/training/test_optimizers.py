@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import tiny_network
 
 from p2net_tf.training.optimizers import Adam, AdamW
 from p2net_tf.training.schedules import Cosine
@@ -93,3 +94,26 @@ def test_config_survives(ours, theirs):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
     assert type(again) is ours
     assert again.get_config() == optimizer.get_config()
+
+
+class TestDecay:
+    @pytest.mark.parametrize("stored", [False, True])
+    def test_adamw_shrinks_kernels_alone(self, stored):
+        """Without a gradient a step is the decay: kernels lose rate x decay = 0.05 of themselves."""
+        optimizer = AdamW(0.5, weight_decay=0.1)
+        if stored:
+            optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+        weights = tiny_network(input_size=(32, 32)).trainable_weights
+        before = [weight.numpy() for weight in weights]
+        optimizer.build(weights)
+        optimizer.apply([tf.zeros(weight.shape) for weight in weights])
+        assert {weight.name for weight in weights} == {"kernel", "bias", "gamma", "beta"}
+        for weight, start in zip(weights, before, strict=True):
+            expected = 0.95 * start if weight.name == "kernel" else start
+            np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6, err_msg=weight.path)
+
+    def test_keras_still_decays_everything(self):
+        """Why ours does not leave it to the default."""
+        bias, optimizer = keras.Variable([1.0], name="bias"), keras.optimizers.AdamW(0.5, weight_decay=0.1)
+        optimizer.apply_gradients([(tf.zeros(1), bias)])
+        assert float(bias[0]) == pytest.approx(0.95)

@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 from p2net_tf.config import TrainingConfig
-from p2net_tf.training.optimizers import Adam, AdamW
-from p2net_tf.training.schedules import Cosine, Halving, WarmUp, make_optimizer, make_schedule
+from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer
+from p2net_tf.training.schedules import (
+    Cosine,
+    Halving,
+    WarmUp,
+    describe_learning_rate,
+    effective_learning_rate,
+    make_optimizer,
+    make_schedule,
+)
 
 
 def rate(schedule, step) -> float:
@@ -27,6 +35,11 @@ class TestHalving:
         schedule = make_schedule(TrainingConfig(batch_size=8, halving_samples=80), 5)
         assert [rate(schedule, step) for step in (9, 10, 20)] == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
 
+    def test_accumulated_batches_count_as_one_update(self):
+        """80 samples are two updates of 5 batches of 8."""
+        schedule = make_schedule(TrainingConfig(batch_size=8, accumulate=5, halving_samples=80), 5)
+        assert [rate(schedule, step) for step in (1, 2, 4)] == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
+
     def test_constant_stays(self):
         schedule = make_schedule(TrainingConfig(schedule="constant", learning_rate=0.01), 10)
         assert [rate(schedule, step) for step in (0, 10**7)] == pytest.approx([0.01, 0.01])
@@ -38,6 +51,16 @@ class TestCosine:
         for step in range(0, 101, 5):
             expected = 0.1 * (1 + math.cos(math.pi * step / 100))
             assert rate(schedule, step) == pytest.approx(expected, abs=1e-7), step
+
+    def test_equals_keras(self):
+        schedule = make_schedule(TrainingConfig(schedule="cosine", learning_rate=0.2, epochs=4), 25)
+        theirs = keras.optimizers.schedules.CosineDecay(0.2, 100)
+        for step in range(0, 110, 7):
+            assert rate(schedule, step) == pytest.approx(rate(theirs, step), abs=1e-7), step
+
+    def test_ends_with_the_last_update_of_accumulated_batches(self):
+        config = TrainingConfig(schedule="cosine", learning_rate=0.2, epochs=4, accumulate=5)
+        assert make_schedule(config, 25).total_steps == 4 * 25 // 5
 
     def test_zero_behind_the_end(self):
         assert rate(Cosine(0.2, 100), 100) == pytest.approx(0, abs=1e-8)
@@ -55,6 +78,33 @@ class TestWarmUp:
         schedule = make_schedule(config, 20)
         assert rate(schedule, 4) == pytest.approx(0.5 * 0.5 * (1 + math.cos(math.pi * 4 / 20)))
         assert rate(schedule, 10) == pytest.approx(0.5)
+
+
+class TestScaledRate:
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"batch_size": 64}, 0.001),
+            ({"batch_size": 64, "learning_rate_batch": 32}, 0.002),
+            ({"batch_size": 8, "learning_rate_batch": 32}, 0.00025),
+            ({"batch_size": 8, "accumulate": 12, "learning_rate_batch": 32}, 0.003),
+        ],
+    )
+    def test_is_proportional_to_the_people_per_update(self, changes, expected):
+        config = TrainingConfig(learning_rate=0.001, schedule="constant", **changes)
+        assert effective_learning_rate(config) == pytest.approx(expected)
+        assert rate(make_schedule(config, 10), 3) == pytest.approx(expected)
+
+    def test_in_words(self):
+        config = TrainingConfig(learning_rate=0.001, batch_size=16, halving_samples=960)
+        assert describe_learning_rate(config) == (
+            "learning rate 0.001, 16 people per update; halved every 960 people"
+        )
+        changes = {"accumulate": 4, "learning_rate_batch": 32, "warmup_steps": 500, "schedule": "cosine"}
+        assert describe_learning_rate(config.model_copy(update=changes)) == (
+            "learning rate 0.002, 64 people per update (4 batches of 16), stated as 0.001 for 32; "
+            "rises over the first 500 updates; falls along a cosine to 0"
+        )
 
 
 SCHEDULES = [Halving(0.3, 7), Cosine(0.3, 50), WarmUp(Halving(0.3, 7), 5), WarmUp(Cosine(0.3, 50), 5)]
@@ -81,7 +131,7 @@ class TestSerialisation:
 class TestOptimizers:
     @pytest.mark.parametrize(
         ("name", "kind"),
-        [("adam", Adam), ("adamw", AdamW), ("sgd", keras.optimizers.SGD)],
+        [("adam", Adam), ("adamw", AdamW), ("sgd", SGD)],
     )
     def test_kind_and_average(self, name, kind):
         optimizer = make_optimizer(TrainingConfig(optimizer=name), 10)
@@ -95,6 +145,27 @@ class TestOptimizers:
             for name in ("adam", "adamw", "sgd")
         }
         assert decays == {"adam": None, "adamw": 0.02, "sgd": None}
+
+    @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+    def test_clipping_and_accumulation(self, name):
+        plain, careful = (
+            make_optimizer(TrainingConfig(optimizer=name, **changes), 10)
+            for changes in ({}, {"clip_norm": 2.5, "accumulate": 4})
+        )
+        assert (plain.global_clipnorm, plain.gradient_accumulation_steps) == (None, None)
+        assert (careful.global_clipnorm, careful.gradient_accumulation_steps) == (2.5, 4)
+
+    def test_half_precision_scales_the_loss(self):
+        """Rate, steps and average are reached through the scale."""
+        config = TrainingConfig(precision="mixed_float16", learning_rate=0.25, ema_momentum=0.9)
+        optimizer = make_optimizer(config, 10)
+        assert type(optimizer) is LossScaleOptimizer
+        assert float(optimizer.learning_rate) == 0.25
+        assert optimizer.iterations is optimizer.inner_optimizer.iterations
+        assert optimizer.inner_optimizer.use_ema
+        again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+        assert type(again) is LossScaleOptimizer
+        assert type(again.inner_optimizer) is Adam
 
     def test_the_rate_of_a_step_is_the_schedules(self):
         """SGD with momentum moves a weight by rate x gradient in its first step."""

@@ -1,0 +1,1 @@
+"""What a machine is, and what would make training on it slow or impossible."""
