@@ -31,6 +31,16 @@ class _GlobalBatch:
         if self.ema_overwrite_frequency:
             raise ValueError("ema_overwrite_frequency is not supported: `AveragedWeights` reads the average")
 
+    def build(self, variables):
+        """The average starts as the weights are; Keras' is zero, and may be read before the first update."""
+        if self.built:
+            return
+        super().build(variables)
+        if self.use_ema:
+            with tf.init_scope():  # a graph that builds its optimizer would start it anew in every step
+                for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
+                    average.assign(variable)
+
     def _backend_apply_gradients(self, grads, trainable_variables):
         variables = [_native(variable) for variable in trainable_variables]
         pairs = self._all_reduce_sum_gradients(zip(grads, variables, strict=True))

@@ -25,6 +25,7 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.models import build_network
 from p2net_tf.search import parts
+from p2net_tf.search.build import build_searcher
 from p2net_tf.search.crops import CropTable, split_people
 from p2net_tf.search.expectation_searcher import ExpectationSearcher
 from p2net_tf.search.relaxed import SearchError
@@ -234,6 +235,22 @@ def test_a_loss_that_is_not_finite(rendered, tmp_path, warm_up, where):
     config = make_config(rendered, weights_learning_rate=1e30, warmup_steps=warm_up)
     with pytest.raises(SearchError, match=f"not finite at {where}.*lower search.weights_learning_rate"):
         run_search(config, tmp_path / "out")
+
+
+def test_training_settings_that_a_search_does_not_follow():
+    """Its steps are updates of its own batch, at the rate that training has."""
+    config = make_config(Path())
+    changes = {"accumulate": 4, "batch_size": 8, "learning_rate": 0.01, "learning_rate_batch": 16}
+
+    def searcher(**changes):
+        training = config.training.model_copy(update=changes)
+        return build_searcher(config.model_copy(update={"training": training}), 17)
+
+    optimizer = searcher(**changes).model.optimizer
+    assert optimizer.gradient_accumulation_steps is None
+    assert float(optimizer.learning_rate) == pytest.approx(0.02)
+    with pytest.raises(SearchError, match="mixed_float16.*set training.precision=float32"):
+        searcher(precision="mixed_float16")
 
 
 @pytest.mark.parametrize(

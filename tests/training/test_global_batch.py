@@ -99,6 +99,15 @@ class TestAccumulation:
         np.testing.assert_allclose(average, [0.5, 1.9], rtol=1e-6)
         assert int(optimizer.iterations.numpy()) == 2
 
+    def test_before_the_first_update_the_average_is_the_weights(self):
+        """A validation may come first, and what it found best would be saved as zeros."""
+        optimizer = SGD(1.0, gradient_accumulation_steps=2, use_ema=True)
+        weight = keras.Variable([1.0, 2.0])
+        optimizer.build([weight])
+        optimizer.apply([tf.constant([3.0, 3.0])])
+        optimizer.finalize_variable_values([weight])
+        np.testing.assert_array_equal(weight, [1, 2])
+
     def test_half_of_an_update_is_in_the_variables(self):
         """So a run goes on between two updates from what a checkpoint keeps of its optimizer."""
         gradients = [tf.constant([float(i), 1.0]) for i in range(1, 7)]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from networks import tiny_network
 
-from p2net_tf.training.optimizers import Adam, AdamW
+from p2net_tf.training.optimizers import SGD, Adam, AdamW
 from p2net_tf.training.schedules import Cosine
 
 STEPS = 5
@@ -63,6 +63,20 @@ def test_closed_form_of_the_first_step():
     optimizer = Adam(0.01)
     optimizer.apply_gradients([(tf.constant([5.0, -0.1, 40.0]), variable)])
     np.testing.assert_allclose(variable.numpy(), [0.99, -1.99, 2.99], rtol=1e-5)
+
+
+def test_a_graph_may_build_its_optimizer():
+    """The average goes on from step to step: 0.75 of what it was, 0.25 of the weight."""
+    optimizer, variable = SGD(1.0, use_ema=True, ema_momentum=0.75), keras.Variable([8.0])
+
+    @tf.function
+    def step():
+        optimizer.apply_gradients([(tf.ones(1), variable)])
+
+    for _ in range(3):
+        step()
+    average = optimizer._model_variables_moving_average[0]
+    assert float(average[0]) == pytest.approx(0.75 * (0.75 * 7 + 0.25 * 6) + 0.25 * 5)
 
 
 def test_one_kernel_per_variable():
