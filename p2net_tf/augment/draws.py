@@ -55,10 +55,11 @@ def uniform(seeds, count: int, dtype=tf.float32):
 
 def normal(seeds, count: int, dtype=tf.float32):
     """`[B, count]` standard normal numbers, by the transformation of Box and Muller (1958)."""
-    numbers = uniform(seeds, 2 * count, dtype)
+    # In float64: the last bit of a float32 logarithm depends on the place in the batch.
+    numbers = uniform(seeds, 2 * count, tf.float64)
     # The logarithm of 1 - u, which is never 0.
     radius = tf.sqrt(-2.0 * tf.math.log(1.0 - numbers[:, :count]))
-    return radius * tf.cos(2.0 * math.pi * numbers[:, count:])
+    return tf.cast(radius * tf.cos(2.0 * math.pi * numbers[:, count:]), dtype)
 
 
 def _mix(state):

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.bench.pipeline import CACHED, PipelineSettings, bench_pipeline
+from p2net_tf.bench.pipeline import STORED, PipelineSettings, bench_pipeline
 from p2net_tf.bench.search import bench_search
 from p2net_tf.bench.step import bench_step, build_step_model
 from p2net_tf.bench.timing import Circumstances, describe_load
@@ -136,7 +136,7 @@ def _pipeline(selection: Selection, scratch: Path) -> dict:
     )
     waiting = report["waiting"]
     return {
-        "pipeline": entry(report, report["ratio"][CACHED]["median"], at_least=True),
+        "pipeline": entry(report, report["ratio"][STORED]["median"], at_least=True),
         "waiting": entry(waiting, waiting["share"]),
     }
 

@@ -69,6 +69,18 @@ def test_the_next_integers_as_seeds_are_uncorrelated():
             assert abs(np.corrcoef(numbers[:-lag], numbers[lag:])[0, 1]) < 5 / np.sqrt(COUNT)
 
 
+def test_normal_numbers_are_normal_and_independent():
+    numbers = draws.normal(SEEDS, 3).numpy().astype(np.float64)
+    # Five deviations of the first four moments of COUNT standard normal variables.
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        found = (numbers**power).mean(axis=0)
+        np.testing.assert_allclose(found, moment, atol=5 * np.sqrt(variance / COUNT))
+    assert abs(np.mean(np.abs(numbers) < 1) - 0.6827) < 5 * np.sqrt(0.6827 * 0.3173 / (3 * COUNT))
+    columns = np.concatenate([numbers.T, draws.uniform(draws.fold_in(SEEDS, 0), 2).numpy().T])
+    assert np.abs(np.corrcoef(columns) - np.eye(5)).max() < 5 / np.sqrt(COUNT)
+    np.testing.assert_array_equal(draws.normal(SEEDS[40:41], 3), numbers[40:41].astype(np.float32))
+
+
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_the_largest_number_stays_below_one(dtype):
     assert tf.cast(tf.constant(2**24 - 1, tf.uint64), dtype) * 2.0**-24 < 1
