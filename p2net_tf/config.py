@@ -129,8 +129,12 @@ class TrainingConfig(_Section):
     ema_momentum: Probability | None = None
     """Keep an exponential moving average of the weights, evaluate and save with it."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
+    """auto: multi_worker where `TF_CONFIG` names several workers, else mirrored where there are several devices."""
     replicas: PositiveInt | None = None
-    """Devices to mirror on; None takes every GPU, or the one CPU."""
+    """Devices to mirror on, of every worker; None takes every GPU, or the one CPU."""
+    tpu: str | None = None
+    """Name or address of the TPU; None asks the environment, `local` takes the one of this machine."""
     validation_every: PositiveInt = 1
     """Epochs between validations."""
     early_stopping: PositiveInt | None = None

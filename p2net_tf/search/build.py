@@ -13,18 +13,18 @@ from p2net_tf.search.mixture_searcher import MixtureSearcher
 from p2net_tf.search.relaxed import SearchError, make_space
 from p2net_tf.search.searcher import Searcher
 from p2net_tf.training.pose_model import PoseModel
-from p2net_tf.training.strategy import make_strategy
+from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.training.trainer import build_pose_model
 
 
 def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
-    """A searcher before its first step, on the devices that `training.replicas` asks for."""
+    """A searcher before its first step, on as many devices of this host as `training.replicas` says."""
     settings, training = config.search, config.training
     keras.utils.set_random_seed(config.seed)
     rate = settings.weights_learning_rate or training.learning_rate
     changes = {"learning_rate": rate, "schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
     plain = config.model_copy(update={"training": training.model_copy(update=changes)})
-    strategy = make_strategy(training.replicas)
+    strategy = one_host_strategy(training.replicas)
     with strategy.scope():
         model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
         relaxed = make_relaxed(settings, config.seed)
