@@ -130,7 +130,7 @@ class TrainingConfig(_Section):
     """Keep an exponential moving average of the weights, evaluate and save with it."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
-    """auto: multi_worker where `TF_CONFIG` names several workers, else mirrored where there are several devices."""
+    """auto: multi_worker where `TF_CONFIG` names several workers, mirrored where devices are several."""
     replicas: PositiveInt | None = None
     """Devices to mirror on, of every worker; None takes every GPU, or the one CPU."""
     tpu: str | None = None

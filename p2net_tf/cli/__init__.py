@@ -32,8 +32,8 @@ for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
 def main() -> None:
     """Entry point: errors that a user can mend are one line, without a traceback.
 
-    Exits with 2 after an error, with 76 where another worker was lost, and with 75 where the work was asked to
-    stop; after these two it can be resumed.
+    Exits with 2 after an error. After 75, where the work was asked to stop, and 76, where another worker was
+    lost, it can be resumed.
     """
     from p2net_tf.errors import Interrupted, UserError
 

@@ -1,7 +1,7 @@
 """The workers of a training that runs on several hosts, as `TF_CONFIG` names them.
 
-Every worker runs the same command. `TF_CONFIG` is an environment variable that says where all of them are, and
-which one this is:
+Every worker runs the same command. `TF_CONFIG` is an environment variable that says where all of them are,
+and which one this is:
 
     {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}
 """

@@ -1,12 +1,13 @@
 """What the workers of a training tell each other, and variables that are not the same on all replicas.
 
-All workers must call these functions at the same point, as with all collective operations. Bytes are exchanged
-as whole numbers: what one worker sends is what the others get, to the last bit.
+All workers must call these functions at the same point, as with all collective operations. Bytes are
+exchanged as whole numbers: what one worker sends is what the others get, to the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -36,9 +37,7 @@ def from_all(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> 
     return [_unpack(row, arrays) for row in rows]
 
 
-def read_variables(
-    strategy: tf.distribute.Strategy, variables: Sequence[keras.Variable]
-) -> list[np.ndarray]:
+def read_variables(strategy: tf.distribute.Strategy, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """The values of variables of a model, its optimizer and its metrics, to be kept in a checkpoint.
 
     A variable that is synchronized when it is read, as those of metrics are, has another value on each
@@ -57,14 +56,15 @@ def assign_variables(
 ) -> None:
     """Takes up what `read_variables` gave, also with another number of replicas."""
     local = strategy.num_replicas_in_sync // worker_of(strategy).count
-    first = worker_of(strategy).index * local
+    start = worker_of(strategy).index * local
     for variable, value in zip(variables, values, strict=True):
         if not _differs_by_replica(variable):
             variable.assign(value)
             continue
         if len(value) != strategy.num_replicas_in_sync:
             value = _all_on_the_first(value, strategy.num_replicas_in_sync)
-        for component, part in zip(_components(strategy, variable), value[first : first + local], strict=True):
+        own = value[start : start + local]
+        for component, part in zip(_components(strategy, variable), own, strict=True):
             component.assign(part)
 
 
@@ -116,12 +116,14 @@ def _sum_over_workers(strategy: tf.distribute.Strategy, words: np.ndarray) -> np
     def contribution(context):
         return nothing if context.replica_id_in_sync_group % local else own
 
-    @tf.function
-    def add(words):
-        def on_replica(words):
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, words)
-
-        return strategy.run(on_replica, (words,))
-
-    total = add(strategy.experimental_distribute_values_from_function(contribution))
+    total = _sum_function(strategy)(strategy.experimental_distribute_values_from_function(contribution))
     return strategy.experimental_local_results(total)[0].numpy()
+
+
+@functools.lru_cache(maxsize=1)
+def _sum_function(strategy: tf.distribute.Strategy) -> Callable:
+    def on_replica(words):
+        # The identity is placed on the device of the replica, which the argument is not in a graph.
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(words))
+
+    return tf.function(lambda words: strategy.run(on_replica, (words,)), autograph=False)

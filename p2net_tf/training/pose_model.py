@@ -123,7 +123,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         return self._track(losses, keypoints, heatmaps, persons)
 
     def test_step(self, data):
-        """Scores `(crops, keypoints)`, or `(crops, keypoints, weights [B])` with persons that do not count."""
+        """Of `(crops, keypoints)` or `(crops, keypoints, weights [B])`: weight 0 does not count."""
         crops, keypoints, weights = keras.utils.unpack_x_y_sample_weight(data)
         heatmaps = self(crops, training=False)
         losses = self._person_losses_of(keypoints, heatmaps)

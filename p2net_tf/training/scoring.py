@@ -41,7 +41,7 @@ def scoring_batches(
 
 
 class Scoring:
-    """Scores a model again and again on the same batches, which `model.evaluate` would do on one worker alone.
+    """Scores a model again and again on the same batches, as `model.evaluate` does on a plain data set.
 
     Args:
         model: a compiled `PoseModel`.
@@ -53,7 +53,7 @@ class Scoring:
         self._step = tf.function(self._score, autograph=False, reduce_retracing=True)
 
     def score(self) -> dict[str, float]:
-        """`{loss, parallel_loss, refine_loss, accuracy}`: means over the persons, the same on every worker."""
+        """`{loss, parallel_loss, refine_loss, accuracy}` over all persons, the same on every worker."""
         self._model.reset_metrics()
         for batch in self._batches:
             self._step(batch)
@@ -73,10 +73,13 @@ def _filled(batches: tf.data.Dataset, size: int, count: int) -> tf.data.Dataset:
     """`count` batches `(crops, keypoints, weights)` of `size` persons, blank ones where persons run out."""
 
     def fill(crops, keypoints):
-        missing = size - tf.shape(crops)[0]
-        weights = tf.pad(tf.ones([size - missing]), [[0, missing]])
-        filled = (tf.pad(part, [[0, missing], *[[0, 0]] * (part.shape.rank - 1)]) for part in (crops, keypoints))
-        return tuple(tf.ensure_shape(part, (size, *part.shape[1:])) for part in (*filled, weights))
+        persons = tf.shape(crops)[0]
+
+        def longer(part):
+            rest = [[0, 0]] * (part.shape.rank - 1)
+            return tf.ensure_shape(tf.pad(part, [[0, size - persons], *rest]), (size, *part.shape[1:]))
+
+        return longer(crops), longer(keypoints), longer(tf.ones([persons]))
 
     crops, keypoints = batches.element_spec
     nobody = (tf.zeros([0, *spec.shape[1:]], spec.dtype) for spec in (crops, keypoints))

@@ -160,6 +160,6 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StrategyError(
-            f"training.strategy=tpu: no TPU at training.tpu={address} ({reason}); set training.tpu to its name "
-            "or grpc:// address, or to `local` on a TPU VM, or take training.strategy=auto"
+            f"training.strategy=tpu: no TPU at training.tpu={address} ({reason}); set training.tpu to its "
+            "name or grpc:// address, or to `local` on a TPU VM, or take training.strategy=auto"
         ) from error
