@@ -23,7 +23,8 @@ P2NET = """#!/usr/bin/env bash
 index=$(sed 's/.*"index": //; s/}.*//' <<< "$TF_CONFIG")
 printf '%s\\n' "$@" > "$OUT/$index.arguments"
 trap 'exit 75' TERM
-[[ $1 = train ]] && printf '%s' "$TF_CONFIG" > "$OUT/$index.partial" && mv "$OUT/$index.partial" "$OUT/$index.json"
+printf '%s' "$TF_CONFIG" > "$OUT/$index.partial"
+mv "$OUT/$index.partial" "$OUT/$index.json"
 while [[ -v WAIT ]]; do sleep 0.05; done
 exit "$(cut -d, -f$((index + 1)) <<< "$CODES")"
 """
@@ -78,8 +79,9 @@ def arguments_in(folder: Path, index: int) -> list[str]:
     return (folder / f"{index}.arguments").read_text(encoding="utf-8").splitlines()
 
 
-def await_file(path: Path) -> None:
+def await_file(path: Path, process: subprocess.Popen) -> None:
     while not path.exists():
+        assert process.poll() is None
         time.sleep(0.05)
 
 
@@ -106,7 +108,7 @@ class TestScripts:
     def test_sigterm_reaches_all_workers(self, script, start, tmp_path):
         process = start(FOLDER / script, "config.yaml", WAIT="1")
         for index in range(2):
-            await_file(tmp_path / f"{index}.json")
+            await_file(tmp_path / f"{index}.json", process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 75
 
@@ -129,11 +131,9 @@ class TestSlurm:
         assert addresses == ["node1:20123", "node7:20123"]
         assert arguments_in(tmp_path, 1) == ["train", "config.yaml", "--resume"]
 
-    @pytest.mark.parametrize(
-        ("codes", "goes_on"), [("0,0", False), ("2,2", False), ("75,75", True), ("76,76", True)]
-    )
-    def test_goes_back_into_the_queue_where_it_can_go_on(self, codes, goes_on, start, tmp_path):
-        start(FOLDER / "slurm.sh", "config.yaml", CODES=codes).wait(30)
+    @pytest.mark.parametrize(("code", "goes_on"), [(0, False), (2, False), (75, True), (76, True)])
+    def test_goes_back_into_the_queue_where_it_can_go_on(self, code, goes_on, start, tmp_path):
+        start(FOLDER / "slurm.sh", "config.yaml", CODES=f"{code},{code}").wait(30)
         assert (tmp_path / "requeued").exists() == goes_on
 
     def test_options(self):
