@@ -121,11 +121,13 @@ def talk(strategy) -> dict[str, np.ndarray]:
     """Numbers whose bytes a sum of floats would change."""
     worker = worker_of(strategy)
     own = [np.float32([-0.0, np.nan, 1e-45]) * (worker.index + 1), np.array(worker.index == 0), np.arange(3)]
-    chief, everyone = from_chief(strategy, own), from_all(strategy, own)
+    shapes = {"unlike": np.arange(2 + worker.index)}
+    chief = from_chief(strategy, dict(zip("abc", own, strict=True)) if worker.is_chief else shapes)
+    assert from_chief(strategy, None if worker.is_chief else shapes) is None
     return {
         "own": bytes_of(own),
-        "from_chief": bytes_of(chief),
-        "from_all": np.stack([bytes_of(arrays) for arrays in everyone]),
+        "from_chief": bytes_of([chief[name] for name in "abc"]),
+        "from_all": np.stack([bytes_of(arrays) for arrays in from_all(strategy, own)]),
     }
 
 
@@ -156,7 +158,7 @@ def main(folder: str, out: str, *replicas: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if worker.count > 1:
             with naming_lost_workers(worker):
-                from_chief(strategy, [np.zeros(1)])
+                from_all(strategy, [np.zeros(1)])
 
 
 if __name__ == "__main__":

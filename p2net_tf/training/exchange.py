@@ -7,6 +7,7 @@ exchanged as whole numbers: what one worker sends is what the others get, to the
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Sequence
 
 import keras
@@ -16,13 +17,21 @@ import tensorflow as tf
 from p2net_tf.training.cluster import worker_of
 
 
-def from_chief(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The chief's `arrays`, on every worker; the others pass arrays of the same shapes and types."""
+def from_chief(
+    strategy: tf.distribute.Strategy, arrays: dict[str, np.ndarray] | None
+) -> dict[str, np.ndarray] | None:
+    """The named arrays, or the None, that the chief passes; what the other workers pass does not matter."""
     worker = worker_of(strategy)
     if worker.count == 1:
-        return list(arrays)
-    words = _pack(arrays)
-    return _unpack(_sum_over_workers(strategy, words if worker.is_chief else np.zeros_like(words)), arrays)
+        return arrays
+    contents = _npz(arrays) if worker.is_chief and arrays is not None else b""
+    (size,) = _sum_over_workers(strategy, np.int64([len(contents)]))
+    if not size:
+        return None
+    own = contents if worker.is_chief else bytes(size)
+    words = _sum_over_workers(strategy, _words(own))
+    with np.load(io.BytesIO(words.tobytes()[:size]), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def from_all(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
@@ -30,7 +39,7 @@ def from_all(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> 
     worker = worker_of(strategy)
     if worker.count == 1:
         return [list(arrays)]
-    words = _pack(arrays)
+    words = _words(b"".join(np.asarray(array).tobytes() for array in arrays))
     own = np.zeros((worker.count, len(words)), np.int64)
     own[worker.index] = words
     rows = _sum_over_workers(strategy, own.ravel()).reshape(own.shape)
@@ -94,8 +103,14 @@ def _all_on_the_first(values: np.ndarray, replicas: int) -> np.ndarray:
     return spread
 
 
-def _pack(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    contents = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def _words(contents: bytes) -> np.ndarray:
+    """`[n]` int64; zeros fill the last one up."""
     return np.frombuffer(contents + bytes(-len(contents) % 8), np.int64)
 
 

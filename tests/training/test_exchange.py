@@ -37,6 +37,7 @@ def test_what_other_replicas_counted_is_not_lost(strategy, metric, saved):
 
 
 def test_a_worker_by_itself_talks_to_itself(strategy):
-    arrays = [np.float32([1, 2]), np.array(True)]
-    assert from_chief(strategy, arrays) == arrays
-    assert from_all(strategy, arrays) == [arrays]
+    arrays = {"weight": np.float32([1, 2]), "flag": np.array(True)}
+    assert from_chief(strategy, arrays) is arrays
+    assert from_chief(strategy, None) is None
+    assert from_all(strategy, [*arrays.values()]) == [[*arrays.values()]]
