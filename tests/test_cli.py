@@ -177,6 +177,20 @@ def test_every_verb_has_an_example_in_its_help():
         assert "Example:" in call("bench", verb, "--help").stdout
 
 
+def test_a_lost_worker_has_an_exit_code_of_its_own(monkeypatch, capsys):
+    from p2net_tf import cli
+    from p2net_tf.training.cluster import WorkerLostError
+
+    def lose_a_worker():
+        raise WorkerLostError("worker 1 at host1:2222 is gone")
+
+    monkeypatch.setattr(cli, "app", lose_a_worker)
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    assert exit_info.value.code == 76
+    assert "error worker 1 at host1:2222 is gone" in capsys.readouterr().err
+
+
 def test_errors_are_one_line_without_a_traceback(monkeypatch, capsys, tmp_path):
     from p2net_tf import cli
 
