@@ -107,7 +107,7 @@ def save_and_restore(model, strategy) -> dict[str, np.ndarray]:
     assert {name: float(value) for name, value in before.items()} == {
         name: float(value) for name, value in after.items()
     }
-    apart = [saved_shape(strategy, variable)[:1] == (None,) for variable in variables]
+    apart = [saved_shape(variable)[:1] == (None,) for variable in variables]
     parts = np.stack([value for value, is_apart in zip(saved, apart, strict=True) if is_apart])
     # A checkpoint of twice the replicas: what they counted is not lost.
     twice = [np.concatenate([x, x]) if is_apart else x for x, is_apart in zip(saved, apart, strict=True)]
@@ -124,6 +124,7 @@ def talk(strategy) -> dict[str, np.ndarray]:
     shapes = {"unlike": np.arange(2 + worker.index)}
     chief = from_chief(strategy, dict(zip("abc", own, strict=True)) if worker.is_chief else shapes)
     assert from_chief(strategy, None if worker.is_chief else shapes) is None
+    assert from_all(strategy, []) == [[]] * worker.count
     return {
         "own": bytes_of(own),
         "from_chief": bytes_of([chief[name] for name in "abc"]),

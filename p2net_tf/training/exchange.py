@@ -77,7 +77,7 @@ def assign_variables(
             component.assign(part)
 
 
-def saved_shape(strategy: tf.distribute.Strategy, variable: keras.Variable) -> tuple[int | None, ...]:
+def saved_shape(variable: keras.Variable) -> tuple[int | None, ...]:
     """The shape of what `read_variables` gives; None where any number of replicas will do."""
     own = tuple(variable.shape)
     return (None, *own) if _differs_by_replica(variable) else own
@@ -125,6 +125,8 @@ def _unpack(words: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _sum_over_workers(strategy: tf.distribute.Strategy, words: np.ndarray) -> np.ndarray:
     """`[n]` int64, added up over the workers: the first replica of each brings in its own."""
+    if not words.size:  # TensorFlow's ring ends in a segmentation fault
+        return words
     own, nothing = tf.constant(words), tf.zeros(words.shape, tf.int64)
     local = strategy.num_replicas_in_sync // worker_of(strategy).count
 

@@ -26,7 +26,7 @@ def test_metrics_have_a_value_for_each_replica(strategy, metric):
     np.testing.assert_array_equal(total, [9])
     np.testing.assert_array_equal(count, [3])
     np.testing.assert_array_equal(values, [1, 2])
-    assert [saved_shape(strategy, v) for v in (*metric.variables, weight)] == [(None,), (None,), (2,)]
+    assert [saved_shape(v) for v in (*metric.variables, weight)] == [(None,), (None,), (2,)]
 
 
 @pytest.mark.parametrize("saved", [[[9.0], [3.0]], [[5.0, 4.0], [1.0, 2.0]]])
