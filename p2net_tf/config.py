@@ -147,8 +147,12 @@ class TrainingConfig(_Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Of the layers; weights, batch statistics, heatmaps, losses and updates stay float32. mixed_float16
     scales its loss. Half precision is for GPUs and TPUs, and for CPUs that have instructions for it."""
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
+    """auto: multi_worker where `TF_CONFIG` names several workers, mirrored where devices are several."""
     replicas: PositiveInt | None = None
-    """Devices to mirror on; None takes every GPU, or the one CPU."""
+    """Devices to mirror on, of every worker; None takes every GPU, or the one CPU."""
+    tpu: str | None = None
+    """Name or address of the TPU; None asks the environment, `local` takes the one of this machine."""
     validation_every: PositiveInt = 1
     """Epochs between validations."""
     early_stopping: PositiveInt | None = None

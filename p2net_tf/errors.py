@@ -4,8 +4,10 @@
 class UserError(ValueError):
     """Something in the user's files, options or machine; the message names the place and the remedy.
 
-    The command line prints such a message without a traceback.
+    The command line prints such a message without a traceback and exits with `EXIT_CODE`.
     """
+
+    EXIT_CODE = 2
 
 
 class Interrupted(Exception):

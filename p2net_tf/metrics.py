@@ -28,15 +28,21 @@ class KeypointAccuracy(keras.metrics.Metric):
         self.total = self.add_variable((), "zeros", name="total")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """`y_true` keypoints `[B, K, 3]` in crop pixels, `y_pred` heatmaps `[B, h, w, K]`."""
+        """`y_true` keypoints `[B, K, 3]` in crop pixels, `y_pred` heatmaps `[B, h, w, K]`.
+
+        `sample_weight` `[B]`: how much the keypoints of a person count; None: 1.
+        """
         y_true = ops.cast(y_true, "float32")
         predicted, _ = heatmaps.decode(ops.cast(y_pred, "float32"), "sign", stride=self.stride)
         labeled = y_true[..., 2] > 0
         distance = ops.sqrt(ops.sum(ops.square(predicted - y_true[..., :2]), axis=-1))
         reach = self.threshold * _extent(y_true[..., :2], labeled)
-        hits = ops.cast(labeled & (distance <= reach[:, None]), "float32")
+        counts = ops.cast(labeled, "float32")
+        if sample_weight is not None:
+            counts = counts * ops.cast(sample_weight, "float32")[:, None]
+        hits = counts * ops.cast(distance <= reach[:, None], "float32")
         self.hits.assign(self.hits + ops.sum(hits))
-        self.total.assign(self.total + ops.sum(ops.cast(labeled, "float32")))
+        self.total.assign(self.total + ops.sum(counts))
 
     def result(self):
         return self.hits / ops.maximum(self.total, 1.0)

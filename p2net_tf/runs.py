@@ -35,6 +35,7 @@ from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.evaluate import Evaluation, evaluate
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.models.summary import summarize
+from p2net_tf.training.cluster import read_cluster
 from p2net_tf.training.trainer import train
 
 _SHEET_PEOPLE = 24
@@ -60,8 +61,10 @@ def run_experiment(
     resume: bool = False,
     strict: bool = False,
     command: str = "",
-) -> dict:
+) -> dict | None:
     """Trains, scores the test part where there is one, and writes the run folder; returns the report.
+
+    Of several workers only the chief has a report; the others return None.
 
     Args:
         command: the command line, for the report.
@@ -69,6 +72,8 @@ def run_experiment(
     folder = Path(folder)
     start = time.perf_counter()
     train(config, folder, resume=resume, strict=strict)
+    if not read_cluster().is_chief:  # who alone has a run folder
+        return None
     minutes = (time.perf_counter() - start) / 60
     plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
     run = load_run(folder)

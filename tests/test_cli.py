@@ -92,10 +92,14 @@ def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
     boxes = tmp_path / "boxes.json"
     entries = [{"image_id": 1, "bbox": [10, 20, 80, 160], "score": 0.5}] * 2
     boxes.write_text(json.dumps([*entries, {"image_id": 7, "bbox": [0, 0, 5, 5]}]))
-    one = json.loads(call("predict", image, "--model", folder, "--boxes", "10,20,80,160", "--out", tmp_path,
-                          "--json").stdout)
-    two = json.loads(call("predict", image, "--model", folder, "--boxes", boxes, "--out", tmp_path,
-                          "--json").stdout)
+    one = json.loads(
+        call(
+            "predict", image, "--model", folder, "--boxes", "10,20,80,160", "--out", tmp_path, "--json"
+        ).stdout
+    )
+    two = json.loads(
+        call("predict", image, "--model", folder, "--boxes", boxes, "--out", tmp_path, "--json").stdout
+    )
     assert one[0]["bbox"] == [10, 20, 80, 160]
     assert len(two) == 2
     np.testing.assert_allclose(two[0]["keypoints"][:2], one[0]["keypoints"][:2], atol=2e-3)
@@ -163,8 +167,15 @@ def test_policy_show_writes_a_sheet(tmp_path):
     ],
 )
 def test_score_prints_the_published_figures(data_root, data_set, truth, predictions, expected):
-    result = call("score", data_set, "--ground-truth", data_root / truth, "--predictions",
-                  data_root / predictions, "--json")
+    result = call(
+        "score",
+        data_set,
+        "--ground-truth",
+        data_root / truth,
+        "--predictions",
+        data_root / predictions,
+        "--json",
+    )
     assert round(json.loads(result.stdout)["total"], 3) == expected
 
 
@@ -175,6 +186,20 @@ def test_every_verb_has_an_example_in_its_help():
         assert "Example:" in call("data", verb, "--help").stdout
     for verb in ["search", "serving", "load"]:
         assert "Example:" in call("bench", verb, "--help").stdout
+
+
+def test_a_lost_worker_has_an_exit_code_of_its_own(monkeypatch, capsys):
+    from p2net_tf import cli
+    from p2net_tf.training.cluster import WorkerLostError
+
+    def lose_a_worker():
+        raise WorkerLostError("worker 1 at host1:2222 is gone")
+
+    monkeypatch.setattr(cli, "app", lose_a_worker)
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    assert exit_info.value.code == 76
+    assert "error worker 1 at host1:2222 is gone" in capsys.readouterr().err
 
 
 def test_errors_are_one_line_without_a_traceback(monkeypatch, capsys, tmp_path):

@@ -75,3 +75,12 @@ def test_another_stride_and_configuration_round_trip():
     keypoints[..., :2] *= 2
     copy.update_state(keypoints, maps_with_peaks(2, 14))
     assert float(copy.result()) == 0.5
+
+
+def test_persons_count_by_their_weight():
+    truth = np.concatenate([keypoints_at(2, 12), keypoints_at(2, 4)])
+    maps = np.concatenate([maps_with_peaks(3, 12), maps_with_peaks(3, 4)])
+    metric = KeypointAccuracy(threshold=0.1)
+    metric.update_state(truth, maps, sample_weight=[0.0, 3.0])
+    assert float(metric.result()) == 0.5
+    assert float(metric.total) == 6.0

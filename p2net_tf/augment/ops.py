@@ -356,4 +356,4 @@ _TABLE = (
 
 OPERATIONS: dict[str, Operation] = {row.name: row for row in _TABLE}
 OPERATION_NAMES: tuple[str, ...] = tuple(OPERATIONS)
-_LOOKS_AT_PIXELS = tf.constant([row.looks_at_pixels for row in _TABLE])
+_LOOKS_AT_PIXELS = np.array([row.looks_at_pixels for row in _TABLE])  # a tensor would start TensorFlow

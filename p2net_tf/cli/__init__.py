@@ -32,7 +32,8 @@ for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
 def main() -> None:
     """Entry point: errors that a user can mend are one line, without a traceback.
 
-    Exits with 2 after an error, and with 75 where the work was asked to stop and can be resumed.
+    Exits with 2 after an error. After 75, where the work was asked to stop, and 76, where another worker was
+    lost, it can be resumed.
     """
     from p2net_tf.errors import Interrupted, UserError
 
@@ -41,7 +42,7 @@ def main() -> None:
     except UserError as error:
         messages.quiet = False
         messages.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, markup=True)
-        sys.exit(2)
+        sys.exit(error.EXIT_CODE)
     except Interrupted as stop:
         messages.quiet = False
         messages.print(f"[yellow]stopped[/yellow] {stop}", soft_wrap=True)

@@ -41,4 +41,5 @@ def train(
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / experiment.name
     report = run_experiment(experiment, folder, resume=resume, strict=strict, command=command_line())
-    finish(report, folder, as_json)
+    if report is not None:
+        finish(report, folder, as_json)

@@ -14,12 +14,12 @@ from p2net_tf.search.relaxed import SearchError, make_space
 from p2net_tf.search.searcher import Searcher
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import effective_learning_rate
-from p2net_tf.training.strategy import make_strategy
+from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.training.trainer import build_pose_model
 
 
 def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
-    """A searcher before its first step, on the devices that `training.replicas` asks for.
+    """A searcher before its first step, on as many devices of this host as `training.replicas` says.
 
     Raises:
         SearchError: a precision whose loss has to be scaled, which a search does not do.
@@ -35,7 +35,7 @@ def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
     changes = {"learning_rate": rate, "learning_rate_batch": None, "accumulate": 1}
     changes |= {"schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
     plain = config.model_copy(update={"training": training.model_copy(update=changes)})
-    strategy = make_strategy(training.replicas)
+    strategy = one_host_strategy(training.replicas)
     with strategy.scope():
         model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
         relaxed = make_relaxed(settings, config.seed)

@@ -59,7 +59,8 @@ class Calibration:
 
     Args:
         network: `[B, H, W, 3] ->` heatmaps.
-        batches: `(crops, keypoints)`; the statistics become their mean over these batches.
+        batches: `(crops, keypoints)` or `TrainingBatch`es, also distributed ones; the statistics become their
+            mean over these batches.
     """
 
     def __init__(self, network: keras.Model, batches: tf.data.Dataset):
@@ -77,8 +78,8 @@ class Calibration:
 
     def measure(self) -> None:
         total, count = None, 0
-        for crops, _ in self._batches:
-            self._forward(crops)
+        for batch in self._batches:
+            self._forward(batch[0])
             found = self.statistics()
             total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
             count += 1
@@ -94,7 +95,7 @@ class Calibration:
         for norm in self._norms:
             norm.momentum = 0.0
         try:
-            tf.distribute.get_strategy().run(lambda x: self._network(x, training=True), (crops,))
+            self._network.distribute_strategy.run(lambda x: self._network(x, training=True), (crops,))
         finally:
             for norm, momentum in zip(self._norms, momenta, strict=True):
                 norm.momentum = momentum

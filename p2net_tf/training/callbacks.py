@@ -11,6 +11,7 @@ import tensorflow as tf
 from p2net_tf.console import messages
 from p2net_tf.files import replacing, write_text
 from p2net_tf.training.averaging import AveragedWeights
+from p2net_tf.training.scoring import Scoring
 
 
 class Validate(keras.callbacks.Callback):
@@ -19,7 +20,7 @@ class Validate(keras.callbacks.Callback):
     Must stand before the callbacks that read these logs.
 
     Args:
-        dataset: `(crops, keypoints)` batches of the validation part.
+        dataset: `(crops, keypoints)` batches of the validation part, or its `scoring_batches`.
         calibration: training batches for the statistics of averaged weights, see `AveragedWeights`.
         best_file: where the network with the lowest `val_loss` is written. The accuracy is no judge between
             good networks: it does not ask how close a hit is.
@@ -51,13 +52,14 @@ class Validate(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._averaged = AveragedWeights(self.model, self._calibration)
+        self._scoring = Scoring(self.model, self._dataset)
         self.model.stop_training = self._is_enough()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return
         with self._averaged:
-            scores = self.model.evaluate(self._dataset, verbose=0, return_dict=True)
+            scores = self._scoring.score()
             self._waited += 1
             if scores["loss"] < self.best:
                 self.best, self._waited = scores["loss"], 0

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.training.checkpoints import Checkpoints
+from p2net_tf.training.cluster import worker_of
+from p2net_tf.training.exchange import from_all
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.training.run_state import RunState
@@ -159,7 +161,7 @@ class TrainingLoop:
     @property
     def _alone(self) -> bool:
         """With other workers, who must not be left in the middle of a step, the steps agree when to stop."""
-        return not getattr(self._strategy.extended, "_in_multi_worker_mode", lambda: False)()
+        return worker_of(self._strategy).count == 1
 
     def _stop_for_health(self, what: str) -> None:
         rows = np.concatenate(
@@ -198,7 +200,5 @@ def next_draws(strategy: tf.distribute.Strategy, draws) -> np.ndarray:
     Args:
         draws: `[B]` of a distributed batch.
     """
-    last = strategy.run(lambda own: tf.reduce_max(own)[None], (draws,))
-    replicas = strategy.gather(last, axis=0).numpy()
-    local = len(strategy.experimental_local_results(last))
-    return replicas.reshape(-1, local).max(axis=1) + 1
+    last = max(part.numpy().max() for part in strategy.experimental_local_results(draws))
+    return np.concatenate([number for (number,) in from_all(strategy, [last[None]])]) + 1

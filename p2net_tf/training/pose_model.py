@@ -9,10 +9,11 @@ from p2net_tf.augment.policy import PolicyAugmentation
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm
 from p2net_tf.metrics import KeypointAccuracy
 from p2net_tf.models.p2net import REFINE_OUTPUT
+from p2net_tf.training.strategy import FitsOnSeveralWorkers
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class PoseModel(keras.Model):
+class PoseModel(FitsOnSeveralWorkers, keras.Model):
     """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
 
     The loss is the paper's (section 4.1): L2 on the ParallelNet's outputs, averaged over them, plus L2* on
@@ -79,13 +80,21 @@ class PoseModel(keras.Model):
 
     def person_losses(self, keypoints, heatmaps):
         """`[B]` losses of the persons, without the weights' penalty: their mean is the loss of the batch."""
+        return self._person_losses_of(keypoints, heatmaps)["loss"]
+
+    def _person_losses_of(self, keypoints, heatmaps) -> dict:
+        """`losses_of` as `[B]` of each, without the weights' penalty."""
         parallel = [
             self.parallel_loss.call(keypoints, maps)
             for name, maps in heatmaps.items()
             if name != REFINE_OUTPUT
         ]
-        refine = self.refine_loss.call(keypoints, heatmaps[REFINE_OUTPUT])
-        return self.parallel_weight * tf.add_n(parallel) / len(parallel) + self.refine_weight * refine
+        parts = {
+            "parallel_loss": tf.add_n(parallel) / len(parallel),
+            "refine_loss": self.refine_loss.call(keypoints, heatmaps[REFINE_OUTPUT]),
+        }
+        total = self.parallel_weight * parts["parallel_loss"] + self.refine_weight * parts["refine_loss"]
+        return {**parts, "loss": total}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return self.losses_of(y, y_pred)["loss"]
@@ -108,19 +117,23 @@ class PoseModel(keras.Model):
             loss = self.optimizer.scale_loss(losses["loss"])
         gradients = tape.gradient(loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-        return self._track(losses, keypoints, heatmaps)
+        persons = tf.shape(keypoints)[0]
+        losses = {name: loss * _replicas() for name, loss in losses.items()}
+        return self._track(losses, keypoints, heatmaps, persons)
 
     def test_step(self, data):
-        crops, keypoints = data
+        """Of `(crops, keypoints)` or `(crops, keypoints, weights [B])`: weight 0 does not count."""
+        crops, keypoints, weights = keras.utils.unpack_x_y_sample_weight(data)
         heatmaps = self(crops, training=False)
-        return self._track(self.losses_of(keypoints, heatmaps), keypoints, heatmaps)
+        losses = self._person_losses_of(keypoints, heatmaps)
+        losses["loss"] += self.penalty() * _replicas()
+        return self._track(losses, keypoints, heatmaps, weights, weights)
 
-    def _track(self, losses, keypoints, heatmaps):
+    def _track(self, losses, keypoints, heatmaps, loss_weights, weights=None):
         """Logs means over persons, whatever the number of replicas."""
-        persons = tf.shape(keypoints)[0]
         for tracker in (self.loss_tracker, self.parallel_tracker, self.refine_tracker):
-            tracker.update_state(losses[tracker.name] * _replicas(), sample_weight=persons)
-        self.accuracy.update_state(keypoints, heatmaps[REFINE_OUTPUT])
+            tracker.update_state(losses[tracker.name], sample_weight=loss_weights)
+        self.accuracy.update_state(keypoints, heatmaps[REFINE_OUTPUT], sample_weight=weights)
         return self.get_metrics_result()
 
     @property

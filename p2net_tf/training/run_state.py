@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from p2net_tf.training.checkpoints import CheckpointError
+from p2net_tf.training.exchange import assign_variables, read_variables, saved_shape
 
 
 class Stateful(Protocol):
@@ -39,6 +40,7 @@ class RunState:
     def __init__(self, model: keras.Model, parts: dict[str, Stateful] | None = None):
         self.step, self.epoch, self.draws = 0, 0, np.zeros([0], np.int64)
         self._parts = parts or {}
+        self._strategy = model.network.distribute_strategy
         self._groups = {
             "network": model.network.variables,
             "optimizer": model.optimizer.variables,
@@ -46,9 +48,11 @@ class RunState:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """All of it; must be called on all workers at once."""
         found = {"step": np.int64(self.step), "epoch": np.int64(self.epoch), "draws": self.draws}
         for group, variables in self._groups.items():
-            found |= {_name(group, number): np.asarray(value) for number, value in enumerate(variables)}
+            values = read_variables(self._strategy, variables)
+            found |= {_name(group, number): value for number, value in enumerate(values)}
         for part, stateful in self._parts.items():
             found |= {f"{part}/{name}": np.asarray(value) for name, value in stateful.state().items()}
         return found
@@ -72,10 +76,10 @@ class RunState:
             CheckpointError: the checkpoint is of another model.
         """
         for group, variables in self._groups.items():
-            _check(arrays, group, variables, path)
+            _check(arrays, group, [saved_shape(variable) for variable in variables], path)
         for group, variables in self._groups.items():
-            for number, variable in enumerate(variables):
-                variable.assign(arrays[_name(group, number)])
+            values = [arrays[_name(group, number)] for number in range(len(variables))]
+            assign_variables(self._strategy, variables, values)
         for part, stateful in self._parts.items():
             stateful.restore(_below(arrays, part))
         self.step, self.epoch, self.draws = int(arrays["step"]), int(arrays["epoch"]), arrays["draws"]
@@ -91,17 +95,24 @@ def _below(arrays: dict[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
 
 
-def _check(arrays: dict[str, np.ndarray], group: str, variables, path: Path) -> None:
-    wanted = {_shape(number, variable) for number, variable in enumerate(variables)}
-    found = {(int(name), value.shape) for name, value in _below(arrays, group).items()}
-    if wanted != found:
-        number, shape = min(wanted ^ found, key=lambda item: item[0])
-        side = "the checkpoint" if (number, shape) in found else "the configuration"
+def _check(
+    arrays: dict[str, np.ndarray], group: str, shapes: list[tuple[int | None, ...]], path: Path
+) -> None:
+    wanted = dict(enumerate(shapes))
+    found = {int(name): value.shape for name, value in _below(arrays, group).items()}
+    for number in sorted(wanted.keys() | found.keys()):
+        if _fits(found.get(number), wanted.get(number)):
+            continue
+        side = "the checkpoint" if number in found else "the configuration"
+        shape = found.get(number, wanted.get(number))
         raise CheckpointError(
             f"{path}: does not fit the {group} of the configuration: only {side} has a variable {number} of "
             f"shape {list(shape)}; resume with the model and optimizer that the run was begun with"
         )
 
 
-def _shape(number: int, variable) -> tuple[int, tuple[int, ...]]:
-    return number, tuple(variable.shape)
+def _fits(found: tuple[int, ...] | None, wanted: tuple[int | None, ...] | None) -> bool:
+    """A None in `wanted` fits any length."""
+    if found is None or wanted is None or len(found) != len(wanted):
+        return False
+    return all(theirs in (None, ours) for ours, theirs in zip(found, wanted, strict=True))

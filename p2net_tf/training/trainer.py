@@ -10,30 +10,28 @@ import tensorflow as tf
 
 from p2net_tf.augment.policy import Policy
 from p2net_tf.config import ExperimentConfig, dump_config, load_config
-from p2net_tf.console import messages
+from p2net_tf.console import be_quiet, messages
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
-from p2net_tf.data.pipeline import (
-    Share,
-    steps_per_epoch,
-    training_batches,
-    training_dataset,
-    validation_dataset,
-)
-from p2net_tf.data.pixel_store import PixelStore, open_pixel_store
+from p2net_tf.data.pipeline import steps_per_epoch
+from p2net_tf.data.pixel_store import open_pixel_store
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.models import build_network
-from p2net_tf.training.averaging import CALIBRATION_BATCHES, Calibration
+from p2net_tf.training.averaging import Calibration
 from p2net_tf.training.callbacks import HistoryLog, Validate, save_network
 from p2net_tf.training.checkpoints import Checkpoints
+from p2net_tf.training.cluster import naming_lost_workers, work_folder, worker_of
+from p2net_tf.training.exchange import from_chief
+from p2net_tf.training.feed import Feed
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.training.loop import Clock, Plan, TrainingLoop
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.progress import TrainingProgress
 from p2net_tf.training.run_state import RunState
-from p2net_tf.training.schedules import make_optimizer
-from p2net_tf.training.strategy import make_strategy
+from p2net_tf.training.schedules import describe_learning_rate, make_optimizer
+from p2net_tf.training.scoring import scoring_batches
+from p2net_tf.training.strategy import check_batch_size, make_strategy
 
 
 def train(
@@ -55,9 +53,24 @@ def train(
         CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
         NotFiniteError: the loss or a weight became NaN or Inf.
         Interrupted: SIGTERM came; the run is saved.
+        StrategyError, ClusterError: not the devices or workers that the configuration asks for.
+        WorkerLostError: another worker is gone.
     """
-    policy = _open_policy(config, Path(folder), resume)
-    folder = _prepare_folder(Path(folder), resume)
+    training = config.training
+    strategy = make_strategy(training.replicas, training.strategy, training.tpu)  # before anything runs
+    check_batch_size(training.batch_size, strategy.num_replicas_in_sync)
+    worker = worker_of(strategy)
+    if not worker.is_chief:
+        be_quiet()
+    with naming_lost_workers(worker), work_folder(Path(folder), worker) as folder:
+        return _train(config, folder, strategy, resume, strict)
+
+
+def _train(
+    config: ExperimentConfig, folder: Path, strategy: tf.distribute.Strategy, resume: bool, strict: bool
+) -> keras.Model:
+    policy = _open_policy(config, folder, resume)
+    folder = _prepare_folder(folder, resume)
     if resume:
         _say_what_changed(folder / "config.yaml", config)
     dump_config(config, folder / "config.yaml")
@@ -75,7 +88,6 @@ def train(
         )
     steps = config.training.steps_per_epoch or pass_steps
     checkpoints = Checkpoints(folder / "checkpoints", config.training.keep_checkpoints)
-    strategy = make_strategy(config.training.replicas)
     with strategy.scope():
         model = build_pose_model(
             config,
@@ -84,12 +96,13 @@ def train(
             replicas=strategy.num_replicas_in_sync,
             download=not checkpoints.exist(),
         )
-    store = open_pixel_store(samples, config.data.cache_mb)
-    calibration = _calibration_batches(config, samples, policy, store)
-    validate = None if validation is None else _validate(config, folder, validation, calibration)
+    feed = Feed(strategy, config, samples, policy, open_pixel_store(samples, config.data.cache_mb))
+    calibration = feed.calibration()
+    validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
-        _restore(state, checkpoints, steps)
+        _restore(state, checkpoints, strategy, steps)
+    messages.print(describe_learning_rate(config.training))
     clock = Clock()
     with Interruption(f"saved in {folder}; go on with --resume") as interruption, ExitStack() as closing:
         loop = TrainingLoop(
@@ -102,7 +115,7 @@ def train(
             _callbacks(config, folder, steps, validate, state.step, clock, closing),
             clock,
         )
-        loop.run(_distributed_batches(strategy, config, samples, policy, state, store), interruption)
+        loop.run(feed.going_on(state), interruption)
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -185,13 +198,13 @@ def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
     return samples, validation
 
 
-def _restore(state: RunState, checkpoints: Checkpoints, steps: int) -> None:
-    """`steps`: per epoch."""
-    found = checkpoints.newest()
-    if found is None:
+def _restore(state: RunState, checkpoints: Checkpoints, strategy: tf.distribute.Strategy, steps: int) -> None:
+    """From the checkpoint that the chief finds; `steps`: per epoch."""
+    path, arrays = checkpoints.newest() or (None, None)
+    arrays = from_chief(strategy, arrays)
+    if arrays is None:
         messages.print("no checkpoint to resume from; the run begins anew")
         return
-    path, arrays = found
     state.restore(arrays, path)
     begin = state.epoch * steps
     if not begin <= state.step <= begin + steps:
@@ -202,64 +215,16 @@ def _restore(state: RunState, checkpoints: Checkpoints, steps: int) -> None:
     messages.print(f"resuming after step {state.step - begin} of {steps}, epoch {state.epoch + 1} ({path})")
 
 
-def _calibration_batches(
-    config: ExperimentConfig, samples: Samples, policy: Policy | None, store: PixelStore | None
-) -> tf.data.Dataset:
-    """What the statistics of averaged weights are measured on."""
-    batches = training_dataset(
-        samples,
-        config.model.input_size,
-        config.training.batch_size,
-        config.augment,
-        config.data.box_padding,
-        config.seed,
-        policy=policy,
-        store=store,
-    )
-    return batches.take(CALIBRATION_BATCHES)
-
-
-def _distributed_batches(
+def _validate(
     strategy: tf.distribute.Strategy,
     config: ExperimentConfig,
+    folder: Path,
     samples: Samples,
-    policy: Policy | None,
-    state: RunState,
-    store: PixelStore | None,
-) -> tf.data.Dataset:
-    """Every input pipeline loads its own share of the global batches, from where it stopped."""
-
-    def batches_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        pipelines = context.num_input_pipelines
-        share = Share(context.input_pipeline_id, pipelines, max(1, context.num_replicas_in_sync // pipelines))
-        return training_batches(
-            samples,
-            config.model.input_size,
-            config.training.batch_size,
-            config.augment,
-            config.data.box_padding,
-            config.seed,
-            policy,
-            _first_draw(state, share, config.training.batch_size),
-            share,
-            store,
-            config.data.service,
-        )
-
-    return strategy.distribute_datasets_from_function(batches_of)
-
-
-def _first_draw(state: RunState, share: Share, batch_size: int) -> int:
-    """Where the pipeline of `share` goes on; with another number of pipelines, where all of them were."""
-    if len(state.draws) == share.count:
-        return int(state.draws[share.index])
-    return max(state.step * batch_size, int(state.draws.max(initial=0)))
-
-
-def _validate(config: ExperimentConfig, folder: Path, samples: Samples, calibration) -> Validate:
+    calibration: tf.data.Dataset,
+) -> Validate:
     training = config.training
-    batches = validation_dataset(
-        samples, config.model.input_size, training.batch_size, config.data.box_padding
+    batches = scoring_batches(
+        strategy, samples, config.model.input_size, training.batch_size, config.data.box_padding
     )
     return Validate(
         batches,

@@ -368,7 +368,10 @@ sub_policies:
         ],
         name="found",
         provenance={
-            "config": "configs/search.yaml", "seed": 3, "version": "0.1.0", "weights": (0.5, 0.25),
+            "config": "configs/search.yaml",
+            "seed": 3,
+            "version": "0.1.0",
+            "weights": (0.5, 0.25),
         },  # fmt: skip
     )
 

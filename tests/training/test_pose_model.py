@@ -65,6 +65,18 @@ def test_logs_are_means_over_persons_not_batches():
     assert uneven == pytest.approx(whole, rel=1e-5)
 
 
+def test_persons_of_weight_zero_do_not_count():
+    """Four people and two that fill a batch up score as the four do alone, penalty included."""
+    model = tiny_model(weight_decay=0.1)
+    people = random_people(6)
+    weights = np.float32([1, 1, 0, 1, 0, 1])
+    alone = tuple(part[weights == 1] for part in people)
+    found, expected = (
+        model.evaluate(batches(data, 6), verbose=0, return_dict=True) for data in ((*people, weights), alone)
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_weight_decay_adds_its_share_to_the_gradient_of_kernels_alone():
     """One SGD step at rate 1 with and without decay differs by `weight_decay * kernel`, elsewhere by 0."""
     people = batches(random_people(4), 4)
