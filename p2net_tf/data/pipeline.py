@@ -167,13 +167,13 @@ def training_batches(
     if share.count > 1:
         rows = rows.filter(mine)
     # An image that broke since it was checked is told of, and its place taken by the next one.
-    if service is not None:
-        batches = in_parallel(_decode(rows, images, samples, local_size), cut)
-        batches = _through_service(batches, service)
-    elif store is None:
-        batches = in_parallel(_decode(rows, images, samples, local_size), cut)
+    if store is None or service is not None:
+        loaded = _decode(rows, images, samples, local_size)
     else:
-        batches = in_parallel(_look_up(rows, store, local_size), cut)
+        loaded = _look_up(rows, store, local_size)
+    batches = in_parallel(loaded, cut)
+    if service is not None:
+        batches = _through_service(batches, service)
     return in_parallel(batches, finish).prefetch(2)
 
 

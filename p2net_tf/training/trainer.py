@@ -104,7 +104,8 @@ def _train(
         _restore(state, checkpoints, strategy, steps)
     messages.print(describe_learning_rate(config.training))
     clock = Clock()
-    with Interruption(f"saved in {folder}; go on with --resume") as interruption, ExitStack() as closing:
+    place = f"in {folder}" if worker_of(strategy).is_chief else "by worker 0"
+    with Interruption(f"saved {place}; go on with --resume") as interruption, ExitStack() as closing:
         loop = TrainingLoop(
             model,
             strategy,
