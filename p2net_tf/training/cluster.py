@@ -114,9 +114,9 @@ def work_folder(folder: Path, worker: Worker) -> Iterator[Path]:
 def naming_lost_workers(worker: Worker) -> Iterator[None]:
     """Turns what TensorFlow raises when another worker goes away into one sentence.
 
-    A worker that died is noticed at once, by its closed connection, and one that does not answer any more
-    after the 10 seconds that TensorFlow waits for heartbeats. Either way all collective operations of this
-    process, running and future ones, fail.
+    A worker that died is noticed at once, when an exchange with it fails, and at the latest after the 10
+    seconds that TensorFlow waits for heartbeats. All collective operations of this process fail then, running
+    and future ones.
 
     Raises:
         WorkerLostError: a worker is gone.
