@@ -52,11 +52,7 @@ def training_dataset(
             pass. None: an epoch is a pass.
         store: the decoded images; None decodes them whenever they are needed.
     """
-    pass_steps = steps_per_epoch(samples, batch_size)
-    if not pass_steps:
-        raise ValueError(f"{len(samples)} samples do not fill one batch of {batch_size}")
-
-    first_draw = start_epoch * (steps or pass_steps) * batch_size
+    first_draw = start_epoch * (steps or steps_per_epoch(samples, batch_size)) * batch_size
     batches = training_batches(
         samples, crop_size, batch_size, augment, box_padding, seed, policy, first_draw, store=store
     )

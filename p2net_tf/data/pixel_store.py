@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.console import messages, progress
-from p2net_tf.data.image_files import decode_image
+from p2net_tf.data.image_files import decode_image, image_sizes
 from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
-from p2net_tf.data.warping import pack_pixels
+from p2net_tf.data.warping import BORDER, pack_pixels
 
 _SHARE = 4
 """`auto` takes one part in so many of the memory that is available."""
@@ -45,6 +45,8 @@ def open_pixel_store(samples: Samples, megabytes: int | Literal["auto"] = "auto"
     room = available_bytes() // _SHARE if megabytes == "auto" else megabytes * 2**20
     most = min(room // np.dtype(np.int32).itemsize, _MOST_PIXELS)
     _, first, place = np.unique(samples.image_paths, return_index=True, return_inverse=True)
+    if not samples.records and _pixels_by_headers(samples.image_paths[first]) > most:
+        return None
     images: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     needed, wanted = 0, set(first.tolist())
     with progress("decoding images", total=len(wanted)) as advance:
@@ -65,6 +67,11 @@ def available_bytes() -> int:
         return 0
     limit = _MEMORY_LIMIT.read_text().strip() if _MEMORY_LIMIT.is_file() else ""
     return min(free, int(limit)) if limit.isdecimal() else free
+
+
+def _pixels_by_headers(paths: np.ndarray) -> int:
+    """How many the images will have, packed: a set that does not fit need not be decoded to find out."""
+    return int(np.prod(image_sizes(paths) + 2 * BORDER, axis=1, dtype=np.float64).sum())
 
 
 def _decoded(samples: Samples, wanted: set[int]):

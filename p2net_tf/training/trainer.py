@@ -96,7 +96,9 @@ def _train(
             replicas=strategy.num_replicas_in_sync,
             download=not checkpoints.exist(),
         )
-    feed = Feed(strategy, config, samples, policy, open_pixel_store(samples, config.data.cache_mb))
+    # The workers of a service decode for themselves.
+    store = None if config.data.service else open_pixel_store(samples, config.data.cache_mb)
+    feed = Feed(strategy, config, samples, policy, store)
     calibration = feed.calibration()
     validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
     state = RunState(model, {} if validate is None else {"validation": validate})
