@@ -31,17 +31,17 @@ def test_everybody_once_per_pass_and_as_they_are_here(kind, service, tmp_path, m
         write_records(samples, tmp_path / "records", shards=2)
         samples = read_record_samples(tmp_path / "records")
     here = {}
-    for batch in training_batches(samples, CROP, BATCH, AUGMENT, seed=3).take(60):
+    for batch in training_batches(samples, CROP, BATCH, AUGMENT, seed=3).take(120):
         here |= {
             int(draw): part
             for draw, *part in zip(batch.draws, batch.crops, batch.keypoints, batch.rows, strict=True)
         }
     first, steps = 4, 3 * (COUNT // BATCH)
-    away = training_batches(samples, CROP, BATCH, AUGMENT, seed=3, first_draw=first, service=service).take(
-        steps
-    )
+    expected_draws = set(range(first, first + steps * BATCH))
+    away = training_batches(samples, CROP, BATCH, AUGMENT, seed=3, first_draw=first, service=service)
     draws = []
-    for batch in away:
+    # A worker that is slow may give the first ones late.
+    for batch in away.take(60):
         assert batch.crops.shape == (BATCH, *CROP, 3)
         for draw, crop, keypoints, row in zip(
             batch.draws.numpy(), batch.crops, batch.keypoints, batch.rows, strict=True
@@ -52,7 +52,10 @@ def test_everybody_once_per_pass_and_as_they_are_here(kind, service, tmp_path, m
             np.testing.assert_array_equal(keypoints, expected[1])
             assert row == expected[2]
             draws.append(int(draw))
-    assert len(set(draws)) == len(draws) == steps * BATCH
+        if expected_draws <= set(draws):
+            break
+    assert len(set(draws)) == len(draws) >= steps * BATCH
+    assert expected_draws <= set(draws)
     assert min(draws) == first
 
 
