@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from p2net_tf.config_loading import ConfigError, dump_model, find_config, load_model
+from p2net_tf.config_loading import ConfigError, Section, dump_model, find_config, load_model
+from p2net_tf.config_networks import ModelConfig, P2NetConfig
 
 __all__ = ["ConfigError", "ExperimentConfig", "dump_config", "load_config"]
 
@@ -18,11 +19,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(ge=0, le=10)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DatasetConfig(_Section):
+class DatasetConfig(Section):
     """One source of people. `root` and `annotations` may hold `${VARIABLE}` or `${VARIABLE:-default}`."""
 
     format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
@@ -44,7 +41,7 @@ class DatasetConfig(_Section):
     """synthetic: seed of the renderer."""
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     skeleton: str = "coco17"
     """A built-in skeleton card or the path of one."""
     train: list[DatasetConfig]
@@ -62,7 +59,7 @@ class DataConfig(_Section):
     order then depends on timing, so that a resumed run is not the uninterrupted one bit for bit."""
 
 
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """The hand-crafted baseline (the SimpleBaseline / HRNet recipe)."""
 
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.35
@@ -80,46 +77,19 @@ class AugmentConfig(_Section):
     """Largest relative change of brightness, contrast and saturation."""
 
 
-class ModelConfig(_Section):
-    name: Literal["p2net"] = "p2net"
-    backbone: Literal["resnet18", "resnet50", "resnet101", "resnet152", "small"] = "resnet50"
-    input_size: tuple[PositiveInt, PositiveInt] = (256, 192)
-    """(height, width) of the crop, multiples of 32."""
-    width: PositiveInt = 128
-    """Channels of every resolution of the ParallelNet."""
-    backbone_width: PositiveInt = 32
-    """small backbone only: channels at stride 4; they double at each coarser resolution."""
-    backbone_blocks: PositiveInt = 2
-    """small backbone only: residual blocks per resolution."""
-    exchange_units: PositiveInt = 3
-    refine_bottlenecks: tuple[int, int, int, int] = (0, 1, 2, 3)
-    """Dilated bottlenecks per resolution of the RefineNet, finest first."""
-    apm: bool = True
-    """Attention Partial Module on or off (Table 5 of the paper)."""
-    synchronized_batch_norm: bool | None = None
-    """None: synchronized where there is more than one replica."""
-    weights: Literal["imagenet"] | None = None
-    """Initial weights of the backbone; `imagenet` downloads them on first use."""
-
-    @field_validator("input_size")
-    @classmethod
-    def _divides_down_to_stride_32(cls, size: tuple[int, int]) -> tuple[int, int]:
-        if any(side % 32 for side in size):
-            nearest = [max(32, round(side / 32) * 32) for side in size]
-            raise ValueError(f"{list(size)} are not multiples of 32, the coarsest stride; nearest: {nearest}")
-        return size
-
-
-class LossConfig(_Section):
+class LossConfig(Section):
     sigma: PositiveFloat = 2.0
     """Standard deviation of the target Gaussians, in heatmap pixels."""
     ohkm: PositiveInt | None = None
-    """Hard keypoints kept by RefineNet's loss; None scales the paper's 10 of 17 to the skeleton."""
+    """Hard keypoints that the loss of the prediction keeps. None takes what the network was published with:
+    the paper's 10 of 17, scaled to the skeleton, for P2Net and CPN, all keypoints for others."""
     parallel_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Of the heatmaps on the way to the prediction; their losses are averaged."""
     refine_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Of the prediction."""
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     epochs: PositiveInt = 140
     steps_per_epoch: PositiveInt | None = None
     """Batches from one checkpoint to the next; None: one pass over the data."""
@@ -165,7 +135,7 @@ class TrainingConfig(_Section):
     jit_compile: bool = False
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """The paper's test recipe."""
 
     metric: Literal["oks_ap", "pck", "pckh"] = "oks_ap"
@@ -181,7 +151,7 @@ class EvaluationConfig(_Section):
     batch_size: PositiveInt = 32
 
 
-class PlantConfig(_Section):
+class PlantConfig(Section):
     """Makes the outer part of a search differ from the inner one by a known operation, to see it found."""
 
     operation: str
@@ -190,7 +160,7 @@ class PlantConfig(_Section):
     """Levels between which each person's is drawn; both signs occur."""
 
 
-class SearchConfig(_Section):
+class SearchConfig(Section):
     """Auto-Pose: the search of an augmentation policy (section 3.4, equations 6 to 8)."""
 
     relaxation: Literal["expectation", "mixture"] = "expectation"
@@ -241,7 +211,7 @@ class SearchConfig(_Section):
         return zeta
 
 
-class TunerConfig(_Section):
+class TunerConfig(Section):
     """The black-box search to compare Auto-Pose with: keras-tuner over the same space as `search`."""
 
     algorithm: Literal["random", "hyperband", "bayesian"] = "random"
@@ -253,7 +223,7 @@ class TunerConfig(_Section):
     """bayesian: random trials before its model is asked. None: a third of `trials`."""
 
 
-class ExperimentConfig(_Section):
+class ExperimentConfig(Section):
     """Everything that decides the outcome of an experiment."""
 
     name: str
@@ -263,7 +233,7 @@ class ExperimentConfig(_Section):
     policy: str | None = None
     """An augmentation policy: a YAML file, the folder of a search, or a built-in name (`p2net policy list`).
     It takes the place of `augment`, of which only the flip stays. A path starts from the working folder."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = P2NetConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from p2net_tf.config_words import accepted_keys, describe_expected, describe_value, schema_prefix
+from p2net_tf.config_words import (
+    accepted_keys,
+    accepted_tags,
+    describe_expected,
+    describe_value,
+    schema_prefix,
+    without_tags,
+)
 from p2net_tf.errors import UserError
 from p2net_tf.files import write_text
 
@@ -28,6 +35,12 @@ _VARIABLE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 class ConfigError(UserError):
     """A configuration that cannot be used; the message names file, key and remedy."""
+
+
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are faults, values stay as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def load_model(schema: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
@@ -57,9 +70,7 @@ def dump_model(model: BaseModel, path: str | Path) -> None:
 
 def dump_text(tree: dict) -> str:
     """Plain values as YAML that `load_model` reads back equal, keys in their order."""
-    return yaml.dump(
-        _escape_variables(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
-    )
+    return yaml.dump(_escape_variables(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def find_config(path: str | Path, folders: Sequence[Path]) -> Path:
@@ -299,19 +310,25 @@ def _escape_variables(value):
 
 def _explain(schema: type[BaseModel], document: Document, fault: dict) -> str:
     """One pydantic fault as a sentence with its place, key and remedy."""
-    path, kind = tuple(fault["loc"]), fault["type"]
+    loc, kind = tuple(fault["loc"]), fault["type"]
+    path = without_tags(schema, loc)
     if kind == "missing" and isinstance(path[-1], str):
         return f"{document.place(path[:-1])}: required key '{dotted(path)}' is missing"
     if kind == "extra_forbidden":
-        known = did_you_mean(path[-1], accepted_keys(schema, path[:-1]))
+        known = did_you_mean(path[-1], accepted_keys(schema, loc[:-1]))
         return f"{document.place(path)}: unknown key '{dotted(path)}'{known}"
-    path = _present_prefix(document.tree, schema_prefix(schema, path))
+    if kind == "union_tag_invalid":
+        path = (*path, "name")
+        known = did_you_mean(document.value(path), accepted_tags(schema, loc))
+        return f"{document.place(path)}: {dotted(path)}: found '{document.value(path)}'{known}"
+    loc = schema_prefix(schema, loc)
+    path = without_tags(schema, loc)
+    missing = len(path) - len(_present_prefix(document.tree, path))
+    loc, path = loc[: len(loc) - missing], path[: len(path) - missing]
     where = f"{document.place(path)}: {dotted(path) or 'configuration'}"
     if kind == "value_error":
         return f"{where}: {fault['ctx']['error']}"
-    return (
-        f"{where}: found {describe_value(document.value(path))}, expected {describe_expected(schema, path)}"
-    )
+    return f"{where}: found {describe_value(document.value(path))}, expected {describe_expected(schema, loc)}"
 
 
 def _present_prefix(tree, path: KeyPath) -> KeyPath:

@@ -6,7 +6,7 @@ import types
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic.fields import FieldInfo
 
 _SINGULAR = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
@@ -40,6 +40,20 @@ def accepted_keys(schema: type[BaseModel], path: tuple) -> list[str]:
     return list(section.model_fields) if _is_section(section) else []
 
 
+def accepted_tags(schema: type[BaseModel], path: tuple) -> list[str]:
+    """The names of the sections that may stand at `path`, which is a union of such."""
+    return list(_tagged(_bare(_annotation_at(schema, path)[0])))
+
+
+def without_tags(schema: type[BaseModel], path: tuple) -> tuple:
+    """`path` as it stands in the document: pydantic puts the tag of a chosen section between two keys."""
+    keys = []
+    for depth, key in enumerate(path):
+        if key not in _tagged(_bare(_annotation_at(schema, path[:depth])[0])):
+            keys.append(key)
+    return tuple(keys)
+
+
 def schema_prefix(schema: type[BaseModel], path: tuple) -> tuple:
     """`path` without the tags that pydantic appends for members of a union."""
     return path[: _annotation_at(schema, path)[1]]
@@ -62,12 +76,21 @@ def _below(bare, key):
     if _is_section(bare):
         field = bare.model_fields.get(key)
         return field and Annotated[(field.annotation, *field.metadata, None)]
+    if sections := _tagged(bare):
+        return sections.get(key)
     origin, arguments = get_origin(bare), get_args(bare)
     if origin is list and isinstance(key, int):
         return arguments[0]
     if origin is tuple and isinstance(key, int):
         return arguments[0] if arguments[-1] is Ellipsis else (*arguments, *[None] * key)[key]
     return arguments[1] if origin is dict else None
+
+
+def _tagged(bare) -> dict[str, object]:
+    """The sections of a union that a name chooses from, by their names; empty for anything else."""
+    members = get_args(bare) if get_origin(bare) in (Union, types.UnionType) else ()
+    notes = [(note, member) for member in members for note in getattr(member, "__metadata__", ())]
+    return {note.tag: member for note, member in notes if isinstance(note, Tag)}
 
 
 def _is_section(annotation) -> bool:

@@ -22,6 +22,11 @@ def default_ohkm(num_keypoints: int) -> int:
     return max(1, round(PAPER_OHKM / PAPER_KEYPOINTS * num_keypoints))
 
 
+def mean_loss(losses: list, like):
+    """Of the heatmaps that a network is supervised by on the way; zeros as `like` where it has none."""
+    return sum(losses) / len(losses) if losses else ops.zeros_like(like)
+
+
 @keras.saving.register_keras_serializable("p2net_tf")
 class HeatmapLoss(keras.losses.Loss):
     """L2: squared error of the heatmaps, averaged over the labeled keypoints of each person.

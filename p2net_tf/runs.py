@@ -25,6 +25,7 @@ import numpy as np
 
 from p2net_tf import drawing, geometry
 from p2net_tf.config import DatasetConfig, ExperimentConfig, load_config
+from p2net_tf.config_networks import describe_model
 from p2net_tf.data.coco import write_results
 from p2net_tf.data.crops import warp
 from p2net_tf.data.image_files import decode_image
@@ -88,8 +89,7 @@ def report_run(
     """Scores `run` on the first of `sources`, if any, and writes predictions, overlays and the report."""
     report = {
         "title": run.config.name,
-        "subtitle": f"{run.config.model.name} on {run.config.model.backbone}, "
-        f"{run.config.model.input_size[0]}x{run.config.model.input_size[1]}",
+        "subtitle": _subtitle(run.config),
         "headline": {},
         "scores": {"Run": facts},
         "figures": _figures(run.folder),
@@ -203,6 +203,11 @@ def _figures(folder: Path) -> list[dict]:
     if not (folder / "curves.png").is_file():
         return []
     return [{"file": "curves.png", "caption": "Loss, accuracy and learning rate over the epochs"}]
+
+
+def _subtitle(config: ExperimentConfig) -> str:
+    height, width = config.model.input_size
+    return f"{describe_model(config.model)}, {height}x{width}"
 
 
 def _headline(evaluation: Evaluation) -> dict[str, float]:

@@ -25,7 +25,7 @@ from p2net_tf.data.coco import read_coco
 from p2net_tf.data.synthetic import write_synthetic
 from p2net_tf.errors import UserError
 from p2net_tf.files import write_text
-from p2net_tf.models.p2net import REFINE_OUTPUT
+from p2net_tf.models.pose_network import REFINE_OUTPUT
 from p2net_tf.runs import load_run
 from p2net_tf.serving.client import GrpcClient
 from p2net_tf.serving.load import Case, LoadReport, make_cases, run_load

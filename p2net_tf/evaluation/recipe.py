@@ -14,7 +14,7 @@ from p2net_tf.config import EvaluationConfig
 from p2net_tf.console import track
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
-from p2net_tf.models.p2net import REFINE_OUTPUT
+from p2net_tf.models.pose_network import REFINE_OUTPUT
 
 DECODE_SCOPE = "find_keypoints"
 """Name scope of what turns heatmaps into keypoints."""

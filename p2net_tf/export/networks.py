@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.export.options import ExportOptions, Precision
-from p2net_tf.layers import ConvNorm
+from p2net_tf.layers import NormalizedConvolution
 
 
 def network_to_export(network: keras.Model, options: ExportOptions) -> keras.Model:
@@ -21,6 +21,6 @@ def network_to_export(network: keras.Model, options: ExportOptions) -> keras.Mod
 def fold_batch_norm(network: keras.Model) -> keras.Model:
     """Merges every batch normalization of `network` into the convolution before it, in place."""
     for layer in network._flatten_layers():
-        if isinstance(layer, ConvNorm):
+        if isinstance(layer, NormalizedConvolution):
             layer.fold()
     return network

@@ -1,7 +1,8 @@
-"""The layers of the paper, one file per mechanism."""
+"""The layers that networks are built of, one file per mechanism."""
 
 from p2net_tf.layers.attention import AttentionPartialModule
-from p2net_tf.layers.convolution import ConvNorm
+from p2net_tf.layers.convolution import ConvNorm, NormalizedConvolution
+from p2net_tf.layers.deconvolution import DeconvNorm
 from p2net_tf.layers.dilated import DilatedBottleneck
 from p2net_tf.layers.exchange import ExchangeUnit
 from p2net_tf.layers.normalization import BatchNormalization
@@ -12,6 +13,8 @@ __all__ = [
     "BatchNormalization",
     "BilinearUpsampling",
     "ConvNorm",
+    "DeconvNorm",
     "DilatedBottleneck",
     "ExchangeUnit",
+    "NormalizedConvolution",
 ]

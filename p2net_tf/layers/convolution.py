@@ -9,8 +9,37 @@ from keras import ops
 from p2net_tf.layers.normalization import BatchNormalization
 
 
+class NormalizedConvolution(keras.layers.Layer):
+    """What layers of a convolution without bias, batch normalization and activation share.
+
+    Sub-classes make `conv` and call the three in a row.
+
+    Args:
+        activation: name of a Keras activation, or None.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(self, activation: str | None, synchronized: bool, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = activation
+        self.synchronized = synchronized
+        self.norm = BatchNormalization(synchronized=synchronized, dtype=self.dtype_policy, name="norm")
+        self.activate = keras.activations.get(activation)
+
+    def fold(self):
+        """Merges the normalization into the convolution, whose outputs stay the same. For inference alone.
+
+        A folded layer cannot be saved as `.keras`: its configuration still describes the unfolded one.
+        """
+        folded = _merged(self.conv, self.norm)
+        # A built layer takes no new state unless its tracker is told, as in Keras' own `quantize`.
+        self._tracker.unlock()
+        self.conv, self.norm = folded, keras.layers.Identity(dtype=self.dtype_policy)
+        self._tracker.lock()
+
+
 @keras.saving.register_keras_serializable("p2net_tf")
-class ConvNorm(keras.layers.Layer):
+class ConvNorm(NormalizedConvolution):
     """Convolution without bias, batch normalization, optional activation.
 
     `[B, H, W, C] -> [B, H', W', filters]`.
@@ -37,13 +66,11 @@ class ConvNorm(keras.layers.Layer):
         synchronized: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activation, synchronized, **kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
         self.dilation_rate = dilation_rate
-        self.activation = activation
-        self.synchronized = synchronized
         self.conv = keras.layers.Conv2D(
             filters,
             kernel_size,
@@ -55,8 +82,6 @@ class ConvNorm(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="conv",
         )
-        self.norm = BatchNormalization(synchronized=synchronized, dtype=self.dtype_policy, name="norm")
-        self.activate = keras.activations.get(activation)
 
     def build(self, input_shape):
         self.conv.build(self._padded_shape(input_shape))
@@ -70,25 +95,6 @@ class ConvNorm(keras.layers.Layer):
     def _padded_shape(self, shape):
         grown = [None if n is None else n + 2 * self._border for n in shape[1:3]]
         return (shape[0], *grown, shape[3])
-
-    def fold(self):
-        """Merges the normalization into the convolution, whose outputs stay the same. For inference alone.
-
-        A folded layer cannot be saved as `.keras`: its configuration still describes the unfolded one.
-        """
-        norm, kernel = self.norm, self.conv.kernel
-        scale = ops.convert_to_numpy(norm.gamma) / np.sqrt(
-            ops.convert_to_numpy(norm.moving_variance).astype("float64") + norm.epsilon
-        )
-        bias = ops.convert_to_numpy(norm.beta) - ops.convert_to_numpy(norm.moving_mean) * scale
-        folded = keras.layers.Conv2D.from_config({**self.conv.get_config(), "use_bias": True})
-        folded.build((None, None, None, kernel.shape[2]))
-        folded.kernel.assign(ops.convert_to_numpy(kernel) * scale)
-        folded.bias.assign(bias)
-        # A built layer takes no new state unless its tracker is told, as in Keras' own `quantize`.
-        self._tracker.unlock()
-        self.conv, self.norm = folded, keras.layers.Identity(dtype=self.dtype_policy)
-        self._tracker.lock()
 
     def call(self, inputs, training=None):
         x = inputs
@@ -110,3 +116,18 @@ class ConvNorm(keras.layers.Layer):
             "activation": self.activation,
             "synchronized": self.synchronized,
         }
+
+
+def _merged(conv, norm):
+    """A convolution with bias that does what `conv` and then `norm` do in inference mode."""
+    kernel = ops.convert_to_numpy(conv.kernel)
+    scale = ops.convert_to_numpy(norm.gamma) / np.sqrt(
+        ops.convert_to_numpy(norm.moving_variance).astype("float64") + norm.epsilon
+    )
+    bias = ops.convert_to_numpy(norm.beta) - ops.convert_to_numpy(norm.moving_mean) * scale
+    transposed = isinstance(conv, keras.layers.Conv2DTranspose)  # whose kernels are [h, w, out, in]
+    merged = type(conv).from_config({**conv.get_config(), "use_bias": True})
+    merged.build((None, None, None, kernel.shape[2 + transposed]))
+    merged.kernel.assign(kernel * (scale[:, None] if transposed else scale))
+    merged.bias.assign(bias)
+    return merged

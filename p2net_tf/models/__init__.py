@@ -1,13 +1,20 @@
 """Networks from crops to heatmaps."""
 
-from p2net_tf.config import ModelConfig
+from p2net_tf.config_networks import ModelConfig
 from p2net_tf.models import pretrained
 from p2net_tf.models.p2net import P2Net
+from p2net_tf.models.pose_network import PoseNetwork
+from p2net_tf.models.simple_baseline import SimpleBaseline
+
+NETWORKS = {"p2net": P2Net, "simple_baseline": SimpleBaseline}
+"""Classes by the `name` of a `model` section, whose other keys are their arguments."""
+
+_NOT_ARGUMENTS = {"name", "weights", "synchronized_batch_norm"}
 
 
 def build_network(
     config: ModelConfig, num_keypoints: int, synchronized: bool = False, download: bool = True
-) -> P2Net:
+) -> PoseNetwork:
     """The network that `config` describes, with random weights or ImageNet's in its backbone.
 
     Args:
@@ -21,22 +28,15 @@ def build_network(
     """
     chosen = config.synchronized_batch_norm
     options = pretrained.model_options(config.backbone) if config.weights else {}
-    network = P2Net(
+    network = NETWORKS[config.name](
         num_keypoints,
-        config.input_size,
-        backbone=config.backbone,
-        width=config.width,
-        backbone_width=config.backbone_width,
-        backbone_blocks=config.backbone_blocks,
-        exchange_units=config.exchange_units,
-        refine_bottlenecks=config.refine_bottlenecks,
-        apm=config.apm,
         synchronized_batch_norm=synchronized if chosen is None else chosen,
+        **config.model_dump(exclude=_NOT_ARGUMENTS),
         **options,
     )
     if config.weights and download:
-        pretrained.load_imagenet_weights(network.get_layer("pyramid_net").backbone, config.backbone)
+        pretrained.load_imagenet_weights(network.backbone, config.backbone)
     return network
 
 
-__all__ = ["P2Net", "build_network"]
+__all__ = ["NETWORKS", "P2Net", "PoseNetwork", "SimpleBaseline", "build_network"]

@@ -13,29 +13,18 @@ from p2net_tf.layers import (
 )
 from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.models.backbones import ResNet, backbone_spec
+from p2net_tf.models.pose_network import (
+    REFINE_OUTPUT,
+    NetworkInput,
+    PoseNetwork,
+    heatmap_dtype,
+    heatmap_head,
+)
 
 STRIDES = (4, 8, 16, 32)
 """Crop pixels per pixel of C2, C3, C4, C5 and of what is made of them."""
 
 PARALLEL_OUTPUTS = tuple(f"parallel_{stride}" for stride in STRIDES)
-REFINE_OUTPUT = "refine"
-
-
-def heatmap_head(num_keypoints: int, name: str, dtype=None) -> keras.layers.Conv2D:
-    """The 3x3 convolution that turns features into heatmaps (section 3.2).
-
-    Its weights start small: with the default initialisation the squared error first drives everything to
-    zero, and a network can stay there for thousands of steps (measured, design.md).
-    """
-    initializer = keras.initializers.RandomNormal(stddev=0.001)
-    return keras.layers.Conv2D(
-        num_keypoints, 3, padding="same", kernel_initializer=initializer, dtype=dtype, name=name
-    )
-
-
-def _heatmap_dtype(layer: keras.layers.Layer):
-    """Float32 under mixed precision, since heatmaps and losses need the digits; else the layer's own."""
-    return "float32" if layer.compute_dtype in ("float16", "bfloat16") else layer.dtype_policy
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -128,9 +117,8 @@ class ParallelNet(keras.layers.Layer):
             for number in range(exchange_units)
         ]
         self.heads = [heatmap_head(num_keypoints, f"head_{stride}", self.dtype_policy) for stride in STRIDES]
-        self.upsamplings = [
-            BilinearUpsampling(stride // STRIDES[0], dtype=_heatmap_dtype(self)) for stride in STRIDES
-        ]
+        precise = heatmap_dtype(self.dtype_policy)
+        self.upsamplings = [BilinearUpsampling(stride // STRIDES[0], dtype=precise) for stride in STRIDES]
 
     def build(self, input_shape):
         for exchange in self.exchanges:
@@ -203,7 +191,7 @@ class RefineNet(keras.layers.Layer):
             2 * width, dilation_rate=1, synchronized=synchronized, dtype=self.dtype_policy, name="gather"
         )
         self.head = heatmap_head(num_keypoints, "head", self.dtype_policy)
-        self.to_output = keras.layers.Identity(dtype=_heatmap_dtype(self))
+        self.to_output = keras.layers.Identity(dtype=heatmap_dtype(self.dtype_policy))
 
     def _branch(self, level: int) -> list[keras.layers.Layer]:
         stride = STRIDES[level]
@@ -254,7 +242,7 @@ class RefineNet(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class P2Net(keras.Model):
+class P2Net(PoseNetwork):
     """The network of the paper, from an RGB crop in 0..1 to heatmaps at stride 4.
 
     `[B, H, W, 3] -> {"parallel_4", "parallel_8", "parallel_16", "parallel_32", "refine"}`, each
@@ -271,12 +259,13 @@ class P2Net(keras.Model):
         refine_bottlenecks: dilated bottlenecks per resolution of the RefineNet, finest first.
         apm: Attention Partial Modules on or off (Table 5).
         stride_in_1x1: where bottlenecks stride; true for the weights of keras.applications.
-        synchronized_batch_norm: batch statistics over all replicas (TensorFlow backend).
-        mean, std: per-channel normalisation of the crop; ImageNet's by default.
+        common: further arguments of `NetworkInput`.
 
     Raises:
         ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
     """
+
+    mines_hard_keypoints = True
 
     def __init__(
         self,
@@ -290,64 +279,33 @@ class P2Net(keras.Model):
         refine_bottlenecks=(0, 1, 2, 3),
         apm: bool = True,
         stride_in_1x1: bool = False,
-        synchronized_batch_norm: bool = False,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-        dtype=None,
         name: str = "p2net",
+        **common,
     ):
-        if any(side % STRIDES[-1] for side in input_size):
-            raise ValueError(f"input_size {tuple(input_size)} must be multiples of {STRIDES[-1]}")
-        options = {"synchronized": synchronized_batch_norm, "dtype": dtype}
-        policy = keras.dtype_policies.get(dtype)
-        inputs = keras.Input((*input_size, 3), dtype=policy.variable_dtype, name="crops")
-        x = keras.layers.Rescaling(
-            [1 / s for s in std],
-            [-m / s for m, s in zip(mean, std, strict=True)],
-            dtype=dtype,
-            name="normalize",
-        )(inputs)
+        given = NetworkInput(num_keypoints, input_size, name, **common)
+        options = given.layer_options
         pyramid = PyramidNet(
             backbone, width, backbone_width, backbone_blocks, stride_in_1x1, name="pyramid_net", **options
-        )(x)
+        )(given.normalized)
         features, heatmaps = ParallelNet(
             num_keypoints, width, exchange_units, name="parallel_net", **options
         )(pyramid)
         refined = RefineNet(num_keypoints, width, refine_bottlenecks, apm, name="refine_net", **options)(
             features
         )
-        outputs = dict(zip(PARALLEL_OUTPUTS, heatmaps, strict=True)) | {REFINE_OUTPUT: refined}
-        super().__init__(inputs, outputs, name=name)
-        self._arguments = {
-            "num_keypoints": num_keypoints,
-            "input_size": list(input_size),
-            "backbone": backbone,
-            "width": width,
-            "backbone_width": backbone_width,
-            "backbone_blocks": backbone_blocks,
-            "exchange_units": exchange_units,
-            "refine_bottlenecks": list(refine_bottlenecks),
-            "apm": apm,
-            "stride_in_1x1": stride_in_1x1,
-            "synchronized_batch_norm": synchronized_batch_norm,
-            "mean": list(mean),
-            "std": list(std),
-            # By its name: a file without one would be read in whatever precision is set by then.
-            "dtype": policy.name,
-            "name": name,
-        }
+        super().__init__(
+            given,
+            dict(zip(PARALLEL_OUTPUTS, heatmaps, strict=True)) | {REFINE_OUTPUT: refined},
+            backbone=backbone,
+            width=width,
+            backbone_width=backbone_width,
+            backbone_blocks=backbone_blocks,
+            exchange_units=exchange_units,
+            refine_bottlenecks=list(refine_bottlenecks),
+            apm=apm,
+            stride_in_1x1=stride_in_1x1,
+        )
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        return tuple(self._arguments["input_size"])
-
-    @property
-    def num_keypoints(self) -> int:
-        return self._arguments["num_keypoints"]
-
-    def get_config(self):
-        return dict(self._arguments)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+    def backbone(self) -> ResNet:
+        return self.get_layer("pyramid_net").backbone

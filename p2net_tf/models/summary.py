@@ -10,7 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-_COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_COUNTED = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Dense,
+)
 
 
 def count_parameters(layer) -> int:
@@ -94,6 +99,9 @@ def _noted_outputs(model):
 
 
 def _multiply_adds(layer, output_shapes) -> int:
-    """Every output position costs one multiply-add per weight of the kernel."""
+    """Every output position costs one multiply-add per weight of the kernel; every input position does in a
+    transposed convolution."""
     positions = sum(math.prod(shape[1:-1]) for shape in output_shapes)
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        positions //= math.prod(layer.strides)
     return positions * math.prod(layer.kernel.shape)

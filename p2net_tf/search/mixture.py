@@ -27,8 +27,8 @@ from p2net_tf import heatmaps
 from p2net_tf.augment import draws
 from p2net_tf.augment.ops import LEVELS, OPERATIONS
 from p2net_tf.augment.policy import Policy
-from p2net_tf.losses import HeatmapLoss
-from p2net_tf.models.p2net import REFINE_OUTPUT
+from p2net_tf.losses import HeatmapLoss, mean_loss
+from p2net_tf.models.pose_network import REFINE_OUTPUT
 from p2net_tf.search.relaxed import SearchSpace, discretize
 
 _OFF_CENTER = (0.4, 1.2)
@@ -181,8 +181,8 @@ class Mixture:
         size = tuple(outputs[REFINE_OUTPUT].shape[1:3])
         targets = soft_targets(hypotheses, size, refine.sigma, refine.stride)
         losses = [parallel(targets, maps) for name, maps in outputs.items() if name != REFINE_OUTPUT]
-        parallel_loss = tf.add_n(losses) / len(losses)
-        return parallel_weight * parallel_loss + refine_weight * refine(targets, outputs[REFINE_OUTPUT])
+        refine_loss = refine(targets, outputs[REFINE_OUTPUT])
+        return parallel_weight * mean_loss(losses, like=refine_loss) + refine_weight * refine_loss
 
     def magnitudes(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Levels and their standard deviations, each `[K, N, O]`; a mixture has one level, so these are 0."""

@@ -13,7 +13,7 @@ from keras import ops
 
 from p2net_tf.augment.policy import Policy, augment
 from p2net_tf.config import ExperimentConfig
-from p2net_tf.models.p2net import REFINE_OUTPUT
+from p2net_tf.models.pose_network import REFINE_OUTPUT
 from p2net_tf.search.crops import CropTable
 from p2net_tf.training.schedules import effective_learning_rate, make_schedule
 from p2net_tf.training.trainer import build_pose_model
@@ -160,7 +160,7 @@ class _FreshValues:
 
     def __init__(self, model: keras.Model, pretrained: bool):
         network = model.network
-        kept = {id(v) for v in network.get_layer("pyramid_net").backbone.variables} if pretrained else set()
+        kept = {id(variable) for variable in network.backbone.variables} if pretrained else set()
         layers = [layer for layer in network._flatten_layers() if hasattr(layer, "kernel_initializer")]
         self._drawn = [
             (layer.kernel, layer.kernel_initializer) for layer in layers if id(layer.kernel) not in kept

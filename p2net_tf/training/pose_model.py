@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from p2net_tf.augment.policy import PolicyAugmentation
-from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm
+from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm, mean_loss
 from p2net_tf.metrics import KeypointAccuracy
-from p2net_tf.models.p2net import REFINE_OUTPUT
+from p2net_tf.models.pose_network import REFINE_OUTPUT
 from p2net_tf.training.strategy import FitsOnSeveralWorkers
 
 
@@ -17,8 +17,9 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
 
     The loss is the paper's (section 4.1): L2 on the ParallelNet's outputs, averaged over them, plus L2* on
-    the hard keypoints of `refine`. Losses are means over the *global* batch, so an update does not depend on
-    the number of replicas.
+    the hard keypoints of `refine`. So it is for any network that supervises heatmaps on the way to its
+    prediction; one that has none pays for `refine` alone. Losses are means over the *global* batch, so an
+    update does not depend on the number of replicas.
 
     ```python
     model = PoseModel(P2Net(17, (256, 192)))
@@ -29,7 +30,8 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     Args:
         network: `[B, H, W, 3] ->` dict of heatmaps `[B, h, w, K]`, one of them named `refine`.
         sigma: standard deviation of the targets in heatmap pixels.
-        ohkm: hard keypoints kept; None scales the paper's 10 of 17.
+        ohkm: hard keypoints kept; None scales the paper's 10 of 17 for a network that was published with
+            such a loss, and keeps all for another one.
         parallel_weight, refine_weight: weights of the two losses.
         weight_decay: L2 penalty `weight_decay / 2 * sum(kernel ** 2)` in the loss, as in CPN (paper: 1e-5).
         augmentation: applied to every training batch, for data that come plain; None trains on them as they
@@ -50,7 +52,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         super().__init__(**kwargs)
         self.network = network
         self.sigma = sigma
-        self.ohkm = ohkm or default_ohkm(network.num_keypoints)
+        self.ohkm = ohkm or _published_ohkm(network)
         self.parallel_weight = parallel_weight
         self.refine_weight = refine_weight
         self.weight_decay = weight_decay
@@ -68,15 +70,8 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
 
     def losses_of(self, keypoints, heatmaps) -> dict:
         """`{parallel_loss, refine_loss, loss}`: this replica's share of the means over the global batch."""
-        parallel = [
-            self.parallel_loss(keypoints, maps) for name, maps in heatmaps.items() if name != REFINE_OUTPUT
-        ]
-        parts = {
-            "parallel_loss": tf.add_n(parallel) / len(parallel),
-            "refine_loss": self.refine_loss(keypoints, heatmaps[REFINE_OUTPUT]),
-        }
-        total = self.parallel_weight * parts["parallel_loss"] + self.refine_weight * parts["refine_loss"]
-        return {**parts, "loss": total + self.penalty()}
+        parts = self._weighted(self.parallel_loss, self.refine_loss, keypoints, heatmaps)
+        return {**parts, "loss": parts["loss"] + self.penalty()}
 
     def person_losses(self, keypoints, heatmaps):
         """`[B]` losses of the persons, without the weights' penalty: their mean is the loss of the batch."""
@@ -84,17 +79,15 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
 
     def _person_losses_of(self, keypoints, heatmaps) -> dict:
         """`losses_of` as `[B]` of each, without the weights' penalty."""
-        parallel = [
-            self.parallel_loss.call(keypoints, maps)
-            for name, maps in heatmaps.items()
-            if name != REFINE_OUTPUT
-        ]
-        parts = {
-            "parallel_loss": tf.add_n(parallel) / len(parallel),
-            "refine_loss": self.refine_loss.call(keypoints, heatmaps[REFINE_OUTPUT]),
-        }
-        total = self.parallel_weight * parts["parallel_loss"] + self.refine_weight * parts["refine_loss"]
-        return {**parts, "loss": total}
+        return self._weighted(self.parallel_loss.call, self.refine_loss.call, keypoints, heatmaps)
+
+    def _weighted(self, parallel_loss, refine_loss, keypoints, heatmaps) -> dict:
+        """`{parallel_loss, refine_loss, loss}` by functions of `(keypoints, heatmaps)`."""
+        refine = refine_loss(keypoints, heatmaps[REFINE_OUTPUT])
+        others = [parallel_loss(keypoints, maps) for name, maps in heatmaps.items() if name != REFINE_OUTPUT]
+        parallel = mean_loss(others, like=refine)
+        total = self.parallel_weight * parallel + self.refine_weight * refine
+        return {"parallel_loss": parallel, "refine_loss": refine, "loss": total}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return self.losses_of(y, y_pred)["loss"]
@@ -160,6 +153,11 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         parts = ("network", "augmentation")
         parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in parts}
         return cls(**parts, **config)
+
+
+def _published_ohkm(network: keras.Model) -> int:
+    keypoints = network.num_keypoints
+    return default_ohkm(keypoints) if network.mines_hard_keypoints else keypoints
 
 
 def _replicas() -> int:

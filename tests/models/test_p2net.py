@@ -7,7 +7,7 @@ import tensorflow as tf
 from layer_checks import randomize_weights
 from networks import tiny_network
 
-from p2net_tf.config import ModelConfig
+from p2net_tf.config_networks import P2NetConfig
 from p2net_tf.models import P2Net, build_network
 from p2net_tf.models.summary import summarize
 
@@ -123,7 +123,7 @@ def test_sizes_that_are_not_multiples_of_32(size):
 
 
 def test_build_network_takes_the_configuration():
-    config = ModelConfig(
+    config = P2NetConfig(
         backbone="small",
         input_size=(64, 32),
         width=4,

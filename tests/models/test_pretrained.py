@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from p2net_tf.config import ModelConfig
+from p2net_tf.config_networks import P2NetConfig
 from p2net_tf.models import P2Net, build_network, pretrained
 from p2net_tf.models.backbones import ResNet, backbone_spec
 
@@ -59,7 +59,7 @@ class TestApplications:
         """Their input is BGR 0..255 without the mean, ours RGB 0..1 in front of `CAFFE_NORMALIZATION`."""
         options = pretrained.model_options("resnet50")
         network = P2Net(5, CROP, "resnet50", width=4, exchange_units=1, **options)
-        backbone = network.get_layer("pyramid_net").backbone
+        backbone = network.backbone
         pretrained.copy_application_weights(resnet50, backbone)
 
         caffe = keras.applications.resnet.preprocess_input(255 * crops())
@@ -119,7 +119,7 @@ class TestOptions:
             pretrained.model_options("small")
 
     def test_build_network_passes_them_on(self):
-        config = ModelConfig(backbone="resnet50", weights="imagenet", input_size=CROP, width=4)
+        config = P2NetConfig(backbone="resnet50", weights="imagenet", input_size=CROP, width=4)
         arguments = build_network(config, 5, download=False).get_config()
         assert arguments["stride_in_1x1"] is True
         assert arguments["mean"] == pytest.approx([123.68 / 255, 116.779 / 255, 103.939 / 255])

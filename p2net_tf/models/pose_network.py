@@ -1,0 +1,130 @@
+"""What all networks from crops to heatmaps have in common: their input, their outputs, their head."""
+
+from __future__ import annotations
+
+import keras
+
+from p2net_tf.heatmaps import STRIDE
+
+REFINE_OUTPUT = "refine"
+"""Name of the heatmaps that are the prediction, in every network. All others are supervised on the way."""
+
+COARSEST_STRIDE = 32
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def heatmap_head(num_keypoints: int, name: str, dtype=None, kernel_size: int = 3) -> keras.layers.Conv2D:
+    """The convolution that turns features into heatmaps: 3x3 in P2Net (section 3.2), 1x1 in others.
+
+    Its weights start small: with the default initialisation the squared error first drives everything to
+    zero, and a network can stay there for thousands of steps (measured, design.md).
+    """
+    initializer = keras.initializers.RandomNormal(stddev=0.001)
+    return keras.layers.Conv2D(
+        num_keypoints, kernel_size, padding="same", kernel_initializer=initializer, dtype=dtype, name=name
+    )
+
+
+def heatmap_dtype(policy: keras.DTypePolicy):
+    """Float32 under mixed precision, since heatmaps and losses need the digits; else the policy itself."""
+    return "float32" if policy.compute_dtype in ("float16", "bfloat16") else policy
+
+
+class NetworkInput:
+    """The crops of a network, and the arguments that every network takes.
+
+    Args:
+        num_keypoints: K.
+        input_size: `(height, width)` of the crop, multiples of 32.
+        synchronized_batch_norm: batch statistics over all replicas (TensorFlow backend).
+        mean, std: per-channel normalisation of the crop; ImageNet's by default.
+        dtype: precision, as a Keras layer takes it.
+        name: of the network.
+
+    Attributes:
+        crops: symbolic `[B, H, W, 3]` in 0..1, where the network begins.
+        normalized: the crops as the first layer gets them.
+        policy: the precision, resolved.
+        layer_options: `synchronized` and `dtype` for the layers of the project.
+
+    Raises:
+        ValueError: `input_size` is not a multiple of 32.
+    """
+
+    def __init__(
+        self,
+        num_keypoints: int,
+        input_size,
+        name: str,
+        synchronized_batch_norm: bool = False,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        dtype=None,
+    ):
+        if any(side % COARSEST_STRIDE for side in input_size):
+            raise ValueError(f"input_size {tuple(input_size)} must be multiples of {COARSEST_STRIDE}")
+        self.policy = keras.dtype_policies.get(dtype)
+        self.layer_options = {"synchronized": synchronized_batch_norm, "dtype": dtype}
+        self.arguments = {
+            "num_keypoints": num_keypoints,
+            "input_size": list(input_size),
+            "synchronized_batch_norm": synchronized_batch_norm,
+            "mean": list(mean),
+            "std": list(std),
+            # By its name: a file without one would be read in whatever precision is set by then.
+            "dtype": self.policy.name,
+            "name": name,
+        }
+        self.crops = keras.Input((*input_size, 3), dtype=self.policy.variable_dtype, name="crops")
+        scale, offset = [1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)]
+        self.normalized = keras.layers.Rescaling(scale, offset, dtype=dtype, name="normalize")(self.crops)
+
+    def heatmaps(self, features, name: str, kernel_size: int = 1):
+        """`[B, h, w, K]` heatmaps out of `[B, h, w, C]` features, in a precision fit for losses."""
+        count = self.arguments["num_keypoints"]
+        maps = heatmap_head(count, f"{name}_head", self.policy, kernel_size)(features)
+        return keras.layers.Identity(dtype=heatmap_dtype(self.policy), name=name)(maps)
+
+
+class PoseNetwork(keras.Model):
+    """From an RGB crop in 0..1 to heatmaps at stride 4: `[B, H, W, 3] -> {name: [B, H / 4, W / 4, K]}`.
+
+    Heatmaps are float32 at least. Sub-classes build their layers between `NetworkInput.normalized` and the
+    outputs; all can be saved as `.keras` and are read back by their arguments.
+
+    Args:
+        network_input: where the network begins.
+        outputs: symbolic heatmaps by name, one of them `REFINE_OUTPUT`.
+        arguments: what else the constructor of the sub-class was given, as plain values.
+
+    Attributes:
+        stride: crop pixels per heatmap pixel.
+        mines_hard_keypoints: whether the network was published with a loss that mines hard keypoints.
+    """
+
+    stride = STRIDE
+    mines_hard_keypoints = False
+
+    def __init__(self, network_input: NetworkInput, outputs: dict, **arguments):
+        super().__init__(network_input.crops, outputs, name=network_input.arguments["name"])
+        self._arguments = {**network_input.arguments, **arguments}
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        return tuple(self._arguments["input_size"])
+
+    @property
+    def num_keypoints(self) -> int:
+        return self._arguments["num_keypoints"]
+
+    @property
+    def backbone(self) -> keras.layers.Layer | None:
+        """The `ResNet` inside, whose ImageNet weights can be had; None in a network without one."""
+        return None
+
+    def get_config(self):
+        return dict(self._arguments)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
