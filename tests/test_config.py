@@ -174,6 +174,13 @@ def test_faults_name_line_key_and_remedy(write, old, new, line, parts):
         ("data.train.2.root=/x", "data.train is a list of 2, it has no entry '2'"),
         ("data.skeleton.name=x", "data.skeleton is text 'lsp14', it has no key 'name'"),
         ("model.input_size.0=64", "the file has no list 'model.input_size' to index; give the whole value"),
+        ("model.name=p2nett", "model.name: found 'p2nett'; did you mean 'p2net'?"),
+        ("model.widht=3", "unknown key 'model.widht'; did you mean 'width'?"),
+        (
+            "model.refine_bottlenecks=[1,2,x,4]",
+            "model.refine_bottlenecks.2: found text 'x', expected a whole",
+        ),
+        ("model=3", "model: found the number 3, expected a section with keys of"),
         ("training.epochs=[", "not valid YAML"),
         ("training.epochs", "write key=value, for example training.epochs=3"),
         (".epochs=1", "write key=value, for example training.epochs=3"),
