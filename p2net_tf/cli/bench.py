@@ -70,6 +70,46 @@ def bench_step(
     _show(report, print_bench, out, as_json)
 
 
+@app.command(
+    "models",
+    epilog="Examples: `p2net bench models`, `p2net bench models p2net_resnet50_coco_256x192 "
+    "hrnet_w32_coco_256x192 --torch hrnet_w32_coco_256x192=hrnet.ts --json`",
+)
+def bench_models(
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="whose networks are measured; by default every network on COCO"),
+    ] = None,
+    size: Annotated[
+        list[str] | None, typer.Option(help="of the default networks: 256x192 or 384x288; repeat for both")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="persons of a forward pass or a step", min=1)] = 2,
+    rounds: Annotated[int, typer.Option(help="in which everything takes turns", min=1)] = 5,
+    training: Annotated[bool, typer.Option(help="also a training step")] = True,
+    lite: Annotated[bool, typer.Option(help="also in LiteRT")] = True,
+    torch: Annotated[
+        list[str] | None, typer.Option(help="CONFIG=FILE: TorchScript file of the PyTorch original; repeat")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="JSON; the plot is written beside it")] = Path(
+        "bench_models.json"
+    ),
+    as_json: AsJson = False,
+):
+    """Parameters, multiply-adds and persons per second of networks, side by side; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.models import SIZE, ModelSettings, default_configs
+    from p2net_tf.bench.models import bench_models as measure
+    from p2net_tf.bench.models_plot import print_bench
+    from p2net_tf.config import load_config
+
+    experiments = [load_config(name) for name in configs or default_configs(size or [SIZE])]
+    settings = ModelSettings(batch_size, rounds, training, lite)
+    report = measure(experiments, out, settings, _pairs(torch or []), command_line())
+    _show(report, print_bench, out, as_json)
+    if not as_json:
+        console.print(f"plot: {out.with_suffix('.png')}", soft_wrap=True)
+
+
 @app.command("pipeline", epilog="Example: `p2net bench pipeline $P2NET_DATA/lspet --rounds 20`")
 def bench_pipeline(
     root: Root,
@@ -183,6 +223,14 @@ def bench_load(
     else:
         print_load(report, console)
     _exit_unless_all_right(report)
+
+
+def _pairs(values: list[str]) -> dict[str, Path]:
+    pairs = [value.partition("=") for value in values]
+    for name, equals, path in pairs:
+        if not (name and equals and path):
+            raise typer.BadParameter(f"'{name}': write CONFIG=FILE", param_hint="--torch")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 def _show(report: dict, print_bench: Callable, out: Path, as_json: bool) -> None:

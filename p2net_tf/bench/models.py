@@ -1,0 +1,157 @@
+"""How fast every network is beside its peers: `p2net bench models`.
+
+Of each configuration: parameters, multiply-adds, and persons per second of
+
+- the forward pass, crops to heatmaps;
+- forward pass and decoding, crops to keypoints (without the mirrored pass, which costs another forward pass);
+- the training step,
+
+as a TensorFlow graph, in LiteRT, and in PyTorch where a TorchScript file of the original is given. What a
+runtime cannot do is left out. All of it takes turns, round after round in one process, on noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.bench.models_plot import write_plot
+from p2net_tf.bench.runtimes import FORWARD, lite_measures, torch_measures
+from p2net_tf.bench.step import build_step_model, training_step
+from p2net_tf.bench.subjects import describe_network, noise_people
+from p2net_tf.bench.timing import Circumstances, graph_of, in_turns, quartiles, timed
+from p2net_tf.config import ExperimentConfig
+from p2net_tf.console import progress
+from p2net_tf.errors import UserError
+from p2net_tf.evaluation.recipe import find_keypoints
+from p2net_tf.files import write_text
+from p2net_tf.models.pose_network import REFINE_OUTPUT
+from p2net_tf.skeletons import load_skeleton
+
+NETWORKS = (
+    "p2net_resnet50", "p2net_resnet101", "simple_baseline_resnet50", "simple_baseline_resnet101",
+    "simple_baseline_resnet152", "hrnet_w32", "hrnet_w48", "cpn_resnet50", "cpn_resnet101",
+    "hourglass_2stack", "hourglass_8stack",
+)  # fmt: skip
+SIZE = "256x192"
+DECODED, TRAINING = "forward + decode", "training step"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How long it is measured.
+
+    Attributes:
+        batch: persons of a forward pass and of a training step of the graphs; LiteRT takes one at a time.
+        rounds: in which everything takes turns, after one that does not count.
+        training, lite: whether these are measured.
+    """
+
+    batch: int = 2
+    rounds: int = 5
+    training: bool = True
+    lite: bool = True
+
+
+def default_configs(sizes: Sequence[str] = (SIZE,)) -> list[str]:
+    """The names of the configurations of all networks on COCO, e.g. for `256x192`."""
+    return [f"{network}_coco_{size}" for size in sizes for network in NETWORKS]
+
+
+def bench_models(
+    configs: Sequence[ExperimentConfig],
+    out: str | Path,
+    settings: ModelSettings | None = None,
+    torch_files: Mapping[str, Path] | None = None,
+    command: str = "",
+) -> dict:
+    """Measures the networks of `configs`, writes the JSON and a plot beside it, and returns the report.
+
+    Args:
+        torch_files: TorchScript files `[B, 3, H, W] -> [B, K, h, w]` by the names of configurations.
+        command: the command line, for the report.
+
+    Raises:
+        UserError: two configurations of one name, or a file for a name that is not measured.
+    """
+    settings, torch_files = settings or ModelSettings(), torch_files or {}
+    _check_names([config.name for config in configs], torch_files)
+    circumstances = Circumstances(command, seed=0)
+    measures, models = {}, []
+    with progress("building networks", len(configs)) as advance:
+        for config in configs:
+            advance.describe(f"building {config.name}")
+            found, facts = _measures_of(config, settings, torch_files.get(config.name))
+            measures |= {(config.name, *key): measure for key, measure in found.items()}
+            models.append({"name": config.name, **facts})
+            advance()
+    seconds = in_turns(measures, settings.rounds, warm_up=1)
+    for model in models:
+        model["persons_per_second"] = _speeds(model["name"], seconds, settings.batch)
+    report = {
+        "title": "networks side by side",
+        "models": models,
+        "batch": settings.batch,
+        "rounds": settings.rounds,
+        **circumstances.to_dict(),
+    }
+    write_text(out, json.dumps(report, indent=2) + "\n")
+    write_plot(report, Path(out).with_suffix(".png"))
+    return report
+
+
+def _check_names(names: Sequence[str], torch_files: Mapping[str, Path]) -> None:
+    twins = {name for name in names if names.count(name) > 1}
+    if twins:
+        raise UserError(f"two configurations are named {', '.join(sorted(twins))}; names tell results apart")
+    strangers = set(torch_files) - set(names)
+    if strangers:
+        raise UserError(f"--torch {', '.join(sorted(strangers))}: not measured; known: {', '.join(names)}")
+
+
+def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_file: Path | None):
+    """`({(runtime, task): measure}, facts)` of one network; a measure takes the seconds of one batch."""
+    skeleton = load_skeleton(config.data.skeleton)
+    model = build_step_model(config, skeleton.num_keypoints)
+    people = noise_people(settings.batch, skeleton.num_keypoints, config.model.input_size)
+    recipe = config.evaluation.model_copy(update={"flip_test": False})
+    network = model.network
+
+    def forward(crops):
+        return network(crops, training=False)[REFINE_OUTPUT]
+
+    def decoded(crops):
+        return find_keypoints(network, crops, recipe, skeleton.flip_permutation)
+
+    functions: dict[tuple[str, str], Callable] = {
+        ("keras", FORWARD): graph_of(forward, people[0]),
+        ("keras", DECODED): graph_of(decoded, people[0]),
+    }
+    if settings.training:
+        functions["keras", TRAINING] = training_step(model, *people)
+    if settings.lite:
+        crops = people[0].numpy()
+        functions |= lite_measures({FORWARD: forward, DECODED: decoded}, crops)
+    if torch_file is not None:
+        crops = np.ascontiguousarray(people[0].numpy().transpose(0, 3, 1, 2))
+        functions |= torch_measures(torch_file, crops, TRAINING if settings.training else None)
+    size = describe_network(config, network)
+    facts = {
+        "parameters": size.pop("parameters"),
+        "multiply_adds": size.pop("multiply_adds"),
+        "network": size,
+    }
+    return {key: timed(function) for key, function in functions.items()}, facts
+
+
+def _speeds(name: str, seconds: Mapping, batch: int) -> dict:
+    """`{runtime: {task: persons per second, median and quartiles}}` of one network."""
+    found: dict[str, dict] = {}
+    for (owner, runtime, task), taken in seconds.items():
+        if owner == name:
+            found.setdefault(runtime, {})[task] = quartiles(batch / taken)
+    return found
