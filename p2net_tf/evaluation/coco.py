@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from p2net_tf.data.annotation_files import load_json
-from p2net_tf.data.samples import NOT_LABELED, DataError, Samples
+from p2net_tf.data.samples import NOT_LABELED, Samples
 from p2net_tf.evaluation.coco_diagnostics import always_said, why_so_low
+from p2net_tf.evaluation.coco_files import RESULT_FIELDS, read_ground_truth, read_results
 from p2net_tf.skeletons import load_skeleton
 
 METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
@@ -27,7 +26,6 @@ SUSPICIOUS_AP = 0.05
 """Below this AP, `CocoResult.diagnostics` says why."""
 
 _FAR_AWAY = 1e9
-_RESULT_FIELDS = ("image_id", "category_id", "keypoints", "score")
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class CocoResult:
     persons: int
     predictions: int
     diagnostics: tuple[str, ...] = ()
+    ap_by_threshold: dict[float, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
         return self.metrics[name]
@@ -82,16 +81,24 @@ def evaluate_coco(
         DataError: a field is missing or has another length; names it and the remedy.
     """
     sigmas = np.asarray(load_skeleton("coco17").sigmas if sigmas is None else sigmas, np.float64)
-    dataset = _Truth(ground_truth, len(sigmas)).dataset()
-    detections = _detections(results, len(sigmas))
+    dataset = read_ground_truth(ground_truth, len(sigmas))
+    detections = read_results(results, len(sigmas))
     known = {image["id"] for image in dataset["images"]}
     used = [pose for pose in detections if pose["image_id"] in known]
-    metrics = _run(dataset, used, sigmas)
+    evaluation = run_pycocotools(dataset, used, sigmas)
+    metrics = _summarized(evaluation)
     findings = always_said(dataset, detections)
     if metrics["AP"] < SUSPICIOUS_AP:
         findings += why_so_low(dataset, detections, sigmas)
     counted = [a for a in dataset["annotations"] if a["num_keypoints"] and not a["iscrowd"]]
-    return CocoResult(metrics, len(known), len(counted), len(detections), tuple(findings))
+    return CocoResult(
+        metrics,
+        len(known),
+        len(counted),
+        len(detections),
+        tuple(findings),
+        _ap_by_threshold(evaluation),
+    )
 
 
 def coco_ground_truth(samples: Samples) -> dict:
@@ -145,119 +152,38 @@ def coco_results(image_ids, keypoints, scores, keypoint_scores=None, category_id
     flat = flat.reshape(len(keypoints), 3 * keypoints.shape[1])
     categories = np.broadcast_to(category_ids, len(keypoints))
     columns = [np.asarray(column).tolist() for column in (image_ids, categories, flat, scores)]
-    return [dict(zip(_RESULT_FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(RESULT_FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-class _Truth:
-    """A slim copy of the ground truth with every field that pycocotools reads."""
+def run_pycocotools(dataset: dict, detections: list[dict], sigmas: np.ndarray, **params) -> COCOeval:
+    """pycocotools' evaluation up to its matches (`evalImgs`), without its prints.
 
-    def __init__(self, source: dict | str | Path, num_keypoints: int):
-        self.where = "ground truth" if isinstance(source, dict) else str(source)
-        self.content = source if isinstance(source, dict) else load_json(source)
-        self.num_keypoints = num_keypoints
-
-    def dataset(self) -> dict:
-        for field in ("images", "annotations", "categories"):
-            if not isinstance(self.content, dict) or not isinstance(self.content.get(field), list):
-                raise DataError(
-                    f"{self.where}: no list '{field}'; COCO ground truth is an object with images, "
-                    "annotations and categories (a result list goes to the predictions)"
-                )
-        if self.content["annotations"] and not any("keypoints" in a for a in self.content["annotations"]):
-            raise DataError(
-                f"{self.where}: no annotation has 'keypoints'; take person_keypoints_*.json, not "
-                "instances_*.json"
-            )
-        return {
-            "images": self._ids("images"),
-            "categories": self._ids("categories"),
-            "annotations": [self._annotation(i, a) for i, a in enumerate(self.content["annotations"])],
-        }
-
-    def _ids(self, field: str) -> list[dict]:
-        return [{"id": self._required(item, "id", field, i)} for i, item in enumerate(self.content[field])]
-
-    def _required(self, item: dict, name: str, field: str, row: int):
-        if name not in item:
-            raise DataError(f"{self.where}: {field}[{row}] has no '{name}'; every one needs it")
-        return item[name]
-
-    def _annotation(self, row: int, annotation: dict) -> dict:
-        keypoints = _given(annotation, "keypoints", [0] * (3 * self.num_keypoints))
-        if len(keypoints) != 3 * self.num_keypoints:
-            raise DataError(
-                f"{self.where}: annotations[{row}]: {len(keypoints)} values in 'keypoints', expected "
-                f"3 x {self.num_keypoints}; score with the sigmas of the skeleton that was annotated"
-            )
-        if not np.isfinite(np.asarray(keypoints, np.float64)).all():
-            raise DataError(
-                f"{self.where}: annotations[{row}]: a value of 'keypoints' is not a number; "
-                "write 0, 0, 0 for a keypoint without a label"
-            )
-        labeled = [i for i in range(self.num_keypoints) if keypoints[3 * i + 2] > 0]
-        return {
-            "id": row + 1,
-            "image_id": self._required(annotation, "image_id", "annotations", row),
-            "category_id": self._required(annotation, "category_id", "annotations", row),
-            "keypoints": keypoints,
-            "num_keypoints": _given(annotation, "num_keypoints", len(labeled)),
-            "iscrowd": _given(annotation, "iscrowd", 0),
-            "area": float(np.nan_to_num(_given(annotation, "area", 0.0))),
-            "bbox": _given(annotation, "bbox", _extent(keypoints, labeled)),
-        }
-
-
-def _given(annotation: dict, name: str, default):
-    value = annotation.get(name)
-    return default if value is None else value
-
-
-def _extent(keypoints: list, labeled: list[int]) -> list[float]:
-    if not labeled:
-        return [0.0, 0.0, 0.0, 0.0]
-    xs, ys = [keypoints[3 * i] for i in labeled], [keypoints[3 * i + 1] for i in labeled]
-    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-
-
-def _detections(source: list | dict | str | Path, num_keypoints: int) -> list[dict]:
-    where = str(source) if isinstance(source, str | Path) else "predictions"
-    content = load_json(source) if isinstance(source, str | Path) else source
-    if isinstance(content, dict):
-        content = content.get("annotations")
-    if not isinstance(content, list):
-        fields = ", ".join(_RESULT_FIELDS)
-        raise DataError(f"{where}: not a result list; give a list of objects with {fields}")
-    for row, pose in enumerate(content):
-        _check_detection(f"{where}: [{row}]", pose, num_keypoints)
-    # pycocotools takes a pose's area from its box when the first one has a box, else from its keypoints.
-    boxes = bool(content) and all(pose.get("bbox") for pose in content)
-    fields = (*_RESULT_FIELDS, "bbox") if boxes else _RESULT_FIELDS
-    return [{name: pose[name] for name in fields} for pose in content]
-
-
-def _check_detection(where: str, pose, num_keypoints: int):
-    missing = [n for n in _RESULT_FIELDS if not isinstance(pose, dict) or pose.get(n) is None]
-    if missing:
-        raise DataError(f"{where}: no '{missing[0]}'; every pose needs {', '.join(_RESULT_FIELDS)}")
-    if len(pose["keypoints"]) != 3 * num_keypoints:
-        raise DataError(
-            f"{where}: {len(pose['keypoints'])} values in 'keypoints', expected 3 x {num_keypoints} "
-            "(x, y, score of each); predict the skeleton of the ground truth"
-        )
-    if not isinstance(pose["score"], numbers.Real) or not np.isfinite(pose["score"]):
-        raise DataError(f"{where}: the score is {pose['score']}; poses are ranked by it, so give a number")
-
-
-def _run(dataset: dict, detections: list[dict], sigmas: np.ndarray) -> dict[str, float]:
+    Args:
+        dataset: as `read_ground_truth` gives it; pycocotools adds marks to its annotations.
+        detections: as `read_results` gives them; pycocotools knows each by its place in the list, from 1 on.
+        params: attributes of its `Params`, e.g. `iouThrs`.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = _indexed(dataset)
-        found = _load_results(truth, detections)
-        evaluation = COCOeval(truth, found, "keypoints")
+        evaluation = COCOeval(truth, _load_results(truth, detections), "keypoints")
         evaluation.params.kpt_oks_sigmas = sigmas
+        for name, value in params.items():
+            setattr(evaluation.params, name, value)
         evaluation.evaluate()
+    return evaluation
+
+
+def _summarized(evaluation: COCOeval) -> dict[str, float]:
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluation.accumulate()
         evaluation.summarize()
     return {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
+
+
+def _ap_by_threshold(evaluation: COCOeval) -> dict[float, float]:
+    precisions = evaluation.eval["precision"][..., 0, -1]  # [OKS thresholds, recalls, categories], all areas
+    means = [float(rows[rows > -1].mean()) if np.any(rows > -1) else -1.0 for rows in precisions]
+    return dict(zip(np.round(evaluation.params.iouThrs, 2).tolist(), means, strict=True))
 
 
 def _load_results(truth: COCO, detections: list[dict]) -> COCO:

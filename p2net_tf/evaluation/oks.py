@@ -34,13 +34,28 @@ def oks_matrix(predictions, truth, areas, sigmas, boxes=None) -> np.ndarray:
     predicted = np.asarray(predictions, np.float64)[:, None, :, :2]
     truth, areas = np.asarray(truth, np.float64), np.asarray(areas, np.float64)
     labeled = truth[..., 2] > 0
-    similar = _similarity(predicted - truth[None, ..., :2], areas[None], sigmas)
+    similar = keypoint_similarity(predicted - truth[None, ..., :2], areas[None], sigmas)
     labels = labeled.sum(-1)
     oks = np.sum(similar * labeled, axis=-1) / np.maximum(labels, 1)
     if boxes is None or np.all(labels > 0):
         return oks
-    by_box = _similarity(_outside(predicted, np.asarray(boxes, np.float64)), areas[None], sigmas).mean(-1)
+    offsets = _outside(predicted, np.asarray(boxes, np.float64))
+    by_box = keypoint_similarity(offsets, areas[None], sigmas).mean(-1)
     return np.where(labels > 0, oks, by_box)
+
+
+def keypoint_similarity(offsets: np.ndarray, areas: np.ndarray, sigmas) -> np.ndarray:
+    """exp(-d^2 / (2 s^2 k^2)) of each keypoint: the terms of OKS.
+
+    Args:
+        offsets: `[..., K, 2]` from the true places; a keypoint that is not finite has similarity 0.
+        areas: `[...]` s^2.
+        sigmas: `[K]`.
+    """
+    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
+    squared = np.sum(offsets**2, axis=-1)
+    similar = np.exp(-squared / variances / (areas[..., None] + np.spacing(1)) / 2)  # pycocotools' guard
+    return np.where(np.isfinite(squared), similar, 0.0)
 
 
 def pairwise_oks(keypoints, areas, sigmas) -> np.ndarray:
@@ -52,7 +67,7 @@ def pairwise_oks(keypoints, areas, sigmas) -> np.ndarray:
         sigmas: `[K]`.
     """
     xy, areas = np.asarray(keypoints, np.float64)[..., :2], np.asarray(areas, np.float64)
-    return _similarity(xy[:, None] - xy[None], (areas[:, None] + areas[None]) / 2, sigmas).mean(-1)
+    return keypoint_similarity(xy[:, None] - xy[None], (areas[:, None] + areas[None]) / 2, sigmas).mean(-1)
 
 
 def oks_nms(keypoints, scores, areas, sigmas, threshold: float = 0.9) -> np.ndarray:
@@ -133,14 +148,6 @@ def suppress_poses(
         kept_rows.append(rows[keep])
         kept_scores.append(rescored)
     return np.concatenate(kept_rows), np.concatenate(kept_scores)
-
-
-def _similarity(offsets: np.ndarray, areas: np.ndarray, sigmas) -> np.ndarray:
-    """exp(-d^2 / (2 s^2 k^2)) `[..., K]` of `[..., K, 2]` offsets; `np.spacing(1)` is pycocotools' guard."""
-    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
-    squared = np.sum(offsets**2, axis=-1)
-    similar = np.exp(-squared / variances / (areas[..., None] + np.spacing(1)) / 2)
-    return np.where(np.isfinite(squared), similar, 0.0)
 
 
 def _outside(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -1,18 +1,15 @@
 """COCO AP: real predictions, closed forms, and a sentence for every way to get 0."""
 
-import contextlib
 import copy
-import io
 import json
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import METRICS, coco_ground_truth, coco_results, evaluate_coco
 from p2net_tf.skeletons import load_skeleton
+from tests.plain_pycocotools import plain_stats
 
 RNG = np.random.default_rng(0)
 POSES = RNG.uniform(20, 180, (4, 17, 2)) + np.arange(4)[:, None, None] * 40
@@ -53,17 +50,6 @@ def only_finding(ground_truth, predictions) -> str:
     return result.diagnostics[0]
 
 
-def plain_pycocotools(folder) -> list[float]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        ground_truth = COCO(str(folder / "annotations.json"))
-        found = ground_truth.loadRes(str(folder / "predictions.json"))
-        evaluation = COCOeval(ground_truth, found, "keypoints")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation.stats.tolist()
-
-
 def test_real_predictions_to_every_printed_digit(data_root, capfd):
     folder = data_root / "oks_example"
     result = evaluate_coco(folder / "annotations.json", folder / "predictions.json")
@@ -71,8 +57,11 @@ def test_real_predictions_to_every_printed_digit(data_root, capfd):
     # data/README.md prints 0.91091 for AP75; pycocotools 2.0.11 gives 92 / 101 = 0.91089.
     printed = ["0.86089", "0.99315", "0.91089", "0.77558", "0.93725"]
     assert [f"{result[name]:.5f}" for name in METRICS[:5]] == printed
-    assert [result[name] for name in METRICS] == plain_pycocotools(folder)
+    files = [json.loads((folder / name).read_text()) for name in ("annotations.json", "predictions.json")]
+    assert [result[name] for name in METRICS] == plain_stats(*files).tolist()
     assert result.diagnostics == ()
+    assert np.mean(list(result.ap_by_threshold.values())) == pytest.approx(result["AP"], abs=1e-12)
+    assert (result.ap_by_threshold[0.5], result.ap_by_threshold[0.75]) == (result["AP50"], result["AP75"])
     assert (result.images, result.persons, result.predictions) == (4, 12, 73)
 
 
