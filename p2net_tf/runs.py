@@ -27,13 +27,16 @@ from p2net_tf import drawing, geometry
 from p2net_tf.config import DatasetConfig, ExperimentConfig, load_config
 from p2net_tf.config_networks import describe_model
 from p2net_tf.data.coco import write_results
-from p2net_tf.data.crops import warp
+from p2net_tf.data.crops import picture
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.environment import describe_environment
 from p2net_tf.errors import UserError
 from p2net_tf.evaluation.coco import CocoResult
-from p2net_tf.evaluation.evaluate import Evaluation, evaluate
+from p2net_tf.evaluation.errors import ErrorAnalysis, analyze_errors
+from p2net_tf.evaluation.errors_report import write_errors
+from p2net_tf.evaluation.errors_sheet import pictures_of_samples
+from p2net_tf.evaluation.evaluate import Evaluation, evaluate, oks_inputs
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.models.summary import summarize
 from p2net_tf.training.cluster import read_cluster
@@ -157,15 +160,53 @@ def evaluate_run(run: Run, part: str = "test", out: Path | None = None, strict: 
     Raises:
         RunError: the configuration names no data for this part.
     """
-    sources = getattr(run.config.data, part, None)
-    if not sources:
-        raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
-    evaluation = evaluate(run.network, sources[0].model_copy(update={"repeat": 1}), run.config, strict)
+    evaluation = evaluate(run.network, source_of(run, part), run.config, strict)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_predictions(out / "predictions.json", evaluation)
         write_overlays(out / "overlays.jpg", evaluation, run.config)
     return evaluation
+
+
+def analyze_run(
+    run: Run, evaluation: Evaluation, part: str = "test", out: Path | None = None, command: str = ""
+) -> ErrorAnalysis:
+    """The keypoint errors behind an evaluation of `part` by OKS AP.
+
+    Args:
+        out: folder for `errors.html`, `errors.json`, plots and the worst poses; None writes nothing.
+        command: the command line, for the page.
+    """
+    samples = evaluation.samples
+    inputs = oks_inputs(samples, evaluation.predictions, source_of(run, part), run.config)
+    analysis = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
+    if out is not None:
+        pictures = pictures_of_samples(samples, inputs.offset)
+        write_errors(out, analysis, f"Errors of {run.config.name}", pictures, command)
+    return analysis
+
+
+def require_oks(config: ExperimentConfig) -> None:
+    """Raises:
+    RunError: the metric is another than OKS AP, of which alone the errors have a cost.
+    """
+    if config.evaluation.metric != "oks_ap":
+        raise RunError(
+            f"--errors splits OKS AP, but evaluation.metric is {config.evaluation.metric}; add "
+            "evaluation.metric=oks_ap, which every skeleton card has the sigmas for"
+        )
+
+
+def source_of(run: Run, part: str) -> DatasetConfig:
+    """The first data source of a part, each person once.
+
+    Raises:
+        RunError: the configuration names no data for this part.
+    """
+    sources = getattr(run.config.data, part, None)
+    if not sources:
+        raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
+    return sources[0].model_copy(update={"repeat": 1})
 
 
 def save_predictions(path: Path, evaluation: Evaluation) -> None:
@@ -190,10 +231,8 @@ def _overlay(evaluation: Evaluation, row: int, contents, config: ExperimentConfi
     """The crop window of the network, at a height that people can see."""
     samples, (height, width) = evaluation.samples, config.model.input_size
     size = (_TILE_HEIGHT, round(_TILE_HEIGHT * width / height))
-    centers, sizes = geometry.box_center_and_size(samples.boxes[row], width / height, config.data.box_padding)
-    matrix = geometry.crop_matrix(centers, sizes, size)
     image = decode_image(contents, samples.exif_orientation)
-    crop = np.rint(warp(image, matrix, size).numpy() * 255).astype(np.uint8)
+    crop, matrix = picture(image, samples.boxes[row], size, config.data.box_padding)
     keypoints = geometry.transform_points(evaluation.predictions.keypoints[row], matrix)
     scores = np.clip(evaluation.predictions.keypoint_scores[row], 0, 1)
     return drawing.draw_skeleton(crop, np.asarray(keypoints), samples.skeleton, scores=scores)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from p2net_tf.cli import app
 from p2net_tf.console import be_quiet
 from p2net_tf.data.samples import DataError
+from p2net_tf.errors import UserError
 
 CONFIG = """
 data:
@@ -71,6 +72,18 @@ def test_evaluate_repeats_the_score_of_the_training(run_folder):
 def test_evaluate_takes_overrides(run_folder):
     result = call("evaluate", run_folder[0], "evaluation.decode=dark", "evaluation.flip_test=false")
     assert "OKS AP" in result.stdout
+
+
+def test_evaluate_splits_the_errors(run_folder, tmp_path):
+    options = ["--errors", "--out", tmp_path / "out"]
+    found = json.loads(call("evaluate", run_folder[0], *options, "--json").stdout)
+    assert found["errors"]["original"]["AP"] == found["AP"] == run_folder[1]["result"]["AP"]
+    people = found["errors"]["matched_persons"] + found["errors"]["missed_persons"]
+    assert people == found["persons"] > 0
+    for name in ["errors.html", "errors.json", "errors_ap.png", "errors_keypoints.png", "predictions.json"]:
+        assert (tmp_path / "out" / name).stat().st_size > 1000
+    with pytest.raises(UserError, match="evaluation.metric is pck; add evaluation.metric=oks_ap"):
+        call("evaluate", run_folder[0], "evaluation.metric=pck", "--errors")
 
 
 def test_predict_writes_overlays_and_coco_results(run_folder, config, tmp_path):
@@ -177,6 +190,19 @@ def test_score_prints_the_published_figures(data_root, data_set, truth, predicti
         "--json",
     )
     assert round(json.loads(result.stdout)["total"], 3) == expected
+
+
+def test_score_splits_the_errors_of_published_poses(data_root, tmp_path):
+    folder = data_root / "oks_example"
+    files = ["--ground-truth", folder / "annotations.json", "--predictions", folder / "predictions.json"]
+    pictures = ["--images", data_root / "coco_tiny/val2017", "--out", tmp_path]
+    shown = call("score", "coco", *files, "--errors", *pictures).stdout
+    assert "0.86089" in shown and "12 of 12 persons" in shown
+    assert (tmp_path / "errors_worst.jpg").stat().st_size > 50_000
+    found = json.loads(call("score", "coco", *files, "--errors", "--json").stdout)
+    assert found["errors"]["keypoints"]["total"]["labeled"] == 181
+    for wrong in (["lsp", *files, "--errors"], ["coco", *files, "--out", tmp_path]):
+        assert "--errors" in call("score", *wrong, code=2).output
 
 
 def test_every_verb_has_an_example_in_its_help():

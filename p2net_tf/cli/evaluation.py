@@ -8,10 +8,23 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, RunPath, Strict, print_json, start
+from p2net_tf.cli.options import (
+    AsJson,
+    Config,
+    Overrides,
+    RunPath,
+    Strict,
+    command_line,
+    print_json,
+    start,
+)
 from p2net_tf.console import console, messages
 
 app = typer.Typer()
+
+Errors = Annotated[
+    bool, typer.Option("--errors", help="split the keypoint errors by type, with the AP that each costs")
+]
 
 
 class ScoredSet(StrEnum):
@@ -26,20 +39,23 @@ def evaluate(
     overrides: Overrides = None,
     config: Annotated[Path | None, typer.Option(help="configuration instead of the run's own")] = None,
     part: Annotated[str, typer.Option(help="test, validation or train")] = "test",
-    out: Annotated[Path | None, typer.Option(help="write predictions.json and overlays.jpg here")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write predictions.json, overlays.jpg and the errors' page here")
+    ] = None,
+    errors: Errors = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
-    """Score a trained network by the test recipe of its configuration."""
+    """Score a trained network by the test recipe of its configuration, and say what goes wrong."""
     start(as_json)
-    from p2net_tf.evaluation.tables import print_result
-    from p2net_tf.runs import evaluate_run, load_run
+    from p2net_tf.runs import analyze_run, evaluate_run, load_run, require_oks
 
-    evaluation = evaluate_run(load_run(run, overrides or [], config), part, out, strict)
-    if as_json:
-        print_json(evaluation.result.to_dict())
-    else:
-        print_result(evaluation.result, console)
+    loaded = load_run(run, overrides or [], config)
+    if errors:
+        require_oks(loaded.config)
+    evaluation = evaluate_run(loaded, part, out, strict)
+    analysis = analyze_run(loaded, evaluation, part, out, command_line()) if errors else None
+    _show(evaluation.result, analysis, as_json)
 
 
 @app.command(epilog="Example: `p2net score lsp --ground-truth joints.mat --predictions mine.mat --json`")
@@ -50,22 +66,51 @@ def score(
     threshold: Annotated[
         float | None, typer.Option(help="of PCK or PCKh; by default 0.2 for lsp, 0.5 for mpii")
     ] = None,
+    errors: Errors = False,
+    skeleton: Annotated[str, typer.Option(help="card of a COCO-form set: a name or a YAML")] = "coco17",
+    images: Annotated[Path | None, typer.Option(help="folder of the pictures, for the worst poses")] = None,
+    out: Annotated[Path | None, typer.Option(help="write the errors' page here")] = None,
     as_json: AsJson = False,
 ):
     """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp)."""
-    start(as_json, tensorflow=False)
+    _check_score_options(data_set, threshold, errors, skeleton, images, out)
+    start(as_json, tensorflow=images is not None)
     from p2net_tf.evaluation import stored
-    from p2net_tf.evaluation.tables import print_result
 
     scorer = {"coco": stored.score_coco, "mpii": stored.score_mpii, "lsp": stored.score_lsp}[data_set.value]
-    if threshold is not None and data_set is ScoredSet.coco:
-        raise typer.BadParameter("OKS AP averages over its own thresholds; leave --threshold out")
     options = {} if threshold is None else {"threshold": threshold}
+    if data_set is ScoredSet.coco:
+        options = {"skeleton": skeleton}
     result = scorer(ground_truth, predictions, **options)
+    analysis = None
+    if errors:
+        analysis = stored.analyze_coco(ground_truth, predictions, skeleton, out, images, command_line())
+    _show(result, analysis, as_json)
+
+
+def _check_score_options(data_set, threshold, errors, skeleton, images, out) -> None:
+    is_coco = data_set is ScoredSet.coco
+    if threshold is not None and is_coco:
+        raise typer.BadParameter("OKS AP averages over its own thresholds; leave --threshold out")
+    if (errors or skeleton != "coco17") and not is_coco:
+        raise typer.BadParameter(
+            "--errors and --skeleton belong to OKS AP; give truth and predictions in COCO's form as coco"
+        )
+    if (out is not None and not errors) or (images is not None and out is None):
+        raise typer.BadParameter("--images goes with --out, and --out with --errors")
+
+
+def _show(result, analysis, as_json: bool) -> None:
+    """Prints a score and, where there is one, the analysis of its errors."""
+    from p2net_tf.evaluation.errors_tables import print_errors
+    from p2net_tf.evaluation.tables import print_result
+
     if as_json:
-        print_json(result.to_dict())
-    else:
-        print_result(result, console)
+        print_json(result.to_dict() | ({"errors": analysis.to_dict()} if analysis else {}))
+        return
+    print_result(result, console)
+    if analysis:
+        print_errors(analysis, console)
 
 
 @app.command(epilog="Example: `p2net predict photo.jpg --model runs/demo --whole-image`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from p2net_tf import geometry
@@ -58,6 +59,12 @@ def plain_crop(image, box, crop_size: tuple[int, int], box_padding: float = geom
     window = plain_window(box, crop_size, box_padding)
     matrix = geometry.crop_matrix(window.center, window.size, crop_size)
     return warp(image, matrix, crop_size), matrix
+
+
+def picture(image, box, crop_size: tuple[int, int], box_padding: float = geometry.BOX_PADDING):
+    """`plain_crop` to draw on: the crop as uint8 numpy."""
+    crop, matrix = plain_crop(image, box, crop_size, box_padding)
+    return np.uint8(np.rint(crop.numpy() * 255)), matrix
 
 
 def warp(image, matrix, crop_size: tuple[int, int]):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from p2net_tf.config import DatasetConfig, ExperimentConfig
-from p2net_tf.data.coco import PERSON_CATEGORY, to_coco_keypoints
+from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
 from p2net_tf.data.samples import DataError, Problem, Samples
@@ -61,8 +61,25 @@ def headline(result: CocoResult | PckResult) -> float:
     return result["AP"] if isinstance(result, CocoResult) else result.total / 100
 
 
-def _score_oks(samples: Samples, predictions: Predictions, source, config) -> CocoResult:
-    """AP, against the annotation file itself where there is one: it holds the crowds to ignore."""
+@dataclass(frozen=True)
+class OksInputs:
+    """What pycocotools compares, in one coordinate convention.
+
+    Attributes:
+        ground_truth: the annotation file itself where there is one, since it holds the crowds to ignore.
+        results: the poses that are scored, after suppression.
+        offset: of continuous coordinates from these, in pixels.
+    """
+
+    ground_truth: dict | Path
+    results: list[dict]
+    offset: float
+
+
+def oks_inputs(
+    samples: Samples, predictions: Predictions, source: DatasetConfig, config: ExperimentConfig
+) -> OksInputs:
+    """Arguments as for `score`."""
     settings, sigmas = config.evaluation, samples.skeleton.sigmas
     box_areas = samples.boxes[:, 2] * samples.boxes[:, 3]
     rows, scores = suppress_poses(
@@ -78,12 +95,16 @@ def _score_oks(samples: Samples, predictions: Predictions, source, config) -> Co
     image_ids = samples.image_ids[rows]
     annotation_file = _annotation_file(source)
     if annotation_file is None:
-        truth = coco_ground_truth(samples)
         results = coco_results(image_ids, kept.keypoints, scores, kept.keypoint_scores)
-        return evaluate_coco(truth, results, sigmas)
+        return OksInputs(coco_ground_truth(samples), results, 0.0)
     keypoints = to_coco_keypoints(kept.scored_keypoints)
     results = coco_results(image_ids, keypoints[..., :2], scores, kept.keypoint_scores, PERSON_CATEGORY)
-    return evaluate_coco(annotation_file, results, sigmas)
+    return OksInputs(annotation_file, results, PIXEL_CENTER)
+
+
+def _score_oks(samples: Samples, predictions: Predictions, source, config) -> CocoResult:
+    inputs = oks_inputs(samples, predictions, source, config)
+    return evaluate_coco(inputs.ground_truth, inputs.results, samples.skeleton.sigmas)
 
 
 def _annotation_file(source: DatasetConfig) -> Path | None:

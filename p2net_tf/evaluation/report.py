@@ -31,8 +31,8 @@ _INK, _GRID = "#7d8796", "#8a94a333"
 _TRAINING, _VALIDATION, _RATE = "#5b8def", "#f28c38", "#2fae8f"
 
 
-def write_report(folder: str | Path, report: dict) -> Path:
-    """Writes `report.json` and the self-contained page `report.html` into `folder`; returns the page.
+def write_report(folder: str | Path, report: dict, name: str = "report") -> Path:
+    """Writes `NAME.json` and the self-contained page `NAME.html` into `folder`; returns the page.
 
     Figures are embedded, so the page may be moved and mailed. NaN and infinity become null.
 
@@ -47,12 +47,12 @@ def write_report(folder: str | Path, report: dict) -> Path:
         if not isinstance(rows, dict):
             raise ValueError(f"scores['{table}'] is a table: give {{row: number}}, not {rows!r}")
     plain = _plain(report)
-    page = render_page(plain, folder)
+    page = render_page(plain, folder, f"{name}.json")
     write_text(
-        folder / "report.json", json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        folder / f"{name}.json", json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    write_text(folder / f"{name}.html", page)
+    return folder / f"{name}.html"
 
 
 def plot_curves(history: str | Path, path: str | Path, metric: str | None = None) -> None:

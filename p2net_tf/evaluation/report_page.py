@@ -58,8 +58,11 @@ footer { color: var(--soft); font-size: .84rem; margin-top: 48px; }
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
-def render_page(report: dict, folder: Path) -> str:
+def render_page(report: dict, folder: Path, twin: str = "report.json") -> str:
     """The page of a report (see `p2net_tf.evaluation.report`) of JSON types; `folder` holds its figures.
+
+    Args:
+        twin: file with the same numbers, which the page names.
 
     Raises:
         FileNotFoundError: a figure is not there.
@@ -75,7 +78,7 @@ def render_page(report: dict, folder: Path) -> str:
         _section("Figures", "".join(_figure(figure, folder) for figure in report.get("figures") or [])),
         _section("Reproduce", _command(report.get("command"))),
         _section("Environment", _facts(report.get("environment") or {})),
-        "<footer>The same numbers, for programs: report.json</footer>",
+        f"<footer>The same numbers, for programs: {escape(twin)}</footer>",
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -14,6 +14,8 @@ import numpy as np
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
 from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
+from p2net_tf.evaluation.errors import ErrorAnalysis, analyze_errors
+from p2net_tf.evaluation.errors_report import write_errors
 from p2net_tf.evaluation.pck import (
     PCK_THRESHOLD,
     PCKH_THRESHOLD,
@@ -26,6 +28,7 @@ from p2net_tf.evaluation.tables import print_result
 from p2net_tf.skeletons import Skeleton, load_skeleton
 
 __all__ = [
+    "analyze_coco",
     "print_result",
     "score_coco",
     "score_lsp",
@@ -88,9 +91,33 @@ def score_coco(
         DataError: a file does not hold what is expected; names file, field, shapes and remedy.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
-    pred_path = Path(pred_path)
-    results = pred_path if pred_path.suffix.lower() == ".json" else _result_columns(pred_path, card)
-    return evaluate_coco(gt_path, results, card.sigmas)
+    return evaluate_coco(gt_path, _coco_results(pred_path, card), card.sigmas)
+
+
+def analyze_coco(
+    gt_path: str | Path,
+    pred_path: str | Path,
+    skeleton: str | Path | Skeleton = "coco17",
+    out: str | Path | None = None,
+    images: str | Path | None = None,
+    command: str = "",
+) -> ErrorAnalysis:
+    """The keypoint errors behind `score_coco`; further arguments as for `errors_report.write_errors`.
+
+    Args:
+        out: folder for `errors.html`, `errors.json` and plots; None writes nothing.
+        images: folder of the pictures, for the worst poses; needs TensorFlow.
+    """
+    card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    analysis = analyze_errors(gt_path, _coco_results(pred_path, card), card)
+    if out is not None:
+        pictures = None
+        if images is not None:
+            from p2net_tf.evaluation.errors_sheet import pictures_in_folder
+
+            pictures = pictures_in_folder(images, gt_path)
+        write_errors(out, analysis, f"Errors of {Path(pred_path).name}", pictures, command)
+    return analysis
 
 
 def stored_lsp_errors(gt_path: str | Path, pred_path: str | Path) -> KeypointErrors:
@@ -155,6 +182,11 @@ def _check_mpii_joints(arrays: dict, path):
             f"{path}: field 'dataset_joints' is {', '.join(names)}, expected {', '.join(_MPII_JOINTS)}; "
             "bring the joints into MPII's order"
         )
+
+
+def _coco_results(path: str | Path, card: Skeleton) -> Path | list[dict]:
+    path = Path(path)
+    return path if path.suffix.lower() == ".json" else _result_columns(path, card)
 
 
 def _result_columns(path: Path, card: Skeleton) -> list[dict]:

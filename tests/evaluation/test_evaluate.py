@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from p2net_tf.config import DatasetConfig, ExperimentConfig
+from p2net_tf.data.coco import from_coco_keypoints
+from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.evaluation import evaluate as module
 from p2net_tf.evaluation.coco import CocoResult
+from p2net_tf.evaluation.errors import analyze_errors
 from p2net_tf.evaluation.evaluate import evaluate
 from p2net_tf.evaluation.recipe import Predictions
 
@@ -28,6 +31,14 @@ def source(root, **fields) -> DatasetConfig:
 
 def experiment(of: DatasetConfig, skeleton: str = "coco17", **evaluation) -> ExperimentConfig:
     return ExperimentConfig(name="oracle", data={"skeleton": skeleton, "train": [of]}, evaluation=evaluation)
+
+
+def boxed_twice(root, folder) -> tuple[list[dict], DatasetConfig]:
+    """The persons of the set, and a source of two detector boxes on the first one."""
+    persons = json.loads((root / "annotations/person_keypoints_test.json").read_text())["annotations"]
+    box = {"image_id": persons[0]["image_id"], "category_id": 1, "bbox": persons[0]["bbox"]}
+    (folder / "boxes.json").write_text(json.dumps([{**box, "score": 0.9}, {**box, "score": 0.8}]))
+    return persons, source(root, detections=str(folder / "boxes.json"))
 
 
 @pytest.fixture
@@ -97,15 +108,27 @@ class TestOksAp:
         self, rendered, oracle, tmp_path, nms, left
     ):
         """Detector boxes: two on one person give the same pose twice."""
-        annotations = json.loads((rendered / "annotations/person_keypoints_test.json").read_text())
-        person = annotations["annotations"][0]
-        box = {"image_id": person["image_id"], "category_id": 1, "bbox": person["bbox"]}
-        (tmp_path / "boxes.json").write_text(json.dumps([{**box, "score": 0.9}, {**box, "score": 0.8}]))
-        detected = source(rendered, detections=str(tmp_path / "boxes.json"))
+        _, detected = boxed_twice(rendered, tmp_path)
         oracle()  # detections have no truth: both poses are all zero, so equal
         found = evaluate(None, detected, experiment(detected, nms=nms))
         assert found.result.predictions == left
         assert len(found.samples) == 2
+
+    @pytest.mark.parametrize(("nms", "left"), [(None, 2), ("oks", 1)])
+    def test_errors_are_those_of_the_poses_that_are_scored(self, rendered, oracle, tmp_path, nms, left):
+        """Detector boxes have no truth: it comes from the annotation file, in its own coordinates."""
+        persons, detected = boxed_twice(rendered, tmp_path)
+        person = persons[0]
+        config = experiment(detected, nms=nms)
+        samples = read_dataset(detected, "coco17")
+        poses = from_coco_keypoints(np.reshape(person["keypoints"], (17, 3)))[:, :2]
+        predictions = Predictions(np.stack([poses, poses]), np.ones((2, 17)), np.array([0.9, 0.8]))
+        inputs = module.oks_inputs(samples, predictions, detected, config)
+        found = analyze_errors(inputs.ground_truth, inputs.results, "coco17")
+        assert (len(found.case.poses), len(found.matches.pose_rows), inputs.offset) == (left, 1, 0.5)
+        assert found.counts.sum(0).tolist() == [person["num_keypoints"], 0, 0, 0, 0]
+        assert found.errors.similarities.max() == 1
+        assert found.matches.missed.sum() == len(persons) - 1
 
 
 class TestPck:
