@@ -79,5 +79,7 @@ def _draw_gains(axes, analysis: ErrorAnalysis) -> None:
     axes.grid(True, axis="x", alpha=0.3)
 
 
-def _curve(result: CocoResult) -> list[float]:
-    return list(result.ap_by_threshold.values())
+def _curve(result: CocoResult) -> np.ndarray:
+    """NaN where nobody counts."""
+    curve = np.array(list(result.ap_by_threshold.values()))
+    return np.where(curve < 0, np.nan, curve)

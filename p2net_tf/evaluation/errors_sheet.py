@@ -24,8 +24,9 @@ from p2net_tf.evaluation.errors_plots import COLORS
 
 _TILE = (288, 288)
 _PADDING = 1.5
-"""Room around the person's box: swaps and misses lie outside of it."""
-_SMALLEST_BOX = 8.0
+"""Room around the person: swaps and misses lie outside."""
+_SMALLEST_VIEW = 48.0
+"""Pixels of the image, where a person has few labels."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,21 @@ def _tile(analysis: ErrorAnalysis, pictures: Pictures, readers: dict, pair: int)
         image = decode_image(readers[image_id](), pictures.exif_orientation)
     except tf.errors.OpError as error:
         return drawing.text_tile(_TILE, f"image {image_id}: {error.message}")
-    box = np.float32(case.boxes[row])
-    box[2:] = np.maximum(box[2:], _SMALLEST_BOX)
-    crop, matrix = picture(image, box, _TILE, _PADDING)
+    types = analysis.errors.types[pair]
+    truth = case.truth[row, :, :2] + pictures.offset
+    predicted = case.keypoints[analysis.matches.pose_rows[pair]] + pictures.offset
+    crop, matrix = picture(image, _box_around(truth[types != NOT_COUNTED]), _TILE, _PADDING)
+    truth, predicted = (
+        np.asarray(geometry.transform_points(np.float32(xy), matrix)) for xy in (truth, predicted)
+    )
+    return _draw_pair(crop, truth, predicted, types, case.skeleton)
 
-    def in_crop(xy):
-        return np.asarray(geometry.transform_points(np.float32(xy + pictures.offset), matrix))
 
-    truth = in_crop(case.truth[row, :, :2])
-    predicted = in_crop(case.keypoints[analysis.matches.pose_rows[pair]])
-    return _draw_pair(crop, truth, predicted, analysis.errors.types[pair], case.skeleton)
+def _box_around(points: np.ndarray) -> np.ndarray:
+    """xywh."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = np.maximum(high - low, _SMALLEST_VIEW)
+    return np.float32([*((low + high - size) / 2), *size])
 
 
 def _draw_pair(crop, truth, predicted, types, skeleton) -> np.ndarray:

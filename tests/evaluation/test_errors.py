@@ -407,6 +407,10 @@ class TestFiles:
         assert page.read_text().count("data:image/") == 2
         assert not (tmp_path / "errors_worst.jpg").exists()
 
+    def test_nothing_predicted_is_a_page_of_dashes(self, images, tmp_path):
+        page = write_errors(tmp_path, analyze(truth(PERSON), []), "t", images).read_text()
+        assert "0 of 1 persons that count are matched" in page and "–" in page
+
     def test_tables_show_shares_and_gains(self, analysis):
         stream = io.StringIO()
         print_errors(analysis, Console(file=stream, width=120))
@@ -419,9 +423,9 @@ class TestFiles:
     def test_only_wrong_poses_are_shown_and_marked_where_they_are(self, analysis, images):
         sheet = draw_worst(analysis, images)
         assert sheet.shape[1] == 288 + 2 * 8  # one tile
-        # The box is 100 x 300 at (0, 0), the window 450 pixels wide around its middle (50, 150).
+        # The places span 100 x 300 pixels; 450 pixels around their middle (50, 150) make the 288 of the tile.
         middle, head = np.array([50, 150]), np.array([50, 300])
-        x, y = np.rint(8 + 288 / 450 * (head + 0.5 - middle + 225)).astype(int)
+        x, y = np.rint(8 + 288 / 450 * (head - middle + 225)).astype(int)
         miss = np.array(list(bytes.fromhex(COLORS["miss"][1:])))
         ring = sheet[y, x - 9 : x + 10].astype(int)
         assert np.abs(ring - miss).sum(-1).min() < 30
