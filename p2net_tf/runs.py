@@ -33,9 +33,9 @@ from p2net_tf.data.image_sources import image_readers
 from p2net_tf.environment import describe_environment
 from p2net_tf.errors import UserError
 from p2net_tf.evaluation.coco import CocoResult
-from p2net_tf.evaluation.errors import ErrorAnalysis, analyze_errors
-from p2net_tf.evaluation.errors_report import write_errors
-from p2net_tf.evaluation.errors_sheet import pictures_of_samples
+from p2net_tf.evaluation.errors.analysis import ErrorAnalysis, analyze_errors
+from p2net_tf.evaluation.errors.report import write_errors
+from p2net_tf.evaluation.errors.sheet import pictures_of_samples
 from p2net_tf.evaluation.evaluate import Evaluation, evaluate, oks_inputs
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.models.summary import summarize

@@ -102,7 +102,7 @@ def _check_score_options(data_set, threshold, errors, skeleton, images, out) -> 
 
 def _show(result, analysis, as_json: bool) -> None:
     """Prints a score and, where there is one, the analysis of its errors."""
-    from p2net_tf.evaluation.errors_tables import print_errors
+    from p2net_tf.evaluation.errors.tables import print_errors
     from p2net_tf.evaluation.tables import print_result
 
     if as_json:

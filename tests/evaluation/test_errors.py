@@ -12,13 +12,13 @@ from rich.console import Console
 
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.coco import coco_results, evaluate_coco
-from p2net_tf.evaluation.errors import analyze_errors
-from p2net_tf.evaluation.errors_correction import STEPS, correct, optimal_scores
-from p2net_tf.evaluation.errors_keypoints import NOT_COUNTED, TYPES, classify
-from p2net_tf.evaluation.errors_plots import COLORS
-from p2net_tf.evaluation.errors_report import write_errors
-from p2net_tf.evaluation.errors_sheet import draw_worst, pictures_in_folder
-from p2net_tf.evaluation.errors_tables import print_errors
+from p2net_tf.evaluation.errors.analysis import analyze_errors
+from p2net_tf.evaluation.errors.correction import STEPS, correct, optimal_scores
+from p2net_tf.evaluation.errors.keypoints import NOT_COUNTED, TYPES, classify
+from p2net_tf.evaluation.errors.plots import COLORS
+from p2net_tf.evaluation.errors.report import write_errors
+from p2net_tf.evaluation.errors.sheet import draw_worst, pictures_in_folder
+from p2net_tf.evaluation.errors.tables import print_errors
 from p2net_tf.skeletons import load_skeleton
 from tests.keypoint_faults import crowded_scene, faults_in_loops, moved_by_hand
 from tests.plain_pycocotools import plain_stats

@@ -13,7 +13,7 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.evaluation import evaluate as module
 from p2net_tf.evaluation.coco import CocoResult
-from p2net_tf.evaluation.errors import analyze_errors
+from p2net_tf.evaluation.errors.analysis import analyze_errors
 from p2net_tf.evaluation.evaluate import evaluate
 from p2net_tf.evaluation.recipe import Predictions
 

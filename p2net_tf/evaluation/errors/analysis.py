@@ -2,8 +2,8 @@
 
 The idea is that of coco-analyze: Ruggero Ronchi and Perona, "Benchmarking and Error Diagnosis in
 Multi-Instance Pose Estimation", ICCV 2017. Poses are matched to persons by pycocotools at an OKS of 0.1.
-Every labeled keypoint of a matched person is good, or a jitter, inversion, swap or miss (`errors_keypoints`
-defines them). Then the errors of one kind are corrected (`errors_correction`) and pycocotools scores again.
+Every labeled keypoint of a matched person is good, or a jitter, inversion, swap or miss (`keypoints`
+defines them). Then the errors of one kind are corrected (`correction`) and pycocotools scores again.
 
 Beside keypoints, `score` stands for poses that are ranked wrongly (a second pose of a person is one),
 `background` for poses that lie on nobody, and `missed person` for persons whom no pose matches. The paper
@@ -21,9 +21,9 @@ import numpy as np
 
 from p2net_tf.console import track
 from p2net_tf.evaluation.coco import CocoResult, evaluate_coco
-from p2net_tf.evaluation.errors_correction import STEPS, correct
-from p2net_tf.evaluation.errors_keypoints import TYPES, KeypointErrors, find_keypoint_errors
-from p2net_tf.evaluation.errors_matching import Case, Matches, match_poses, read_case
+from p2net_tf.evaluation.errors.correction import STEPS, correct
+from p2net_tf.evaluation.errors.keypoints import TYPES, KeypointErrors, find_keypoint_errors
+from p2net_tf.evaluation.errors.matching import Case, Matches, match_poses, read_case
 from p2net_tf.skeletons import Skeleton, load_skeleton
 
 

@@ -18,9 +18,9 @@ from p2net_tf.data.crops import picture
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import VISIBLE, Samples
-from p2net_tf.evaluation.errors import ErrorAnalysis
-from p2net_tf.evaluation.errors_keypoints import GOOD, JITTER, NOT_COUNTED, TYPES
-from p2net_tf.evaluation.errors_plots import COLORS
+from p2net_tf.evaluation.errors.analysis import ErrorAnalysis
+from p2net_tf.evaluation.errors.keypoints import GOOD, JITTER, NOT_COUNTED, TYPES
+from p2net_tf.evaluation.errors.plots import COLORS
 
 _TILE = (288, 288)
 _PADDING = 1.5

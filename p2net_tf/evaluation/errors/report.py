@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from p2net_tf.environment import describe_environment
-from p2net_tf.evaluation.errors import ErrorAnalysis
-from p2net_tf.evaluation.errors_plots import plot_ap, plot_keypoints
-from p2net_tf.evaluation.errors_tables import ap_rows, describe, keypoint_rows
+from p2net_tf.evaluation.errors.analysis import ErrorAnalysis
+from p2net_tf.evaluation.errors.plots import plot_ap, plot_keypoints
+from p2net_tf.evaluation.errors.tables import ap_rows, describe, keypoint_rows
 from p2net_tf.evaluation.report import write_report
 
 KEYPOINTS, AP, WORST = "errors_keypoints.png", "errors_ap.png", "errors_worst.jpg"
@@ -19,7 +19,7 @@ def write_errors(
     """Writes `errors.json`, `errors.html` and their pictures; returns the page.
 
     Args:
-        pictures: `errors_sheet.Pictures` for the worst poses; None leaves them out.
+        pictures: `sheet.Pictures` for the worst poses; None leaves them out.
         command: the command line, for the page.
     """
     folder = Path(folder)
@@ -55,7 +55,7 @@ def _headline(analysis: ErrorAnalysis) -> dict[str, float]:
 
 def _write_worst(path: Path, analysis: ErrorAnalysis, pictures) -> bool:
     from p2net_tf import drawing
-    from p2net_tf.evaluation.errors_sheet import draw_worst  # needs TensorFlow, the rest does not
+    from p2net_tf.evaluation.errors.sheet import draw_worst  # needs TensorFlow, the rest does not
 
     sheet = draw_worst(analysis, pictures)
     if sheet is not None:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from p2net_tf.console import console as standard_output
-from p2net_tf.evaluation.errors import ErrorAnalysis
-from p2net_tf.evaluation.errors_correction import STEPS
-from p2net_tf.evaluation.errors_keypoints import TYPES
+from p2net_tf.evaluation.errors.analysis import ErrorAnalysis
+from p2net_tf.evaluation.errors.correction import STEPS
+from p2net_tf.evaluation.errors.keypoints import TYPES
 
 
 def print_errors(analysis: ErrorAnalysis, console: Console | None = None) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2net_tf.data.samples import NOT_LABELED
-from p2net_tf.evaluation.errors_matching import Case, Matches
+from p2net_tf.evaluation.errors.matching import Case, Matches
 from p2net_tf.evaluation.oks import keypoint_similarity
 
 TYPES = ("good", "jitter", "inversion", "swap", "miss")

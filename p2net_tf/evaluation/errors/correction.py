@@ -7,8 +7,8 @@ from collections.abc import Collection
 import numpy as np
 
 from p2net_tf.evaluation.coco import coco_results
-from p2net_tf.evaluation.errors_keypoints import TYPES, KeypointErrors
-from p2net_tf.evaluation.errors_matching import Case, Matches
+from p2net_tf.evaluation.errors.keypoints import TYPES, KeypointErrors
+from p2net_tf.evaluation.errors.matching import Case, Matches
 from p2net_tf.evaluation.oks import oks_matrix, suppress_poses
 
 STEPS = ("miss", "swap", "inversion", "jitter", "score", "background", "missed person")

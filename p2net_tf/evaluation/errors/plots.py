@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.evaluation.coco import CocoResult
-from p2net_tf.evaluation.errors import ErrorAnalysis
-from p2net_tf.evaluation.errors_correction import STEPS
-from p2net_tf.evaluation.errors_keypoints import JITTER, TYPES
-from p2net_tf.evaluation.errors_tables import keypoint_rows
+from p2net_tf.evaluation.errors.analysis import ErrorAnalysis
+from p2net_tf.evaluation.errors.correction import STEPS
+from p2net_tf.evaluation.errors.keypoints import JITTER, TYPES
+from p2net_tf.evaluation.errors.tables import keypoint_rows
 from p2net_tf.plotting import new_figure, save_figure
 
 COLORS = {

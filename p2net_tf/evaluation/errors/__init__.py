@@ -1,0 +1,1 @@
+"""Which keypoints are wrong in which way, and how much AP each kind of error costs."""
