@@ -60,6 +60,14 @@ class SimpleBaselineConfig(ResNetNetworkConfig):
     """Channels of the three transposed convolutions."""
 
 
+class CPNConfig(ResNetNetworkConfig):
+    name: Literal["cpn"] = "cpn"
+    width: PositiveInt = 256
+    """Channels of every resolution."""
+    refine_bottlenecks: tuple[int, int, int, int] = (0, 1, 2, 3)
+    """Bottlenecks per resolution of the RefineNet, finest first."""
+
+
 class HRNetConfig(NetworkConfig):
     name: Literal["hrnet"] = "hrnet"
     width: PositiveInt = 32
@@ -78,7 +86,8 @@ def _name_of(section) -> str:
 ModelConfig = Annotated[
     Annotated[P2NetConfig, Tag("p2net")]
     | Annotated[SimpleBaselineConfig, Tag("simple_baseline")]
-    | Annotated[HRNetConfig, Tag("hrnet")],
+    | Annotated[HRNetConfig, Tag("hrnet")]
+    | Annotated[CPNConfig, Tag("cpn")],
     Discriminator(_name_of),
 ]
 
