@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, PositiveInt, Tag, field_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
 from p2net_tf.config_loading import Section
 
@@ -78,6 +78,16 @@ class HRNetConfig(NetworkConfig):
     """Basic blocks per branch and module."""
 
 
+class HourglassConfig(NetworkConfig):
+    name: Literal["hourglass"] = "hourglass"
+    stacks: PositiveInt = 8
+    """Hourglasses in a row."""
+    width: Annotated[PositiveInt, Field(multiple_of=4)] = 256
+    """Channels of the hourglasses."""
+    depth: PositiveInt = 4
+    """How often an hourglass halves the resolution."""
+
+
 def _name_of(section) -> str:
     name = section.get("name", "p2net") if isinstance(section, dict) else getattr(section, "name", "p2net")
     return str(name)
@@ -87,7 +97,8 @@ ModelConfig = Annotated[
     Annotated[P2NetConfig, Tag("p2net")]
     | Annotated[SimpleBaselineConfig, Tag("simple_baseline")]
     | Annotated[HRNetConfig, Tag("hrnet")]
-    | Annotated[CPNConfig, Tag("cpn")],
+    | Annotated[CPNConfig, Tag("cpn")]
+    | Annotated[HourglassConfig, Tag("hourglass")],
     Discriminator(_name_of),
 ]
 
