@@ -69,8 +69,9 @@ class Hourglass(keras.layers.Layer):
 class StackedHourglass(PoseNetwork):
     """`[B, H, W, 3] -> {"stack_1", ..., "stack_<stacks - 1>", "refine"}`, each `[B, H / 4, W / 4, K]`.
 
-    As in the authors' pose-hg-train (`hg.lua` and `Residual.lua`). Each stack is supervised, and what it
-    found goes into the next one; `refine` is the last.
+    As in the authors' pose-hg-train (`hg.lua` and `Residual.lua`, with the residual behind each hourglass
+    that its first version lacked). Each stack is supervised, and what it found goes into the next one;
+    `refine` is the last.
 
     Args:
         num_keypoints: K.
