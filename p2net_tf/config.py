@@ -98,14 +98,18 @@ class TrainingConfig(Section):
     accumulate: PositiveInt = 1
     """Batches whose gradients are averaged into one update, for a larger batch than fits into memory. Batch
     statistics are still those of `batch_size`."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     learning_rate: PositiveFloat = 5e-4
     learning_rate_batch: PositiveInt | None = None
     """Batch that `learning_rate` is meant for. With another one, `batch_size * accumulate`, it is scaled
     linearly (Goyal et al., 2017); None takes it as it is."""
-    schedule: Literal["halving", "cosine", "constant"] = "halving"
+    schedule: Literal["halving", "steps", "cosine", "constant"] = "halving"
     halving_samples: PositiveInt = 3_600_000
     """halving: the rate is halved each time this many samples were seen."""
+    decay_epochs: tuple[PositiveInt, ...] = (170, 200)
+    """steps: epochs after each of which the rate falls; those of HRNet, which trains for 210."""
+    decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """steps: what the rate is multiplied by."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Updates over which the rate rises to its value; of use with large batches."""
     clip_norm: PositiveFloat | None = None
@@ -133,6 +137,13 @@ class TrainingConfig(Section):
     deterministic: bool = False
     """Deterministic kernels only. A CPU repeats a run without it, too; a GPU becomes slower by it."""
     jit_compile: bool = False
+
+    @field_validator("decay_epochs")
+    @classmethod
+    def _rises(cls, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        if list(epochs) != sorted(set(epochs)):
+            raise ValueError(f"{list(epochs)} must rise: {sorted(set(epochs))}")
+        return epochs
 
 
 class EvaluationConfig(Section):

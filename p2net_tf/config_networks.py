@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, PositiveInt, Tag, field_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
 from p2net_tf.config_loading import Section
 
@@ -60,13 +60,45 @@ class SimpleBaselineConfig(ResNetNetworkConfig):
     """Channels of the three transposed convolutions."""
 
 
+class CPNConfig(ResNetNetworkConfig):
+    name: Literal["cpn"] = "cpn"
+    width: PositiveInt = 256
+    """Channels of every resolution."""
+    refine_bottlenecks: tuple[int, int, int, int] = (0, 1, 2, 3)
+    """Bottlenecks per resolution of the RefineNet, finest first."""
+
+
+class HRNetConfig(NetworkConfig):
+    name: Literal["hrnet"] = "hrnet"
+    width: PositiveInt = 32
+    """Channels at stride 4; they double at each coarser resolution."""
+    modules: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 4, 3)
+    """Modules of the stages with two, three and four branches."""
+    blocks: PositiveInt = 4
+    """Basic blocks per branch and module."""
+
+
+class HourglassConfig(NetworkConfig):
+    name: Literal["hourglass"] = "hourglass"
+    stacks: PositiveInt = 8
+    """Hourglasses in a row."""
+    width: Annotated[PositiveInt, Field(multiple_of=4)] = 256
+    """Channels of the hourglasses."""
+    depth: PositiveInt = 4
+    """How often an hourglass halves the resolution."""
+
+
 def _name_of(section) -> str:
     name = section.get("name", "p2net") if isinstance(section, dict) else getattr(section, "name", "p2net")
     return str(name)
 
 
 ModelConfig = Annotated[
-    Annotated[P2NetConfig, Tag("p2net")] | Annotated[SimpleBaselineConfig, Tag("simple_baseline")],
+    Annotated[P2NetConfig, Tag("p2net")]
+    | Annotated[SimpleBaselineConfig, Tag("simple_baseline")]
+    | Annotated[HRNetConfig, Tag("hrnet")]
+    | Annotated[CPNConfig, Tag("cpn")]
+    | Annotated[HourglassConfig, Tag("hourglass")],
     Discriminator(_name_of),
 ]
 

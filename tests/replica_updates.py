@@ -19,13 +19,14 @@ _ADAM = {"beta_1": 1 - 2**-3, "beta_2": 1 - 2**-10, "use_ema": True}
 CASES = {
     "sgd": {"momentum": 0.9},
     "sgd accumulating": {"momentum": 0.9, "gradient_accumulation_steps": 3},
+    "rmsprop": {"rho": 1 - 2**-3, "epsilon": 2**-20},
     "adam": _ADAM,
     "adamw accumulating": {**_ADAM, "weight_decay": 0.125, "gradient_accumulation_steps": 3},
     "adam scaled": _ADAM,
     "sgd accumulating scaled": {"momentum": 0.9, "gradient_accumulation_steps": 3, "use_ema": True},
 }
 COMMON = {"learning_rate": 0.1, "global_clipnorm": 0.5, "ema_momentum": 0.75}
-CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+CLASSES = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW"}
 OVERFLOWN, BATCHES = 2, 9
 """Batch whose last share is infinite where the loss is scaled, and how many batches there are."""
 

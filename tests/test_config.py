@@ -70,6 +70,25 @@ def test_configurations_of_the_checkout_load(path, monkeypatch, tmp_path):
     assert load_config(path.stem).name == path.stem
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*_*x*.yaml")), ids=lambda path: path.stem)
+def test_configurations_are_what_their_names_say(path):
+    """`<network>_<data>_<height>x<width>`."""
+    config = load_config(path)
+    network, data, size = path.stem.rsplit("_", 2)
+    assert tuple(map(int, size.split("x"))) == config.model.input_size
+    assert {source.format for source in config.data.train} <= {data, f"{data}et"}
+    if not network.startswith("compare"):
+        assert network.startswith(config.model.name)
+        assert network.endswith(variant_of(config.model))
+
+
+def variant_of(model) -> str:
+    return {
+        "hrnet": lambda: f"w{model.width}",
+        "hourglass": lambda: f"{model.stacks}stack",
+    }.get(model.name, lambda: model.backbone)()
+
+
 @pytest.mark.parametrize(
     ("override", "section", "field", "value"),
     [

@@ -6,6 +6,7 @@ from p2net_tf.layers.deconvolution import DeconvNorm
 from p2net_tf.layers.dilated import DilatedBottleneck
 from p2net_tf.layers.exchange import ExchangeUnit
 from p2net_tf.layers.normalization import BatchNormalization
+from p2net_tf.layers.preactivation import PreActivationBottleneck
 from p2net_tf.layers.resampling import BilinearUpsampling
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "DilatedBottleneck",
     "ExchangeUnit",
     "NormalizedConvolution",
+    "PreActivationBottleneck",
 ]

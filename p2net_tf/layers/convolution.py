@@ -127,7 +127,7 @@ def _merged(conv, norm):
     bias = ops.convert_to_numpy(norm.beta) - ops.convert_to_numpy(norm.moving_mean) * scale
     transposed = isinstance(conv, keras.layers.Conv2DTranspose)  # whose kernels are [h, w, out, in]
     merged = type(conv).from_config({**conv.get_config(), "use_bias": True})
-    merged.build((None, None, None, kernel.shape[2 + transposed]))
+    merged.build(conv.get_build_config()["input_shape"])
     merged.kernel.assign(kernel * (scale[:, None] if transposed else scale))
     merged.bias.assign(bias)
     return merged

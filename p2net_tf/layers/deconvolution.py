@@ -41,7 +41,7 @@ class DeconvNorm(NormalizedConvolution):
         return self.activate(self.norm(self.conv(inputs), training=training))
 
     def compute_output_shape(self, input_shape):
-        return self.conv.compute_output_shape(input_shape)
+        return tuple(self.conv.compute_output_shape(input_shape))
 
     def get_config(self):
         return {

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from p2net_tf.layers import (
-    AttentionPartialModule,
-    BilinearUpsampling,
-    ConvNorm,
-    DilatedBottleneck,
-    ExchangeUnit,
-)
-from p2net_tf.layers.sequence import call_in_sequence
-from p2net_tf.models.backbones import ResNet, backbone_spec
+from p2net_tf.layers import BilinearUpsampling, ExchangeUnit
+from p2net_tf.models.backbones import ResNet
 from p2net_tf.models.pose_network import (
     REFINE_OUTPUT,
     NetworkInput,
@@ -20,70 +13,10 @@ from p2net_tf.models.pose_network import (
     heatmap_dtype,
     heatmap_head,
 )
-
-STRIDES = (4, 8, 16, 32)
-"""Crop pixels per pixel of C2, C3, C4, C5 and of what is made of them."""
+from p2net_tf.models.pyramid_net import STRIDES, PyramidNet
+from p2net_tf.models.refine_net import RefineNet
 
 PARALLEL_OUTPUTS = tuple(f"parallel_{stride}" for stride in STRIDES)
-
-
-@keras.saving.register_keras_serializable("p2net_tf")
-class PyramidNet(keras.layers.Layer):
-    """ResNet C2-C5, each brought to the same number of channels by a 1x1 convolution.
-
-    `[B, H, W, 3] -> [[B, H / s, W / s, width] for s in STRIDES]`.
-
-    Args:
-        backbone: name of the ResNet (`p2net_tf.models.backbones`).
-        width: channels of every resolution.
-        backbone_width: channels at stride 4 of the `small` backbone.
-        backbone_blocks: residual blocks per resolution of the `small` backbone.
-        stride_in_1x1: see `ResidualBlock`; true for the weights of keras.applications.
-        synchronized: batch statistics over all replicas.
-    """
-
-    def __init__(
-        self,
-        backbone: str,
-        width: int,
-        backbone_width: int = 32,
-        backbone_blocks: int = 2,
-        stride_in_1x1: bool = False,
-        synchronized: bool = False,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.width = width
-        options = {"synchronized": synchronized, "dtype": self.dtype_policy}
-        self._config = {
-            "backbone": backbone,
-            "width": width,
-            "backbone_width": backbone_width,
-            "backbone_blocks": backbone_blocks,
-            "stride_in_1x1": stride_in_1x1,
-            "synchronized": synchronized,
-        }
-        spec = backbone_spec(backbone, backbone_width, backbone_blocks)
-        self.backbone = ResNet(spec, stride_in_1x1=stride_in_1x1, name=backbone, **options)
-        self.laterals = [ConvNorm(width, 1, name=f"lateral_{stride}", **options) for stride in STRIDES]
-
-    def build(self, input_shape):
-        self.backbone.build(input_shape)
-        for lateral, shape in zip(
-            self.laterals, self.backbone.compute_output_shape(input_shape), strict=True
-        ):
-            lateral.build(shape)
-        self.built = True
-
-    def call(self, inputs, training=None):
-        features = self.backbone(inputs, training=training)
-        return [lateral(x, training=training) for lateral, x in zip(self.laterals, features, strict=True)]
-
-    def compute_output_shape(self, input_shape):
-        return [(*shape[:-1], self.width) for shape in self.backbone.compute_output_shape(input_shape)]
-
-    def get_config(self):
-        return {**super().get_config(), **self._config}
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -148,95 +81,6 @@ class ParallelNet(keras.layers.Layer):
             "num_keypoints": self.num_keypoints,
             "width": self.width,
             "exchange_units": len(self.exchanges),
-            "synchronized": self.synchronized,
-        }
-
-
-@keras.saving.register_keras_serializable("p2net_tf")
-class RefineNet(keras.layers.Layer):
-    """Gathers all resolutions and corrects the hard keypoints (section 3.3).
-
-    List of ParallelNet features `-> [B, H / 4, W / 4, K]`.
-
-    Per resolution: Attention Partial Module, dilated bottlenecks (more of them where the resolution is
-    coarser), upsampling to stride 4; then concatenation, one bottleneck and the head.
-
-    Args:
-        num_keypoints: K.
-        width: channels of every resolution.
-        bottlenecks: dilated bottlenecks of each resolution, finest first.
-        apm: False leaves the Attention Partial Modules out (Table 5).
-        synchronized: batch statistics over all replicas.
-    """
-
-    def __init__(
-        self,
-        num_keypoints: int,
-        width: int,
-        bottlenecks=(0, 1, 2, 3),
-        apm: bool = True,
-        synchronized: bool = False,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.num_keypoints = num_keypoints
-        self.width = width
-        self.bottlenecks = tuple(bottlenecks)
-        self.apm = apm
-        self.synchronized = synchronized
-        self.branches = [self._branch(level) for level in range(len(STRIDES))]
-        # Nested lists are not searched for sub-layers; this one is.
-        self._branch_layers = [layer for branch in self.branches for layer in branch]
-        self.gather = DilatedBottleneck(
-            2 * width, dilation_rate=1, synchronized=synchronized, dtype=self.dtype_policy, name="gather"
-        )
-        self.head = heatmap_head(num_keypoints, "head", self.dtype_policy)
-        self.to_output = keras.layers.Identity(dtype=heatmap_dtype(self.dtype_policy))
-
-    def _branch(self, level: int) -> list[keras.layers.Layer]:
-        stride = STRIDES[level]
-        layers = [AttentionPartialModule(dtype=self.dtype_policy, name=f"apm_{stride}")] if self.apm else []
-        for number in range(self.bottlenecks[level]):
-            layers.append(
-                DilatedBottleneck(
-                    self.width,
-                    synchronized=self.synchronized,
-                    dtype=self.dtype_policy,
-                    name=f"dilated_{stride}_{number + 1}",
-                )
-            )
-        layers.append(
-            BilinearUpsampling(stride // STRIDES[0], dtype=self.dtype_policy, name=f"upsample_{stride}")
-        )
-        return layers
-
-    def build(self, input_shape):
-        for branch, shape in zip(self.branches, input_shape, strict=True):
-            for layer in branch:
-                layer.build(shape)
-                shape = layer.compute_output_shape(shape)
-        gathered = (*input_shape[0][:-1], len(STRIDES) * self.width)
-        self.gather.build(gathered)
-        self.head.build(self.gather.compute_output_shape(gathered))
-        self.built = True
-
-    def call(self, inputs, training=None):
-        grown = [
-            call_in_sequence(branch, x, training) for branch, x in zip(self.branches, inputs, strict=True)
-        ]
-        gathered = self.gather(keras.ops.concatenate(grown, axis=-1), training=training)
-        return self.to_output(self.head(gathered))
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.num_keypoints)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_keypoints": self.num_keypoints,
-            "width": self.width,
-            "bottlenecks": list(self.bottlenecks),
-            "apm": self.apm,
             "synchronized": self.synchronized,
         }
 

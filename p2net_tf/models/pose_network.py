@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.heatmaps import STRIDE
+from p2net_tf.layers import BilinearUpsampling
 
 REFINE_OUTPUT = "refine"
 """Name of the heatmaps that are the prediction, in every network. All others are supervised on the way."""
@@ -79,11 +80,11 @@ class NetworkInput:
         scale, offset = [1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)]
         self.normalized = keras.layers.Rescaling(scale, offset, dtype=dtype, name="normalize")(self.crops)
 
-    def heatmaps(self, features, name: str, kernel_size: int = 1):
-        """`[B, h, w, K]` heatmaps out of `[B, h, w, C]` features, in a precision fit for losses."""
+    def heatmaps(self, features, name: str, kernel_size: int = 1, factor: int = 1):
+        """`[B, factor * h, factor * w, K]` of `[B, h, w, C]` features, in a precision fit for losses."""
         count = self.arguments["num_keypoints"]
         maps = heatmap_head(count, f"{name}_head", self.policy, kernel_size)(features)
-        return keras.layers.Identity(dtype=heatmap_dtype(self.policy), name=name)(maps)
+        return BilinearUpsampling(factor, dtype=heatmap_dtype(self.policy), name=name)(maps)
 
 
 class PoseNetwork(keras.Model):

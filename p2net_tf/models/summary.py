@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 
 import keras
-import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from p2net_tf.models.pose_network import REFINE_OUTPUT
 
 _COUNTED = (
     keras.layers.Conv2D,
@@ -26,15 +26,24 @@ def count_parameters(layer) -> int:
 def count_multiply_adds(model: keras.Model) -> dict[str, int]:
     """Multiply-adds of convolutions and dense layers for one crop, by the name of the top-level layer.
 
-    Found by one forward pass that notes what shape leaves every such layer, so it holds for any composition
-    of layers and on any backend.
+    Taken from the shapes that layers were built for, without a forward pass; so a layer that is called in
+    several places counts once. None of the project's networks has one.
     """
-    with _noted_outputs(model) as outputs:
-        model(np.zeros((1, *model.input_shape[1:]), "float32"), training=False)
     return {
-        layer.name: sum(_multiply_adds(inner, outputs[id(inner)]) for inner in _counted_layers(layer))
+        layer.name: sum(_positions(inner) * math.prod(inner.kernel.shape) for inner in _counted_layers(layer))
         for layer in model.layers
     }
+
+
+def published_gflops(model: keras.Model) -> float:
+    """Cost of a prediction as tables of papers have it since HRNet's, counted by its `modelsummary.py`.
+
+    In units of 1024 ** 3 multiply-adds, and with one per weight of a transposed convolution and position of
+    its *output*, which is four times what it costs. Heatmaps on the way that the prediction does not need
+    are left out.
+    """
+    layers = _counted_layers(keras.Model(model.inputs, model.output[REFINE_OUTPUT]))
+    return sum(math.prod(layer.kernel.shape) * _output_positions(layer) for layer in layers) / 1024**3
 
 
 def summarize(model: keras.Model) -> dict:
@@ -75,33 +84,15 @@ def _counted_layers(layer) -> list[keras.layers.Layer]:
     return [inner for inner in layer._flatten_layers() if isinstance(inner, _COUNTED)]
 
 
-@contextmanager
-def _noted_outputs(model):
-    """While open, the shapes that leave each counted layer are appended under its id."""
-    shapes: dict[int, list[tuple]] = {}
-
-    def noting(layer, original):
-        def call(*args, **kwargs):
-            output = original(*args, **kwargs)
-            shapes.setdefault(id(layer), []).append(tuple(output.shape))
-            return output
-
-        return call
-
-    layers = _counted_layers(model)
-    for layer in layers:
-        layer.__dict__["call"] = noting(layer, layer.call)
-    try:
-        yield shapes
-    finally:
-        for layer in layers:
-            del layer.__dict__["call"]
-
-
-def _multiply_adds(layer, output_shapes) -> int:
-    """Every output position costs one multiply-add per weight of the kernel; every input position does in a
-    transposed convolution."""
-    positions = sum(math.prod(shape[1:-1]) for shape in output_shapes)
+def _positions(layer) -> int:
+    """How often each weight of the kernel is used: once for every output position, but for every input
+    position in a transposed convolution."""
+    positions = _output_positions(layer)
     if isinstance(layer, keras.layers.Conv2DTranspose):
         positions //= math.prod(layer.strides)
-    return positions * math.prod(layer.kernel.shape)
+    return positions
+
+
+def _output_positions(layer) -> int:
+    built_for = layer.get_build_config()["input_shape"]
+    return math.prod(layer.compute_output_shape(built_for)[1:-1])

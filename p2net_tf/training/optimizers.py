@@ -1,4 +1,4 @@
-"""SGD, Adam and AdamW whose update is that of the global batch, and their scale of the loss in float16.
+"""Keras' optimizers with the update of the global batch, and their scale of the loss in float16.
 
 Keras clips each replica's share of a gradient before it adds the shares up, so what clipping does depends on
 the number of devices; its gradient accumulation fails under a strategy, hands the schedule micro-batches for
@@ -139,6 +139,11 @@ def _native(variable):
 @keras.saving.register_keras_serializable("p2net_tf")
 class SGD(_GlobalBatch, keras.optimizers.SGD):
     """`keras.optimizers.SGD`, its arguments and its values."""
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class RMSprop(_GlobalBatch, keras.optimizers.RMSprop):
+    """`keras.optimizers.RMSprop`, its arguments and its values."""
 
 
 @keras.saving.register_keras_serializable("p2net_tf")

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from p2net_tf.config import TrainingConfig
-from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer
+from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer, RMSprop
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -71,12 +71,21 @@ def make_schedule(config: TrainingConfig, steps_per_epoch: int):
     rate = effective_learning_rate(config)
     if config.schedule == "cosine":
         schedule = Cosine(rate, max(1, config.epochs * steps_per_epoch // config.accumulate))
+    elif config.schedule == "steps":
+        schedule = _steps(rate, config, steps_per_epoch)
     else:
         never = config.schedule == "constant"
         # CPN, whose sentence the paper repeats, counts samples: 3.6 M of them are 112,500 steps of 32.
         steps = 2**62 if never else max(1, config.halving_samples // effective_batch(config))
         schedule = Halving(rate, steps)
     return WarmUp(schedule, config.warmup_steps) if config.warmup_steps else schedule
+
+
+def _steps(rate: float, config: TrainingConfig, steps_per_epoch: int):
+    """One value for each stretch between `decay_epochs`; Keras counts the boundary to the stretch before."""
+    boundaries = [epoch * steps_per_epoch // config.accumulate - 1 for epoch in config.decay_epochs]
+    values = [rate * config.decay_factor**falls for falls in range(len(boundaries) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
 
 
 def effective_batch(config: TrainingConfig) -> int:
@@ -109,13 +118,14 @@ def describe_learning_rate(config: TrainingConfig) -> str:
 def _course(config: TrainingConfig) -> str:
     return {
         "halving": f"halved every {config.halving_samples} people",
+        "steps": f"times {config.decay_factor:.4g} after epochs {', '.join(map(str, config.decay_epochs))}",
         "cosine": "falls along a cosine to 0",
         "constant": "stays",
     }[config.schedule]
 
 
 def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer that `config` names; `adam` and `sgd` leave weight decay to `PoseModel`'s L2 penalty.
+    """The optimizer that `config` names; all but `adamw` leave weight decay to `PoseModel`'s L2 penalty.
 
     For `mixed_float16` it scales the loss. The scale wraps the optimizer: `learning_rate` and `iterations`
     are those of the inner one, which also keeps the moving average.
@@ -131,6 +141,9 @@ def make_optimizer(config: TrainingConfig, steps_per_epoch: int) -> keras.optimi
         optimizer = AdamW(weight_decay=config.weight_decay, **options)
     elif config.optimizer == "sgd":
         optimizer = SGD(momentum=0.9, **options)
+    elif config.optimizer == "rmsprop":
+        # Torch's numbers, which the Stacked Hourglass was published with; Keras has epsilon under the root.
+        optimizer = RMSprop(rho=0.99, epsilon=1e-8**2, **options)
     else:
         optimizer = Adam(**options)
     return LossScaleOptimizer(optimizer) if config.precision == "mixed_float16" else optimizer

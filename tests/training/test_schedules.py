@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from p2net_tf.config import TrainingConfig
-from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer
+from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer, RMSprop
 from p2net_tf.training.schedules import (
     Cosine,
     Halving,
@@ -43,6 +43,29 @@ class TestHalving:
     def test_constant_stays(self):
         schedule = make_schedule(TrainingConfig(schedule="constant", learning_rate=0.01), 10)
         assert [rate(schedule, step) for step in (0, 10**7)] == pytest.approx([0.01, 0.01])
+
+
+class TestSteps:
+    def test_hrnet_falls_to_a_tenth_after_epochs_170_and_200(self):
+        schedule = make_schedule(TrainingConfig(schedule="steps", learning_rate=1e-3, epochs=210), 1170)
+        rates = {0: 1e-3, 170 * 1170 - 1: 1e-3, 170 * 1170: 1e-4, 200 * 1170 - 1: 1e-4, 200 * 1170: 1e-5}
+        for step, expected in rates.items():
+            assert rate(schedule, step) == pytest.approx(expected, rel=1e-5), step
+
+    def test_epochs_and_factor_are_those_of_the_configuration(self):
+        changes = {"schedule": "steps", "learning_rate": 0.5, "decay_epochs": (2, 3), "decay_factor": 0.2}
+        schedule = make_schedule(TrainingConfig(**changes), 4)
+        assert [rate(schedule, step) for step in (7, 8, 11, 12)] == pytest.approx([0.5, 0.1, 0.1, 0.02])
+
+    def test_accumulated_batches_count_as_one_update(self):
+        changes = {"schedule": "steps", "learning_rate": 0.5, "decay_epochs": (2,), "accumulate": 4}
+        schedule = make_schedule(TrainingConfig(**changes), 8)
+        assert [rate(schedule, step) for step in (3, 4)] == pytest.approx([0.5, 0.05])
+
+    @pytest.mark.parametrize("epochs", [(200, 170), (170, 170)])
+    def test_epochs_must_rise(self, epochs):
+        with pytest.raises(ValueError, match="must rise"):
+            TrainingConfig(decay_epochs=epochs)
 
 
 class TestCosine:
@@ -100,6 +123,8 @@ class TestScaledRate:
         assert describe_learning_rate(config) == (
             "learning rate 0.001, 16 people per update; halved every 960 people"
         )
+        steps = config.model_copy(update={"schedule": "steps"})
+        assert describe_learning_rate(steps).endswith("; times 0.1 after epochs 170, 200")
         changes = {"accumulate": 4, "learning_rate_batch": 32, "warmup_steps": 500, "schedule": "cosine"}
         assert describe_learning_rate(config.model_copy(update=changes)) == (
             "learning rate 0.002, 64 people per update (4 batches of 16), stated as 0.001 for 32; "
@@ -131,7 +156,7 @@ class TestSerialisation:
 class TestOptimizers:
     @pytest.mark.parametrize(
         ("name", "kind"),
-        [("adam", Adam), ("adamw", AdamW), ("sgd", SGD)],
+        [("adam", Adam), ("adamw", AdamW), ("sgd", SGD), ("rmsprop", RMSprop)],
     )
     def test_kind_and_average(self, name, kind):
         optimizer = make_optimizer(TrainingConfig(optimizer=name), 10)
@@ -142,11 +167,11 @@ class TestOptimizers:
         """The others leave it to the penalty in `PoseModel`'s loss; both at once would count it twice."""
         decays = {
             name: make_optimizer(TrainingConfig(optimizer=name, weight_decay=0.02), 10).weight_decay
-            for name in ("adam", "adamw", "sgd")
+            for name in ("adam", "adamw", "sgd", "rmsprop")
         }
-        assert decays == {"adam": None, "adamw": 0.02, "sgd": None}
+        assert decays == {"adam": None, "adamw": 0.02, "sgd": None, "rmsprop": None}
 
-    @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+    @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
     def test_clipping_and_accumulation(self, name):
         plain, careful = (
             make_optimizer(TrainingConfig(optimizer=name, **changes), 10)
@@ -154,6 +179,14 @@ class TestOptimizers:
         )
         assert (plain.global_clipnorm, plain.gradient_accumulation_steps) == (None, None)
         assert (careful.global_clipnorm, careful.gradient_accumulation_steps) == (2.5, 4)
+
+    def test_rmsprop_moves_as_torchs(self):
+        """rate * g / (sqrt(0.01 g ** 2) + 1e-8) in its first step."""
+        config = TrainingConfig(optimizer="rmsprop", schedule="constant", learning_rate=0.3)
+        optimizer, weight = make_optimizer(config, 10), keras.Variable(np.float32(5))
+        optimizer.apply([keras.ops.convert_to_tensor(np.float32(1e-4))], [weight])
+        expected = 5 - 0.3 * 1e-4 / (0.1 * 1e-4 + 1e-8)
+        assert float(weight.numpy()) == pytest.approx(expected, rel=3e-3)
 
     def test_half_precision_scales_the_loss(self):
         """Rate, steps and average are reached through the scale."""

@@ -1,0 +1,104 @@
+"""RefineNet, the second stage of P2Net (section 3.3, figure 4 of the paper) and of CPN."""
+
+from __future__ import annotations
+
+import keras
+
+from p2net_tf.layers import AttentionPartialModule, BilinearUpsampling, DilatedBottleneck
+from p2net_tf.layers.sequence import call_in_sequence
+from p2net_tf.models.pose_network import heatmap_dtype, heatmap_head
+from p2net_tf.models.pyramid_net import STRIDES
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class RefineNet(keras.layers.Layer):
+    """Gathers all resolutions and corrects the hard keypoints (section 3.3).
+
+    List of features at `STRIDES` `-> [B, H / 4, W / 4, K]`.
+
+    Per resolution: Attention Partial Module, dilated bottlenecks (more of them where the resolution is
+    coarser), upsampling to stride 4; then concatenation, one bottleneck and the head. Without the modules and
+    the dilation it is CPN's (Chen et al., CVPR 2018, section 3.2.2).
+
+    Args:
+        num_keypoints: K.
+        width: channels of every resolution.
+        bottlenecks: dilated bottlenecks of each resolution, finest first.
+        apm: False leaves the Attention Partial Modules out (Table 5).
+        dilation_rate: of the bottlenecks per resolution.
+        gathered_width: channels behind the concatenation; None: twice the width.
+        synchronized: batch statistics over all replicas.
+    """
+
+    def __init__(
+        self,
+        num_keypoints: int,
+        width: int,
+        bottlenecks=(0, 1, 2, 3),
+        apm: bool = True,
+        dilation_rate: int = 2,
+        gathered_width: int | None = None,
+        synchronized: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_keypoints = num_keypoints
+        self.width = width
+        self.bottlenecks = tuple(bottlenecks)
+        self.apm = apm
+        self.dilation_rate = dilation_rate
+        self.gathered_width = gathered_width or 2 * width
+        self.synchronized = synchronized
+        self.branches = [self._branch(level) for level in range(len(STRIDES))]
+        # Nested lists are not searched for sub-layers; this one is.
+        self._branch_layers = [layer for branch in self.branches for layer in branch]
+        self.gather = self._bottleneck(self.gathered_width, 1, "gather")
+        self.head = heatmap_head(num_keypoints, "head", self.dtype_policy)
+        self.to_output = keras.layers.Identity(dtype=heatmap_dtype(self.dtype_policy))
+
+    def _branch(self, level: int) -> list[keras.layers.Layer]:
+        stride = STRIDES[level]
+        layers = [AttentionPartialModule(dtype=self.dtype_policy, name=f"apm_{stride}")] if self.apm else []
+        for number in range(1, self.bottlenecks[level] + 1):
+            layers.append(self._bottleneck(self.width, self.dilation_rate, f"dilated_{stride}_{number}"))
+        layers.append(
+            BilinearUpsampling(stride // STRIDES[0], dtype=self.dtype_policy, name=f"upsample_{stride}")
+        )
+        return layers
+
+    def _bottleneck(self, filters: int, dilation_rate: int, name: str) -> DilatedBottleneck:
+        return DilatedBottleneck(
+            filters, dilation_rate, synchronized=self.synchronized, dtype=self.dtype_policy, name=name
+        )
+
+    def build(self, input_shape):
+        for branch, shape in zip(self.branches, input_shape, strict=True):
+            for layer in branch:
+                layer.build(shape)
+                shape = layer.compute_output_shape(shape)
+        gathered = (*input_shape[0][:-1], len(STRIDES) * self.width)
+        self.gather.build(gathered)
+        self.head.build(self.gather.compute_output_shape(gathered))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        grown = [
+            call_in_sequence(branch, x, training) for branch, x in zip(self.branches, inputs, strict=True)
+        ]
+        gathered = self.gather(keras.ops.concatenate(grown, axis=-1), training=training)
+        return self.to_output(self.head(gathered))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.num_keypoints)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_keypoints": self.num_keypoints,
+            "width": self.width,
+            "bottlenecks": list(self.bottlenecks),
+            "apm": self.apm,
+            "dilation_rate": self.dilation_rate,
+            "gathered_width": self.gathered_width,
+            "synchronized": self.synchronized,
+        }
