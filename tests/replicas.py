@@ -18,7 +18,7 @@ from networks import two_convolutions
 
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.pipeline import training_batches, training_dataset
-from p2net_tf.training.averaging import AveragedWeights
+from p2net_tf.training.averaging import AveragedWeights, Calibration
 from p2net_tf.training.cluster import naming_lost_workers, worker_of
 from p2net_tf.training.exchange import assign_variables, from_all, from_chief, read_variables, saved_shape
 from p2net_tf.training.pose_model import PoseModel
@@ -79,7 +79,8 @@ def score(model, strategy, samples) -> dict[str, np.ndarray]:
 
     few = samples.take(slice(UNEVEN))
     scoring = Scoring(model, scoring_batches(strategy, few, SIZE, BATCH))
-    with AveragedWeights(model, strategy.distribute_datasets_from_function(calibration)):
+    batches = strategy.distribute_datasets_from_function(calibration)
+    with AveragedWeights(model, Calibration(model.network, batches)):
         weights = flat(model.network.weights)
         scores = [scoring.score() for _ in range(2)]
     assert scores[0] == scores[1]

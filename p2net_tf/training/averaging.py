@@ -22,18 +22,17 @@ class AveragedWeights:
 
     Args:
         model: a compiled `PoseModel`, or any model with a `network`.
-        batches: `(crops, keypoints)` training batches, a few dozen; None leaves the statistics alone.
+        calibration: of the model's network, on a few dozen training batches; None leaves the statistics
+            alone.
     """
 
-    def __init__(self, model: keras.Model, batches: tf.data.Dataset | None = None):
+    def __init__(self, model: keras.Model, calibration: Calibration | None = None):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # behind a loss scale
         self._pairs = []
         if optimizer.use_ema:
             averages = optimizer._model_variables_moving_average
             self._pairs = list(zip(optimizer._trainable_variables, averages, strict=True))
-        self._calibration = None
-        if self._pairs and batches is not None:
-            self._calibration = Calibration(model.network, batches)
+        self._calibration = calibration if self._pairs else None
 
     def __enter__(self):
         self._exchange()
@@ -55,7 +54,7 @@ class AveragedWeights:
 
 
 class Calibration:
-    """Measures the batch statistics of a network with the weights it has.
+    """Measures the batch statistics of a network with the weights it has, again and again in one graph.
 
     Args:
         network: `[B, H, W, 3] ->` heatmaps.
@@ -66,7 +65,7 @@ class Calibration:
     def __init__(self, network: keras.Model, batches: tf.data.Dataset):
         self._network, self._batches = network, batches
         self._norms = [x for x in network._flatten_layers() if isinstance(x, BatchNormalization)]
-        self._forward = tf.function(self._forward_once, reduce_retracing=True)
+        self._forward = tf.function(self._forward_once, autograph=False, reduce_retracing=True)
 
     def statistics(self) -> list[np.ndarray]:
         """Moving means and variances, layer by layer."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from p2net_tf.console import messages
 from p2net_tf.files import replacing, write_text
-from p2net_tf.training.averaging import AveragedWeights
+from p2net_tf.training.averaging import AveragedWeights, Calibration
 from p2net_tf.training.scoring import Scoring
 
 
@@ -21,7 +21,7 @@ class Validate(keras.callbacks.Callback):
 
     Args:
         dataset: `(crops, keypoints)` batches of the validation part, or its `scoring_batches`.
-        calibration: training batches for the statistics of averaged weights, see `AveragedWeights`.
+        calibration: for the statistics of averaged weights, see `AveragedWeights`.
         best_file: where the network with the lowest `val_loss` is written. The accuracy is no judge between
             good networks: it does not ask how close a hit is.
         every: epochs between validations; the last epoch always has one.
@@ -33,7 +33,7 @@ class Validate(keras.callbacks.Callback):
     def __init__(
         self,
         dataset: tf.data.Dataset,
-        calibration: tf.data.Dataset,
+        calibration: Calibration | None,
         best_file: Path,
         every: int,
         epochs: int,

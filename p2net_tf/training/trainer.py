@@ -99,7 +99,7 @@ def _train(
     # The workers of a service decode for themselves.
     store = None if config.data.service else open_pixel_store(samples, config.data.cache_mb)
     feed = Feed(strategy, config, samples, policy, store)
-    calibration = feed.calibration()
+    calibration = Calibration(model.network, feed.calibration())
     validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
@@ -122,7 +122,7 @@ def _train(
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        Calibration(model.network, calibration).measure()
+        calibration.measure()
     save_network(model.network, folder / "last.keras")
     if validate is None:  # nothing to choose by
         save_network(model.network, folder / "best.keras")
@@ -223,7 +223,7 @@ def _validate(
     config: ExperimentConfig,
     folder: Path,
     samples: Samples,
-    calibration: tf.data.Dataset,
+    calibration: Calibration,
 ) -> Validate:
     training = config.training
     batches = scoring_batches(

@@ -96,7 +96,8 @@ class TestCalibration:
         model.optimizer._model_variables_moving_average[0].assign(np.eye(2))
         norm = model.layers[-1]
         norm.moving_mean.assign([5.0, 7.0])
-        averaged = AveragedWeights(SimpleNamespace(network=model, optimizer=model.optimizer), self.batches)
+        compiled = SimpleNamespace(network=model, optimizer=model.optimizer)
+        averaged = AveragedWeights(compiled, Calibration(model, self.batches))
         for _ in range(2):
             with averaged:
                 np.testing.assert_allclose(norm.moving_mean, self.crops.mean(axis=(0, 1)), rtol=1e-5)
