@@ -33,3 +33,9 @@ def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, d
     names = ("parallel_4", "refine")
     heads = [keras.layers.Conv2D(num_keypoints, 3, name=name, **options)(x) for name in names]
     return keras.Model(crops, dict(zip(names, heads, strict=True)))
+
+
+def build_two_convolutions(config, num_keypoints, synchronized=False, download=True):
+    """In place of `build_network` where a run is the subject and not its network, which takes four times as
+    long to trace as all the rest of a short run. Needs `loss.ohkm`."""
+    return two_convolutions(num_keypoints, tuple(config.input_size), synchronized)

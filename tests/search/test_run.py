@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from networks import two_convolutions
+from networks import build_two_convolutions
 from typer.testing import CliRunner
 
 from p2net_tf.augment.policy import Policy
@@ -69,10 +69,6 @@ def make_config(root, seed: int = 0, **search) -> ExperimentConfig:
             "search": {**settings, **search},
         }
     )  # fmt: skip
-
-
-def build_two_convolutions(config, num_keypoints, synchronized=False, download=True):
-    return two_convolutions(num_keypoints, tuple(config.input_size), synchronized)
 
 
 @pytest.fixture(scope="module", autouse=True)

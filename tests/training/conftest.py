@@ -2,9 +2,11 @@
 
 import keras
 import pytest
+from networks import build_two_convolutions
 
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.training import feed, trainer
 
 SCENES = SceneOptions(height=96, width=96, max_persons=2)
 
@@ -37,6 +39,7 @@ def tiny(rendered):
                 "exchange_units": 1,
                 "refine_bottlenecks": (0, 0, 0, 1),
             },
+            "loss": {"ohkm": 10},
             "training": {
                 "epochs": 2,
                 "batch_size": 4,
@@ -51,6 +54,19 @@ def tiny(rendered):
         return ExperimentConfig.model_validate(sections)
 
     return config
+
+
+@pytest.fixture(scope="session")
+def quick_train():
+    """`trainer.train` of two convolutions in place of a P2Net, their statistics measured on fewer batches."""
+
+    def train(*arguments, **options) -> keras.Model:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "build_network", build_two_convolutions)
+            patch.setattr(feed, "CALIBRATION_BATCHES", 4)
+            return trainer.train(*arguments, **options)
+
+    return train
 
 
 @pytest.fixture(autouse=True)

@@ -62,28 +62,38 @@ def config(tiny):
 
 
 @pytest.fixture(scope="module")
-def straight(config, tmp_path_factory):
+def straight(config, quick_train, tmp_path_factory):
     """The folder of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("straight")
-    trainer.train(config, folder)
+    quick_train(config, folder)
     return folder
 
 
-def train_with(monkeypatch, config, folder, callback, first=False):
-    original = trainer._callbacks
+@pytest.fixture
+def train_with(config, quick_train, tmp_path, monkeypatch):
+    """A run with one more callback."""
 
-    def callbacks(*arguments):
-        return [callback, *original(*arguments)] if first else [*original(*arguments), callback]
+    def train(callback, first=False):
+        original = trainer._callbacks
 
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_callbacks", callbacks)
-        trainer.train(config, folder)
+        def callbacks(*arguments):
+            return [callback, *original(*arguments)] if first else [*original(*arguments), callback]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "_callbacks", callbacks)
+            quick_train(config, tmp_path)
+
+    return train
 
 
-def assert_ends_the_same(config, folder, straight):
-    trainer.train(config, folder, resume=True)
-    assert sha256(folder) == sha256(straight)
-    assert (folder / "history.csv").read_bytes() == (straight / "history.csv").read_bytes()
+@pytest.fixture
+def assert_ends_the_same(config, straight, quick_train, tmp_path):
+    def check():
+        quick_train(config, tmp_path, resume=True)
+        assert sha256(tmp_path) == sha256(straight)
+        assert (tmp_path / "history.csv").read_bytes() == (straight / "history.csv").read_bytes()
+
+    return check
 
 
 class TestInterruption:
@@ -109,26 +119,28 @@ class TestInterruption:
 
 
 class TestStopping:
-    def test_sigterm_saves_at_the_next_step(self, config, straight, tmp_path, monkeypatch):
+    """Of two convolutions; `TestKilledProcesses` does it to a P2Net."""
+
+    def test_sigterm_saves_at_the_next_step(self, train_with, assert_ends_the_same, tmp_path):
         with pytest.raises(Interrupted, match=rf"saved in {tmp_path}; go on with --resume"):
-            train_with(monkeypatch, config, tmp_path, At(sigterm, 1), first=True)
+            train_with(At(sigterm, 1), first=True)
         newest = max(path.name for path in (tmp_path / "checkpoints").iterdir())
         assert newest == "step_000000002.npz"
-        assert_ends_the_same(config, tmp_path, straight)
+        assert_ends_the_same()
 
-    def test_sigterm_during_the_validation_ends_it_at_once(self, config, straight, tmp_path, monkeypatch):
+    def test_sigterm_during_the_validation_ends_it_at_once(self, train_with, assert_ends_the_same, tmp_path):
         with pytest.raises(Interrupted):
-            train_with(monkeypatch, config, tmp_path, At(sigterm), first=True)
+            train_with(At(sigterm), first=True)
         assert not (tmp_path / "history.csv").exists()
-        assert_ends_the_same(config, tmp_path, straight)
+        assert_ends_the_same()
 
-    def test_a_crash_and_a_damaged_checkpoint(self, config, straight, tmp_path, monkeypatch):
+    def test_a_crash_and_a_damaged_checkpoint(self, train_with, assert_ends_the_same, tmp_path):
         """Costs the steps since the checkpoint before that one."""
         with pytest.raises(MemoryError):
-            train_with(monkeypatch, config, tmp_path, At(crash, 7))
+            train_with(At(crash, 7))
         newest = max((tmp_path / "checkpoints").iterdir())
         newest.write_bytes(newest.read_bytes()[:1000])
-        assert_ends_the_same(config, tmp_path, straight)
+        assert_ends_the_same()
 
 
 DRIVER = """
@@ -192,7 +204,7 @@ class TestKilledProcesses:
 
 
 class TestHealth:
-    def test_a_loss_that_is_not_finite_stops_and_names_the_persons(self, tiny, tmp_path):
+    def test_a_loss_that_is_not_finite_stops_and_names_the_persons(self, tiny, quick_train, tmp_path):
         """With a rate that is far too high. The checkpoint of the step before is good."""
         config = tiny(
             data={"validation": []},
@@ -205,7 +217,7 @@ class TestHealth:
             },
         )
         with pytest.raises(NotFiniteError, match=r"loss is not finite at step \d+; .*training.learning_rate"):
-            trainer.train(config, tmp_path)
+            quick_train(config, tmp_path)
         report = json.loads((tmp_path / "not_finite.json").read_text())
         newest = max((tmp_path / "checkpoints").iterdir())
         assert newest.name == f"step_{report['step'] - 1:09d}.npz"

@@ -47,8 +47,17 @@ class StopInSecondEpoch(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def stopping_callbacks(original):
-    return lambda *arguments: [*original(*arguments), StopInSecondEpoch()]
+@pytest.fixture
+def quick_stop(quick_train, monkeypatch):
+    """`quick_train` that Ctrl-C ends."""
+    original = trainer._callbacks
+
+    def train(config, folder):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(trainer, "_callbacks", lambda *args: [*original(*args), StopInSecondEpoch()])
+            quick_train(config, folder)
+
+    return train
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,13 @@ def finished(tiny, tmp_path_factory):
     """`(folder, weights)` of an undisturbed run."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     return folder, weights(trainer.train(tiny(), folder))
+
+
+@pytest.fixture(scope="module")
+def straight(tiny, quick_train, tmp_path_factory):
+    """The same of two convolutions, which take a quarter of the time."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    return folder, weights(quick_train(tiny(), folder))
 
 
 class TestRunFolder:
@@ -100,37 +116,31 @@ class TestRepeating:
         again = weights(trainer.train(tiny(), tmp_path / "again"))
         assert_equal_weights(again, finished[1])
 
-    def test_another_seed_does_not(self, finished, tiny, tmp_path):
-        other = weights(trainer.train(tiny(seed=1), tmp_path / "other"))
-        kernels = [(a, b) for a, b in zip(other, finished[1], strict=True) if a.ndim == 4]
+    def test_another_seed_does_not(self, straight, tiny, quick_train, tmp_path):
+        other = weights(quick_train(tiny(seed=1), tmp_path / "other"))
+        kernels = [(a, b) for a, b in zip(other, straight[1], strict=True) if a.ndim == 4]
         assert all(np.abs(a - b).max() > 1e-3 for a, b in kernels)
 
 
 class TestResuming:
-    def test_gives_what_the_uninterrupted_run_gives(self, finished, tiny, tmp_path, monkeypatch):
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer, "_callbacks", stopping_callbacks(trainer._callbacks))
-            with pytest.raises(KeyboardInterrupt):
-                trainer.train(tiny(), tmp_path)
+    def test_gives_what_the_uninterrupted_run_gives(self, straight, tiny, quick_train, quick_stop, tmp_path):
+        quick_stop(tiny(), tmp_path)
         assert not (tmp_path / "last.keras").exists()
         assert [row["epoch"] for row in history(tmp_path)] == [0]
-        resumed = weights(trainer.train(tiny(), tmp_path, resume=True))
-        assert_equal_weights(resumed, finished[1])
+        resumed = weights(quick_train(tiny(), tmp_path, resume=True))
+        assert_equal_weights(resumed, straight[1])
         # The same rates and scores: neither schedule, optimizer nor data started over.
-        assert history(tmp_path) == history(finished[0])
+        assert history(tmp_path) == history(straight[0])
 
     @pytest.mark.parametrize("steps", [3, 6])
-    def test_epochs_of_any_number_of_steps(self, tiny, tmp_path, monkeypatch, steps):
+    def test_epochs_of_any_number_of_steps(self, tiny, quick_train, quick_stop, tmp_path, steps):
         """Shorter and longer than a pass: the schedule spans their steps, and a resume changes nothing."""
         config = tiny(training={"steps_per_epoch": steps})
-        straight = weights(trainer.train(config, tmp_path / "straight"))
+        straight = weights(quick_train(config, tmp_path / "straight"))
         halfway, end = (row["learning_rate"] for row in history(tmp_path / "straight"))
         assert (halfway, end) == pytest.approx((0.005, 0.0), abs=1e-8)
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer, "_callbacks", stopping_callbacks(trainer._callbacks))
-            with pytest.raises(KeyboardInterrupt):
-                trainer.train(config, tmp_path / "stopped")
-        assert_equal_weights(weights(trainer.train(config, tmp_path / "stopped", resume=True)), straight)
+        quick_stop(config, tmp_path / "stopped")
+        assert_equal_weights(weights(quick_train(config, tmp_path / "stopped", resume=True)), straight)
         assert history(tmp_path / "stopped") == history(tmp_path / "straight")
 
     def test_a_finished_run_stays_as_it_is(self, finished, tiny):
@@ -149,21 +159,19 @@ class TestResuming:
 class TestPolicy:
     POLICY = Policy([[Stage("Rotate", 0.8, 5, 5)], [Stage("Brightness", 1, 3, 2), Stage("Cutout", 0.5, 5)]])
 
-    def test_a_run_keeps_its_policy_and_resumes_with_it(self, finished, tiny, tmp_path, monkeypatch):
+    def test_a_run_keeps_its_policy_and_resumes(self, straight, tiny, quick_train, quick_stop, tmp_path):
         """Even when the file has meanwhile gone: the same weights as without the interruption."""
         file = tmp_path / "mine.yaml"
         self.POLICY.save(file)
         config = tiny(policy=str(file), data={"validation": []})
-        straight = weights(trainer.train(config, tmp_path / "straight"))
+        undisturbed = weights(quick_train(config, tmp_path / "straight"))
         assert (tmp_path / "straight/policy.yaml").read_bytes() == file.read_bytes()
         assert load_config(tmp_path / "straight/config.yaml") == config
-        assert any(np.any(a != b) for a, b in zip(straight, finished[1], strict=True))
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer, "_callbacks", stopping_callbacks(trainer._callbacks))
-            with pytest.raises(KeyboardInterrupt):
-                trainer.train(config, tmp_path / "stopped")
+        assert any(np.any(a != b) for a, b in zip(undisturbed, straight[1], strict=True))
+        quick_stop(config, tmp_path / "stopped")
         file.unlink()
-        assert_equal_weights(weights(trainer.train(config, tmp_path / "stopped", resume=True)), straight)
+        resumed = weights(quick_train(config, tmp_path / "stopped", resume=True))
+        assert_equal_weights(resumed, undisturbed)
 
     def test_another_policy_is_read_anew(self, tiny, tmp_path):
         self.POLICY.save(tmp_path / "run/policy.yaml")
@@ -236,8 +244,8 @@ class TestDamagedData:
         source = {"format": "coco", "root": str(damaged[0]), "split": "train"}
         return tiny(data={"train": [source], "validation": []}, training={"epochs": 1, "batch_size": 2})
 
-    def test_trains_to_the_end_and_lists_every_fault(self, config, damaged, tmp_path):
-        trainer.train(config, tmp_path / "run")
+    def test_trains_to_the_end_and_lists_every_fault(self, config, damaged, quick_train, tmp_path):
+        quick_train(config, tmp_path / "run")
         assert math.isfinite(history(tmp_path / "run")[0]["loss"])
         assert (tmp_path / "run/last.keras").is_file()
         problems = json.loads((tmp_path / "run/problems.json").read_text())["problems"]
