@@ -58,10 +58,9 @@ class TestTraining:
     def test_an_epoch_may_begin_in_the_middle_of_a_pass(self, samples, policy):
         """A pass has 3 batches; a run resumed after epochs of 2 or of 5 goes on as if it had not stopped."""
         straight = batches(samples, 12, seed=5, policy=policy)
-        for steps in (2, 5):
-            for epoch in (0, 1, 2):
-                resumed = batches(samples, 2, seed=5, policy=policy, start_epoch=epoch, steps=steps)
-                assert_same(resumed, straight[epoch * steps : epoch * steps + 2])
+        for steps, epoch in ((2, 1), (5, 2)):
+            resumed = batches(samples, 2, seed=5, policy=policy, start_epoch=epoch, steps=steps)
+            assert_same(resumed, straight[epoch * steps : epoch * steps + 2])
 
     def test_the_crop_shows_the_person_whose_keypoints_come_along(self, samples):
         truth = {
@@ -80,12 +79,16 @@ class TestPolicy:
     MIXED = Policy([[Stage("Rotate", 0.8, 5, 5), Stage("Brightness", 0.5, 2, 2)], [Stage("Cutout", 1, 8)]])
     FLIPS = AugmentConfig(scale=0, rotation_probability=0, half_body_probability=0)
 
+    @pytest.fixture
+    def samples(self, tmp_path) -> Samples:
+        """Of files: a policy sees crops and draws, wherever they come from."""
+        return people(tmp_path)
+
     def test_batches_are_a_function_of_seed_and_epoch(self, samples):
         straight = batches(samples, 6, policy=self.MIXED, seed=5)
-        assert_same(batches(samples, 6, policy=self.MIXED, seed=5), straight)
         assert_same(batches(samples, 3, policy=self.MIXED, seed=5, start_epoch=1), straight[3:])
-        plain = batches(samples, 6, self.FLIPS, seed=5)
-        assert all(np.any(a[0] != b[0]) for a, b in zip(straight, plain, strict=True))
+        plain = batches(samples, 3, self.FLIPS, seed=5)
+        assert all(np.any(a[0] != b[0]) for a, b in zip(straight[:3], plain, strict=True))
 
     def test_it_takes_the_place_of_everything_but_the_flip(self, samples):
         flipped = batches(samples, 6, self.FLIPS)
