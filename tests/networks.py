@@ -1,6 +1,9 @@
 """Networks small enough for tests."""
 
+from contextlib import contextmanager
+
 import keras
+import pytest
 
 from p2net_tf.layers import BatchNormalization
 from p2net_tf.models import P2Net
@@ -27,7 +30,7 @@ def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, d
     """Heatmaps by two convolutions and a batch normalization: what is quick to trace."""
     options = {"padding": "same", "dtype": dtype}
     crops = keras.Input((*input_size, 3), dtype=keras.dtype_policies.get(dtype).variable_dtype)
-    x = keras.layers.Conv2D(4, 5, strides=4, **options)(crops)
+    x = keras.layers.Conv2D(4, 5, strides=4, use_bias=False, **options)(crops)
     x = BatchNormalization(synchronized=synchronized, dtype=dtype)(x)
     x = keras.layers.Activation("tanh", dtype=dtype)(x)
     names = ("parallel_4", "refine")
@@ -35,7 +38,16 @@ def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, d
     return keras.Model(crops, dict(zip(names, heads, strict=True)))
 
 
+@contextmanager
+def two_convolutions_in_place_of_p2net():
+    """For runs that are the subject, not their network: it takes thrice as long to trace as all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("p2net_tf.training.trainer.build_network", build_two_convolutions)
+        yield
+
+
 def build_two_convolutions(config, num_keypoints, synchronized=False, download=True):
-    """In place of `build_network` where a run is the subject and not its network, which takes four times as
-    long to trace as all the rest of a short run. Needs `loss.ohkm`."""
-    return two_convolutions(num_keypoints, tuple(config.input_size), synchronized)
+    """With the arguments of `p2net_tf.models.build_network`."""
+    network = two_convolutions(num_keypoints, tuple(config.input_size), synchronized)
+    network.num_keypoints, network.mines_hard_keypoints = num_keypoints, True  # as a `PoseNetwork` has it
+    return network

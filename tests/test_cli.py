@@ -16,7 +16,9 @@ CONFIG = """
 data:
   train: [{{format: synthetic, root: {root}, split: train, size: 10, seed: 1}}]
   test: [{{format: synthetic, root: {root}, split: test, size: 4, seed: 2}}]
-model: {{backbone: small, input_size: [64, 64], width: 8, backbone_width: 8}}
+model:
+  {{backbone: small, backbone_blocks: 1, input_size: [64, 64], width: 8, backbone_width: 8, exchange_units: 1,
+    refine_bottlenecks: [0, 0, 0, 1]}}
 training: {{epochs: 1, batch_size: 4, learning_rate: 1.0e-3}}
 """
 

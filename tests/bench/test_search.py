@@ -3,14 +3,15 @@
 import json
 
 import pytest
+from networks import two_convolutions_in_place_of_p2net
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.console import be_quiet
 
 SMALL = (
-    "model.width=4", "model.backbone_width=4", "model.refine_bottlenecks=[0,0,0,0]",
-    "search.batch_size=8", "search.outer_batch_size=4", "search.operations=[Identity,Rotate,Equalize]",
+    "model.width=4", "search.batch_size=8", "search.outer_batch_size=4",
+    "search.operations=[Identity,Rotate,Equalize]",
 )  # fmt: skip
 PARTS = {
     "augmentation of the training batch",
@@ -24,10 +25,11 @@ PARTS = {
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """`(what was printed, the file)` of three rounds with a tiny network."""
+    """`(what was printed, the file)` of three rounds with two convolutions."""
     file = tmp_path_factory.mktemp("bench") / "deep/bench_search.json"
     options = ["--mixture", "--repeats", "3", "--out", str(file), "--json"]
-    done = CliRunner().invoke(app, ["bench", "search", "planted_search", *SMALL, *options])
+    with two_convolutions_in_place_of_p2net():
+        done = CliRunner().invoke(app, ["bench", "search", "planted_search", *SMALL, *options])
     be_quiet(False)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout), json.loads(file.read_text())

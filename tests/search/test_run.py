@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from networks import build_two_convolutions
+from networks import two_convolutions_in_place_of_p2net
 from typer.testing import CliRunner
 
 from p2net_tf.augment.policy import Policy
@@ -74,8 +74,7 @@ def make_config(root, seed: int = 0, **search) -> ExperimentConfig:
 @pytest.fixture(scope="module", autouse=True)
 def quick():
     """What takes the time of a short search is tracing P2Net; `test_p2net` does that once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "build_network", build_two_convolutions)
+    with two_convolutions_in_place_of_p2net():
         yield
     keras.config.set_dtype_policy("float32")
 
@@ -187,8 +186,8 @@ class TestResume:
                 return step(searcher, *arguments)
 
             t.ExpectationSearcher.search_step = slowly
-            t.trainer.build_network = t.build_two_convolutions
-            t.run_search(t.make_config(Path(sys.argv[1])), sys.argv[2])
+            with t.two_convolutions_in_place_of_p2net():
+                t.run_search(t.make_config(Path(sys.argv[1])), sys.argv[2])
         """
         here = Path(__file__).parent
         paths = f"{here.parents[1]}:{here.parent}:{here}"

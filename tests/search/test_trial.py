@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import two_convolutions_in_place_of_p2net
 
 from p2net_tf.augment.policy import Policy, Stage
 from p2net_tf.config import ExperimentConfig
@@ -62,6 +63,13 @@ def tables(config):
 
 @pytest.fixture(scope="module")
 def trials(config, tables):
+    """Of two convolutions, which are quick to trace."""
+    with two_convolutions_in_place_of_p2net():
+        return PolicyTrials(config, *tables)
+
+
+@pytest.fixture(scope="module")
+def p2net_trials(config, tables):
     return PolicyTrials(config, *tables)
 
 
@@ -103,7 +111,8 @@ class TestTrials:
         inner, outer = tables
         result = trials.run(ROTATE, STEPS, SEED)
         trained = values(trials.network)
-        model = build_pose_model(config, 17, 1)
+        with two_convolutions_in_place_of_p2net():
+            model = build_pose_model(config, 17, 1)
         model.compile(Adam(0.01))
         trials._fresh.assign(SEED)
         model.network.set_weights(values(trials.network))
@@ -146,20 +155,20 @@ class TestTrials:
             trials.run(policy, 1, SEED)
         assert trials.traces == 1
 
-    def test_every_kernel_starts_anew_and_nothing_else_does(self, trials):
-        network = trials.network
-        trials._fresh.assign(1)
+    def test_every_kernel_starts_anew_and_nothing_else_does(self, p2net_trials):
+        network = p2net_trials.network
+        p2net_trials._fresh.assign(1)
         first = values(network)
-        trials._fresh.assign(2)
+        p2net_trials._fresh.assign(2)
         for weight, one, two in zip(network.weights, first, values(network), strict=True):
             assert np.any(one != two) == (weight.name == "kernel"), weight.path
-        assert all(np.all(v.numpy() == 0) for v in trials._model.optimizer.variables)
+        assert all(np.all(v.numpy() == 0) for v in p2net_trials._model.optimizer.variables)
 
-    def test_kernels_have_the_spread_of_their_initializer(self, trials):
+    def test_kernels_have_the_spread_of_their_initializer(self, p2net_trials):
         """He normal: variance 2 / fan in; the heads 0.001 (section 3.2)."""
-        trials._fresh.assign(3)
+        p2net_trials._fresh.assign(3)
         scaled = []
-        for weight in trials.network.weights:
+        for weight in p2net_trials.network.weights:
             if weight.path.endswith("conv/kernel"):
                 scaled.append((weight.numpy() * np.sqrt(np.prod(weight.shape[:3]) / 2)).ravel())
             elif "head" in weight.path and weight.name == "kernel":

@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from networks import build_two_convolutions
+from networks import two_convolutions_in_place_of_p2net
 
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
@@ -39,7 +39,6 @@ def tiny(rendered):
                 "exchange_units": 1,
                 "refine_bottlenecks": (0, 0, 0, 1),
             },
-            "loss": {"ohkm": 10},
             "training": {
                 "epochs": 2,
                 "batch_size": 4,
@@ -61,8 +60,7 @@ def quick_train():
     """`trainer.train` of two convolutions in place of a P2Net, their statistics measured on fewer batches."""
 
     def train(*arguments, **options) -> keras.Model:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trainer, "build_network", build_two_convolutions)
+        with two_convolutions_in_place_of_p2net(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(feed, "CALIBRATION_BATCHES", 4)
             return trainer.train(*arguments, **options)
 
