@@ -156,6 +156,7 @@ def main(folder: str, out: str, *replicas: str) -> None:
         worker = worker_of(strategy)
         name = strategy.num_replicas_in_sync if worker.count == 1 else worker.index
         np.savez(f"{out}_{name}.npz", **run(strategy, samples), **talk(strategy))
+        from_all(strategy, [np.zeros(1)])  # worker 1 waits until both have written
         if worker.index == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         if worker.count > 1:
