@@ -110,14 +110,17 @@ class FitsOnSeveralWorkers:
     Keras 3 fails there (keras#20585) for two reasons. To build the model it averages a distributed batch into
     one, which such a strategy cannot, and needs it for nothing but the shapes. And it averages the logs of a
     step along their first axis, which scalars do not have.
+
+    On any number of workers the variables of the optimizer are made before the first step: TensorFlow traces
+    a function twice that makes variables.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if not _has_several_workers(self.distribute_strategy):
-            super()._maybe_symbolic_build(iterator, data_batch)
-        elif self.optimizer is not None and not self.optimizer.built:
+        if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+        if not _has_several_workers(self.distribute_strategy):
+            super()._maybe_symbolic_build(iterator, data_batch)
 
     def _make_function(self, step_function):
         if not _has_several_workers(self.distribute_strategy):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import tiny_network
+from networks import tiny_network, two_convolutions
 
 from p2net_tf.augment.policy import Policy, PolicyAugmentation, Stage
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
@@ -156,6 +156,21 @@ def test_fit_learns_and_calls_back(tmp_path):
     best = keras.saving.load_model(tmp_path / "best.keras")
     found = best.evaluate(people, verbose=0, return_dict=True)["loss"]
     assert found == pytest.approx(min(history["val_loss"]), rel=1e-5)
+
+
+def test_fit_traces_its_step_once():
+    """TensorFlow would do it twice if the step made the variables of the optimizer."""
+    traces = []
+
+    class Counted(PoseModel):
+        def train_step(self, data):
+            traces.append(data)
+            return super().train_step(data)
+
+    model = Counted(two_convolutions(), ohkm=2)
+    model.compile(keras.optimizers.Adam())
+    model.fit(batches(random_people(8), 4), verbose=0)
+    assert len(traces) == 1
 
 
 def test_a_file_gives_the_model_back(tmp_path):
