@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-# Tests run side by side, a file at a time.
+# Tests run side by side, a file at a time, in the order of tests/conftest.py.
 JOBS   ?= 2
 # Real data beside the checkout; tests that need it are skipped, with the reason, where it is missing.
 P2NET_DATA ?= $(abspath ../shared/data)
@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/p2net demo
 
 test: $(VENV)/installed
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --junitxml=runs/test.xml
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --junitxml=runs/test.xml
 	@echo "results: runs/test.xml"
 
 test-slow: $(VENV)/installed
