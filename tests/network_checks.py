@@ -4,6 +4,10 @@ import keras
 import numpy as np
 from layer_checks import check_every_weight_learns, randomize_weights
 
+from p2net_tf.export.networks import network_to_export
+from p2net_tf.export.options import ExportOptions
+from p2net_tf.layers import NormalizedConvolution
+
 CROPS = np.random.default_rng(1).uniform(size=(2, 64, 32, 3)).astype("float32")
 KEYPOINTS = 5
 
@@ -24,6 +28,7 @@ def check_network(kind, outputs, tmp_path, **options):
     _check_outputs(network, outputs)
     _check_file(network, tmp_path)
     _check_bfloat16(network)
+    _check_folding(network)
     check_every_weight_learns(network, CROPS)
 
 
@@ -56,3 +61,13 @@ def _check_bfloat16(network):
         assert found[name].dtype == "float32"
         assert not np.array_equal(found[name], exact[name])
         np.testing.assert_allclose(found[name], exact[name], atol=0.05 * np.abs(exact[name]).max())
+
+
+def _check_folding(network):
+    """No normalization is left behind a convolution, and the values are the same."""
+    folded = network_to_export(network, ExportOptions(fold_batch_norm=True))
+    convolutions = [c for c in folded._flatten_layers() if isinstance(c, NormalizedConvolution)]
+    assert {type(convolution.norm) for convolution in convolutions} == {keras.layers.Identity}
+    exact, found = network(CROPS), folded(CROPS)
+    for name in exact:
+        np.testing.assert_allclose(found[name], exact[name], atol=1e-4 * np.abs(exact[name]).max())

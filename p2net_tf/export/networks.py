@@ -19,7 +19,10 @@ def network_to_export(network: keras.Model, options: ExportOptions) -> keras.Mod
 
 
 def fold_batch_norm(network: keras.Model) -> keras.Model:
-    """Merges every batch normalization of `network` into the convolution before it, in place."""
+    """Merges every batch normalization of `network` that stands behind a convolution into it, in place.
+
+    Those in front of one, which the Stacked Hourglass has, stay: between the two is a ReLU.
+    """
     for layer in network._flatten_layers():
         if isinstance(layer, NormalizedConvolution):
             layer.fold()

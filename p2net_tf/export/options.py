@@ -26,4 +26,4 @@ class ExportOptions:
     exif: Exif = Exif.upright
     precision: Precision = Precision.float32
     fold_batch_norm: bool = False
-    """Merge every batch normalization into the convolution before it."""
+    """Merge batch normalizations into the convolutions before them."""
