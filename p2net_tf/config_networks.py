@@ -63,13 +63,25 @@ class SimpleBaselineConfig(ResNetNetworkConfig):
     """Channels of the three transposed convolutions."""
 
 
+class HRNetConfig(NetworkConfig):
+    name: Literal["hrnet"] = "hrnet"
+    width: PositiveInt = 32
+    """Channels at stride 4; they double at each coarser resolution."""
+    modules: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 4, 3)
+    """Modules of the stages with two, three and four branches."""
+    blocks: PositiveInt = 4
+    """Basic blocks per branch and module."""
+
+
 def _name_of(section) -> str:
     name = section.get("name", "p2net") if isinstance(section, dict) else getattr(section, "name", "p2net")
     return str(name)
 
 
 ModelConfig = Annotated[
-    Annotated[P2NetConfig, Tag("p2net")] | Annotated[SimpleBaselineConfig, Tag("simple_baseline")],
+    Annotated[P2NetConfig, Tag("p2net")]
+    | Annotated[SimpleBaselineConfig, Tag("simple_baseline")]
+    | Annotated[HRNetConfig, Tag("hrnet")],
     Discriminator(_name_of),
 ]
 

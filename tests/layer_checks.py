@@ -26,14 +26,19 @@ def check_layer(layer, input_shape, tmp_path, bfloat16_tolerance=0.05):
     _check_round_trip(layer, model, inputs, outputs, tmp_path)
     _check_batch_is_a_loop_of_singles(model, inputs, outputs)
     _check_bfloat16(layer, model, input_shape, inputs, outputs, bfloat16_tolerance)
-    _check_every_weight_learns(model, inputs)
+    check_every_weight_learns(model, inputs)
 
 
-def randomize_weights(model, rng):
-    """Random values for all weights, moving statistics too, so that no path is the identity by accident."""
+def randomize_weights(model, rng, deep: bool = False):
+    """Random values for all weights, moving statistics too, so that no path is the identity by accident.
+
+    Args:
+        deep: kernels keep the variance of their inputs, so that a hundred layers do not overflow.
+    """
     for weight in model.weights:
         positive = weight.name == "moving_variance"
-        values = rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(0, 0.3, weight.shape)
+        deviation = np.prod(weight.shape[:-1]) ** -0.5 if deep and weight.name == "kernel" else 0.3
+        values = rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(0, deviation, weight.shape)
         weight.assign(values + (weight.name == "gamma"))
 
 
@@ -86,7 +91,8 @@ def _check_bfloat16(layer, model, input_shape, inputs, outputs, tolerance):
         assert error <= tolerance * np.abs(expected).max()
 
 
-def _check_every_weight_learns(model, inputs):
+def check_every_weight_learns(model, inputs):
+    """In training mode, a random weighting of all outputs has a gradient at each of them."""
     rng = np.random.default_rng(1)
     with tf.GradientTape() as tape:
         outputs = keras.tree.flatten(model(inputs, training=True))

@@ -11,31 +11,36 @@ from p2net_tf.layers.sequence import call_in_sequence
 
 @keras.saving.register_keras_serializable("p2net_tf")
 class ExchangeUnit(keras.layers.Layer):
-    """Every resolution sums itself and its neighbours; all resolutions stay as they are.
+    """Every resolution sums itself and its neighbours; resolutions stay as they are.
 
     `R'(r) = sum over finer f of O(R(f)) + R(r) + sum over coarser c of O'(R(c))` (equation 3), where `O` is
     one strided 3x3 convolution per factor of two and `O'` a 1x1 convolution and nearest upsampling. The
     convolution goes before the upsampling: the two commute, and it is cheaper there by the square of the
     factor.
 
-    Takes and returns a list of R maps `[B, H / 2**r, W / 2**r, widths[r]]`, finest first.
+    With a reach of all resolutions it is the fusion of HRNet (Sun et al., CVPR 2019).
+
+    Takes a list of R maps `[B, H / 2**r, W / 2**r, widths[r]]`, finest first; returns the first `outputs`.
 
     Args:
         widths: channels of each resolution.
         reach: how many resolutions away a neighbour may be. 2 is figure 3's window of three.
+        outputs: how many resolutions leave, finest first; None: all. HRNet's last fusion has 1.
         synchronized: batch statistics over all replicas.
     """
 
-    def __init__(self, widths, reach: int = 2, synchronized: bool = False, **kwargs):
+    def __init__(
+        self, widths, reach: int = 2, outputs: int | None = None, synchronized: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.widths = tuple(widths)
         self.reach = reach
+        self.outputs = outputs
         self.synchronized = synchronized
-        levels = range(len(self.widths))
         self.paths = {
             (source, target): self._connection(source, target)
-            for target in levels
-            for source in levels
+            for target in range(outputs or len(self.widths))
+            for source in range(len(self.widths))
             if source != target and abs(source - target) <= reach
         }
         # Keras finds sub-layers in lists, not behind tuple keys.
@@ -75,22 +80,23 @@ class ExchangeUnit(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        outputs = []
-        for target, own in enumerate(inputs):
+        fused = []
+        for target, own in enumerate(inputs[: self.outputs]):
             total = own
             for source in range(len(inputs)):
                 if (source, target) in self.paths:
                     total = total + call_in_sequence(self.paths[source, target], inputs[source], training)
-            outputs.append(ops.relu(total))
-        return outputs
+            fused.append(ops.relu(total))
+        return fused
 
     def compute_output_shape(self, input_shape):
-        return list(input_shape)
+        return list(input_shape)[: self.outputs]
 
     def get_config(self):
         return {
             **super().get_config(),
             "widths": list(self.widths),
             "reach": self.reach,
+            "outputs": self.outputs,
             "synchronized": self.synchronized,
         }

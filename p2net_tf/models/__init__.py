@@ -2,11 +2,12 @@
 
 from p2net_tf.config_networks import ModelConfig
 from p2net_tf.models import pretrained
+from p2net_tf.models.hrnet import HRNet
 from p2net_tf.models.p2net import P2Net
 from p2net_tf.models.pose_network import PoseNetwork
 from p2net_tf.models.simple_baseline import SimpleBaseline
 
-NETWORKS = {"p2net": P2Net, "simple_baseline": SimpleBaseline}
+NETWORKS = {"p2net": P2Net, "simple_baseline": SimpleBaseline, "hrnet": HRNet}
 """Classes by the `name` of a `model` section, whose other keys are their arguments."""
 
 _NOT_ARGUMENTS = {"name", "weights", "synchronized_batch_norm"}
@@ -39,4 +40,4 @@ def build_network(
     return network
 
 
-__all__ = ["NETWORKS", "P2Net", "PoseNetwork", "SimpleBaseline", "build_network"]
+__all__ = ["NETWORKS", "HRNet", "P2Net", "PoseNetwork", "SimpleBaseline", "build_network"]

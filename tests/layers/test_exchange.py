@@ -73,3 +73,21 @@ def test_a_resolution_hears_its_neighbours_within_reach(reach):
         after = unit(changed, training=False)
         heard = [not np.array_equal(a, b) for a, b in zip(after, before, strict=True)]
         assert heard == [abs(source - target) <= reach for target in range(4)]
+
+
+def test_outputs_are_the_finest_of_all():
+    whole = built_unit(3)
+    some = ExchangeUnit(WIDTHS, reach=3, outputs=2)
+    some.build([(None, *shape) for shape in SHAPES])
+    for path, layers in some.paths.items():
+        for layer, same in zip(layers, whole.paths[path], strict=True):
+            layer.set_weights(same.get_weights())
+    maps = random_maps(np.random.default_rng(4))
+    for found, expected in zip(some(maps), whole(maps)[:2], strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_unit_saved_before_there_were_outputs_has_all():
+    config = ExchangeUnit(WIDTHS).get_config()
+    del config["outputs"]
+    assert ExchangeUnit.from_config(config).outputs is None
