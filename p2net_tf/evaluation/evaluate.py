@@ -145,8 +145,8 @@ def _score_pckh(samples: Samples, predictions: Predictions, source: DatasetConfi
     boxes = np.array([box_of[i] for i in samples.ids.tolist()])
     if not np.isfinite(boxes).any():
         raise DataError(
-            f"{samples.source}: has no head boxes, which PCKh divides by; evaluate on the release's .mat, "
-            "or set evaluation.metric to pck or oks_ap"
+            f"{samples.source}: has no head boxes, which PCKh divides by; put HRNet's gt_valid.mat beside "
+            "it, evaluate on the release's .mat, or set evaluation.metric to pck or oks_ap"
         )
     sizes = head_sizes(np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
     return pckh_from_samples(samples, predictions.keypoints, sizes)
