@@ -108,6 +108,21 @@ class TestOfficialResNet50:
         assert (checkpoint.parent / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_caffe_style_resnet_strides_elsewhere(tmp_path):
+    pytest.importorskip("torch", reason="the reference is in PyTorch: the extra `torch`")
+    from torch_networks import PoseResNet, heatmaps
+
+    state = official.random_state(official.pose_resnet(50))
+    file, out = tmp_path / "pose_resnet_50_caffe.safetensors", tmp_path / "out" / "pose.keras"
+    save_file(state, file)
+    convert_checkpoint(file, RESNET50[1], out, (64, 96), stride_in_1x1=True)
+    bgr = np.random.default_rng(1).uniform(size=(2, 64, 96, 3)).astype(np.float32)
+    found = keras.saving.load_model(out)(bgr[..., ::-1])["refine"]
+    np.testing.assert_allclose(found, heatmaps(PoseResNet, 50, state, bgr, caffe=True), rtol=0, atol=1e-4)
+    assert np.abs(found - heatmaps(PoseResNet, 50, state, bgr)).max() > 0.01
+
+
 def test_mmposes_mpii_network_without_torch(tmp_path, monkeypatch):
     """16 keypoints, RGB, and the size of the crop in the name of the file."""
     monkeypatch.setitem(MODELS, RESNET50[1], SMALL)
