@@ -99,46 +99,43 @@ class TestApplications:
             pretrained.copy_application_weights(resnet50, built("small"))
 
 
+def hub_resnet(filters: list[int], blocks: list[int], kind: str) -> keras.Model:
+    """A ResNet of keras-hub, with random weights."""
+    hub = pytest.importorskip("keras_hub", reason="the reference is keras-hub's (extra `hub`)")
+    network = hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=filters,
+        stackwise_num_blocks=blocks,
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type=kind,
+    )
+    randomize(network)
+    return network
+
+
+def hub_features(network: keras.Model) -> list:
+    outputs = [network.pyramid_outputs[f"P{level}"] for level in (2, 3, 4, 5)]
+    return keras.Model(network.input, outputs)(crops(), training=False)
+
+
 class TestHub:
     @pytest.fixture(scope="class")
     def resnet18(self):
-        hub = pytest.importorskip("keras_hub", reason="ResNet-18's weights come from keras-hub (extra `hub`)")
-        network = hub.models.ResNetBackbone(
-            input_conv_filters=[64],
-            input_conv_kernel_sizes=[7],
-            stackwise_num_filters=[64, 128, 256, 512],
-            stackwise_num_blocks=[2, 2, 2, 2],
-            stackwise_num_strides=[1, 2, 2, 2],
-            block_type="basic_block",
-        )
-        randomize(network)
-        return network
+        return hub_resnet([64, 128, 256, 512], [2, 2, 2, 2], "basic_block")
 
     def test_resnet18(self, resnet18):
         backbone = built("resnet18")
         pretrained.copy_hub_weights(resnet18, backbone)
-        pyramid = resnet18.pyramid_outputs
-        theirs = keras.Model(resnet18.input, [pyramid[f"P{level}"] for level in (2, 3, 4, 5)])
-        assert_equal_features(backbone(crops(), training=False), theirs(crops(), training=False))
+        assert_equal_features(backbone(crops(), training=False), hub_features(resnet18))
 
     def test_bottlenecks(self):
-        """Those of its ResNet-50 and deeper stride in their 3x3, as torchvision's do; here are few of them."""
-        hub = pytest.importorskip("keras_hub", reason="the reference is keras-hub's (extra `hub`)")
-        source = hub.models.ResNetBackbone(
-            input_conv_filters=[64],
-            input_conv_kernel_sizes=[7],
-            stackwise_num_filters=[64, 16, 16, 16],
-            stackwise_num_blocks=[2, 1, 1, 1],
-            stackwise_num_strides=[1, 2, 2, 2],
-            block_type="bottleneck_block",
-        )
-        randomize(source)
+        """Those of its ResNet-50 and deeper stride in their 3x3, as torchvision's do; here are few."""
+        source = hub_resnet([64, 16, 16, 16], [2, 1, 1, 1], "bottleneck_block")
         backbone = ResNet(ResNetSpec((2, 1, 1, 1), (64, 16, 16, 16)))
         backbone.build((None, *CROP, 3))
         pretrained.copy_hub_weights(source, backbone)
-        pyramid = source.pyramid_outputs
-        theirs = keras.Model(source.input, [pyramid[f"P{level}"] for level in (2, 3, 4, 5)])
-        assert_equal_features(backbone(crops(), training=False), theirs(crops(), training=False))
+        assert_equal_features(backbone(crops(), training=False), hub_features(source))
 
     def test_another_network_is_refused(self, resnet18):
         with pytest.raises(ValueError, match="has 20 convolutions, ours 53"):
