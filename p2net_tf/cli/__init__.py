@@ -9,6 +9,7 @@ import os
 import sys
 
 import typer
+from rich.markup import escape
 
 from p2net_tf.cli import (
     bench,
@@ -52,7 +53,8 @@ def main() -> None:
         app()
     except UserError as error:
         messages.quiet = False
-        messages.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, markup=True)
+        # Escaped, or the extra in `p2net_tf[torch]` would be taken for a style.
+        messages.print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True, markup=True)
         sys.exit(error.EXIT_CODE)
     except Interrupted as stop:
         messages.quiet = False

@@ -36,7 +36,7 @@ def assign_tensors(network: PoseNetwork, tensors: Mapping[str, np.ndarray], hint
             faults.append(f"wrong shape: {name} is {list(tensor.shape)}, not {list(shapes[name])}")
     if faults:
         raise ConversionError(
-            "\n".join([f"{len(faults)} tensors do not match {network.name}:", *faults, hint]).rstrip()
+            "\n".join([f"tensors that do not match {network.name} ({len(faults)}):", *faults, hint]).rstrip()
         )
     for name, weight in weights.items():
         tensor = tensors[name]

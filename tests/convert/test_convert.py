@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from official_states import torch_shapes
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from p2net_tf.cli import app
+from p2net_tf.cli import app, main
 from p2net_tf.cli.conversion import PublishedModel
 from p2net_tf.config import load_config
 from p2net_tf.console import be_quiet
@@ -160,6 +161,18 @@ class TestRefusals:
         save_file({"final_layer.weight": np.zeros((133, 32, 1, 1), np.float32)}, tmp_path / "a.safetensors")
         with pytest.raises(ConversionError, match=r"gives 133 heatmaps; .*17 \(coco\) and 16 \(mpii\)"):
             self.convert(tmp_path)
+
+
+def test_the_program_prints_the_extra_that_is_missing(tmp_path, monkeypatch, capsys):
+    """What stands in brackets is no markup."""
+    (tmp_path / "a.pth").touch()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    arguments = ["convert", str(tmp_path / "a.pth"), *RESNET50, "--out", str(tmp_path / "a.keras")]
+    monkeypatch.setattr(sys, "argv", ["p2net", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "pip install 'p2net_tf[torch]'" in capsys.readouterr().err
 
 
 def test_the_command_line_offers_every_model():
