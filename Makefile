@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # Tests run side by side, a file at a time.
 JOBS   ?= 2
-# Only `p2net convert` of PyTorch's own files needs it. Plain `torch` would bring several GB of CUDA; this version is
-# one for CPUs here. `make TORCH=` leaves it out, and tests that need it are skipped, with the reason.
+# For `p2net convert` of PyTorch's own files, and for originals in `p2net bench models`. Plain `torch` would bring
+# several GB of CUDA; this version is one for CPUs here. `make TORCH=` leaves it out, and tests that need it are
+# skipped, with the reason.
 TORCH  ?= torch==2.13.0
 # Real data beside the checkout; tests that need it are skipped, with the reason, where it is missing.
 P2NET_DATA ?= $(abspath ../shared/data)
