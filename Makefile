@@ -4,6 +4,10 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # Tests run side by side, a file at a time, in the order of tests/conftest.py.
 JOBS   ?= 2
+# For `p2net convert` of PyTorch's own files, and for originals in `p2net bench models`. Plain `torch` would bring
+# several GB of CUDA; this version is one for CPUs here. `make TORCH=` leaves it out, and tests that need it are
+# skipped, with the reason.
+TORCH  ?= torch==2.13.0
 # Real data beside the checkout; tests that need it are skipped, with the reason, where it is missing.
 P2NET_DATA ?= $(abspath ../shared/data)
 export P2NET_DATA
@@ -30,6 +34,7 @@ lint: $(VENV)/installed
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip setuptools
+	$(if $(TORCH),$(BIN)/pip install --quiet $(TORCH))
 	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite]'
 	touch $@
 

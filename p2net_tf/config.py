@@ -153,7 +153,7 @@ class EvaluationConfig(Section):
     flip_test: bool = True
     filter_sigma: Annotated[float, Field(ge=0)] = 1.0
     """Gaussian filter on the heatmaps, in heatmap pixels; 0 leaves them as they are."""
-    decode: Literal["argmax", "quarter_offset", "sign", "dark"] = "quarter_offset"
+    decode: Literal["argmax", "quarter_offset", "sign", "sign_inside", "dark"] = "quarter_offset"
     nms: Literal["oks", "soft_oks"] | None = None
     """Suppression between persons of one image; for detector boxes."""
     nms_threshold: Probability = 0.9

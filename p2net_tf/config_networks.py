@@ -21,6 +21,9 @@ class NetworkConfig(Section):
     """None: synchronized where there is more than one replica."""
     weights: None = None
     """Initial weights; nobody publishes any for Keras but those of ResNets."""
+    alignment: Literal["pure", "legacy"] = "pure"
+    """How crops and heatmaps lie on the image. legacy: as the published PyTorch networks had them, whose
+    weights `p2net convert` takes over; for evaluation and export, not for training."""
 
     @field_validator("input_size")
     @classmethod

@@ -15,7 +15,7 @@ from keras import ops
 STRIDE = 4
 """Crop pixels per heatmap pixel, for every network of the project."""
 
-DECODE_RULES = ("argmax", "quarter_offset", "sign", "dark")
+DECODE_RULES = ("argmax", "quarter_offset", "sign", "sign_inside", "dark")
 
 
 def encode(keypoints, heatmap_size: tuple[int, int], sigma: float, stride: int = STRIDE):
@@ -79,8 +79,9 @@ def decode(heatmaps, rule: str = "quarter_offset", filter_sigma: float = 0.0, st
     Args:
         heatmaps: `[B, h, w, K]`.
         rule: `argmax`; `quarter_offset` (CPN, the paper); `sign`, a quarter of a pixel towards the larger
-            neighbour in x and in y (HRNet); `dark`, the maximum of the second-order Taylor expansion of
-            the log heatmap (Zhang et al., CVPR 2020), exact for a Gaussian.
+            neighbour in x and in y; `sign_inside`, the same to the letter of HRNet's code, which moves no
+            peak near a border; `dark`, the maximum of the second-order Taylor expansion of the log heatmap
+            (Zhang et al., CVPR 2020), exact for a Gaussian.
         filter_sigma: Gaussian filter beforehand, in heatmap pixels; 0 for none.
 
     Returns:
@@ -101,6 +102,7 @@ def decode(heatmaps, rule: str = "quarter_offset", filter_sigma: float = 0.0, st
         "argmax": _no_offset,
         "quarter_offset": _quarter_offset,
         "sign": _sign_offset,
+        "sign_inside": _sign_inside_offset,
         "dark": _dark_offset,
     }[rule](flat, rows, columns, height, width)
     position = ops.cast(ops.stack([columns, rows], axis=-1), flat.dtype) + 0.5 + offsets
@@ -125,6 +127,12 @@ def _sign_offset(flat, rows, columns, height, width):
     down = at(ops.minimum(rows + 1, height - 1), columns) - at(ops.maximum(rows - 1, 0), columns)
     inside = ops.stack([(columns > 0) & (columns < width - 1), (rows > 0) & (rows < height - 1)], axis=-1)
     return 0.25 * ops.sign(ops.stack([right, down], axis=-1)) * ops.cast(inside, flat.dtype)
+
+
+def _sign_inside_offset(flat, rows, columns, height, width):
+    """`_sign_offset`, but none at all in the first two rows and columns, and in the last ones."""
+    inside = (columns > 1) & (columns < width - 1) & (rows > 1) & (rows < height - 1)
+    return _sign_offset(flat, rows, columns, height, width) * ops.cast(inside, flat.dtype)[..., None]
 
 
 def _dark_offset(flat, rows, columns, height, width):

@@ -128,7 +128,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         config: configuration to use instead of the `config.yaml` beside the network.
 
     Raises:
-        RunError: there is no network, or no configuration.
+        RunError: there is no network, no configuration, or one of another alignment than the network's.
     """
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
@@ -138,7 +138,13 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     if not config_file.is_file():
         raise RunError(f"{config_file}: not found; name the configuration of {file} with --config")
     network = keras.saving.load_model(file, compile=False)
-    return Run(load_config(config_file, list(overrides)), network, file.parent)
+    run = Run(load_config(config_file, list(overrides)), network, file.parent)
+    if run.config.model.alignment != network.alignment:
+        raise RunError(
+            f"{config_file}: model.alignment is {run.config.model.alignment}, but the network in {file} was "
+            f"trained in {network.alignment}; set model.alignment={network.alignment}"
+        )
+    return run
 
 
 def _network_file(path: Path) -> Path:

@@ -49,6 +49,13 @@ def hrnet_rule(heatmap, row, column):
     return dx, dy
 
 
+def hrnet_rule_to_the_letter(heatmap, row, column):
+    """HRNet, `get_final_preds`: nothing at all near a border, farther from it at the first ones."""
+    height, width = heatmap.shape
+    inside = 1 < column < width - 1 and 1 < row < height - 1
+    return hrnet_rule(heatmap, row, column) if inside else (0, 0)
+
+
 def dark_rule(heatmap, row, column):
     """DARK, `taylor`: minus the inverse Hessian of the log heatmap times its gradient, where that exists."""
     height, width = heatmap.shape
@@ -84,7 +91,12 @@ def test_a_keypoint_on_a_pixel_centre_has_height_one():
 
 @pytest.mark.parametrize(
     ("rule", "loop"),
-    [("argmax", lambda *_: (0, 0)), ("quarter_offset", cpn_rule), ("sign", hrnet_rule)],
+    [
+        ("argmax", lambda *_: (0, 0)),
+        ("quarter_offset", cpn_rule),
+        ("sign", hrnet_rule),
+        ("sign_inside", hrnet_rule_to_the_letter),
+    ],
 )
 def test_decode_is_the_published_rule(rule, loop):
     """Random maps have their peaks anywhere, at borders and in corners too."""
@@ -154,7 +166,7 @@ def test_decode_at_another_stride_and_after_a_filter():
 
 
 def test_unknown_rule():
-    with pytest.raises(ValueError, match="'soft'; take one of argmax, quarter_offset, sign, dark"):
+    with pytest.raises(ValueError, match="'soft'; take one of argmax, quarter_offset, sign, sign_"):
         heatmaps.decode(np.zeros((1, 4, 4, 1)), "soft")
 
 

@@ -19,12 +19,13 @@ class PoseFinder:
 
     Args:
         model: the `.tflite` file.
-        card: `model_card.json` beside it: how large the crop is, and how much room it leaves around a box.
+        card: `model_card.json` beside it: how large the crop is, and how it lies around a box.
     """
 
     def __init__(self, model: str, card: dict, threads: int = 4):
         self.height, self.width = card["input_size"]
         self.padding = card["box_padding"]
+        self.legacy = card.get("alignment") == "legacy"
         self.upright = card["exif"] == "upright"
         interpreter = Interpreter(model, num_threads=threads)
         self._run = interpreter.get_signature_runner()
@@ -52,7 +53,10 @@ class PoseFinder:
         window_width = max(width, height * self.width / self.height) * self.padding
         window_height = window_width * self.height / self.width
         left, top = x + (width - window_width) / 2, y + (height - window_height) / 2
-        return left, top, window_width / self.width
+        scale = window_width / self.width
+        # Published networks scale the indices of pixels, not their places.
+        shift = (1 - scale) / 2 if self.legacy else 0
+        return left + shift, top + shift, scale
 
     def _crop(self, image: Image.Image, left: float, top: float, scale: float) -> np.ndarray:
         """`[H, W, 3]` uint8; bilinear, black outside of the picture, as in training."""

@@ -9,8 +9,20 @@ import os
 import sys
 
 import typer
+from rich.markup import escape
 
-from p2net_tf.cli import bench, data, doctor, evaluation, export, policy, search, serving, training
+from p2net_tf.cli import (
+    bench,
+    conversion,
+    data,
+    doctor,
+    evaluation,
+    export,
+    policy,
+    search,
+    serving,
+    training,
+)
 from p2net_tf.console import messages
 
 # TensorFlow reads it when it is imported; people can still ask for its chatter.
@@ -23,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # `p2net --help` lists the verbs in this order.
-for verbs in (training, search, evaluation, export, serving, doctor):
+for verbs in (training, search, evaluation, conversion, export, serving, doctor):
     app.add_typer(verbs.app)
 for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
     app.add_typer(verbs.app, name=name)
@@ -41,7 +53,8 @@ def main() -> None:
         app()
     except UserError as error:
         messages.quiet = False
-        messages.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, markup=True)
+        # Escaped, or the extra in `p2net_tf[torch]` would be taken for a style.
+        messages.print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True, markup=True)
         sys.exit(error.EXIT_CODE)
     except Interrupted as stop:
         messages.quiet = False

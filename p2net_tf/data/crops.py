@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf import geometry
+from p2net_tf.alignment import PURE, Alignment
 from p2net_tf.augment.baseline import CropWindow
 
 
@@ -38,25 +39,38 @@ def move_keypoints(keypoints, window: CropWindow, crop_size: tuple[int, int], sk
     return geometry.hide_outside(moved, crop_size), matrices
 
 
-def plain_window(boxes, crop_size: tuple[int, int], box_padding: float = geometry.BOX_PADDING) -> CropWindow:
-    """The windows of `[..., 4]` boxes as evaluation sees them."""
+def plain_window(
+    boxes,
+    crop_size: tuple[int, int],
+    box_padding: float = geometry.BOX_PADDING,
+    alignment: Alignment = PURE,
+) -> CropWindow:
+    """The windows of `[..., 4]` boxes as evaluation sees them, for a network of that alignment."""
     height, width = crop_size
     center, size = geometry.box_center_and_size(boxes, width / height, box_padding)
+    center = alignment.window_center(center, size, crop_size)
     still = tf.zeros_like(center[..., 0])
     return CropWindow(center, size, rotation=still, flip=still)
 
 
-def plain_crop(image, box, crop_size: tuple[int, int], box_padding: float = geometry.BOX_PADDING):
+def plain_crop(
+    image,
+    box,
+    crop_size: tuple[int, int],
+    box_padding: float = geometry.BOX_PADDING,
+    alignment: Alignment = PURE,
+):
     """`take_crop` of a box as evaluation sees it, where there are no keypoints.
 
     Args:
         image: `[h, w, 3]` uint8, or float32 of the same values.
         box: `[4]` xywh in image pixels.
+        alignment: of the network that will see the crop.
 
     Returns:
         `(crop [H, W, 3] float32 in 0..1, matrix [2, 3] image -> crop)`.
     """
-    window = plain_window(box, crop_size, box_padding)
+    window = plain_window(box, crop_size, box_padding, alignment)
     matrix = geometry.crop_matrix(window.center, window.size, crop_size)
     return warp(image, matrix, crop_size), matrix
 

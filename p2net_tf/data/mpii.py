@@ -64,8 +64,8 @@ def read_head_boxes(
     """Head boxes of the samples that `read_mpii` gives for the same arguments.
 
     Returns:
-        `[N, 4]` float32 xywh in image pixels; NaN where the file has none. PCKh's head size is 0.6 times
-        the diagonal.
+        `[N, 4]` float32 xywh in image pixels; NaN where the file has none. HRNet's JSON has them in
+        `gt_<split>.mat` beside it. PCKh's head size is 0.6 times the diagonal.
     """
     heads = _read_table(Path(root), split, annotations, single_person).heads
     return np.asarray(heads, np.float32).reshape(-1, 4)
@@ -190,6 +190,7 @@ def _json_persons(path: Path) -> Iterator[_Person]:
     entries = load_json(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise DataError(f"{path}: not a list of objects with image, center, scale, joints and joints_vis")
+    heads = _heads_beside(path, len(entries))
     for number, entry in enumerate(entries, 1):
         joints, labeled = _list(entry.get("joints")), _list(entry.get("joints_vis")) or []
         if joints is not None:
@@ -202,7 +203,19 @@ def _json_persons(path: Path) -> Iterator[_Person]:
             scale=entry.get("scale"),
             joints=joints,
             visibility=[_JSON_VISIBILITY.get(flag, -1) if _is_number(flag) else -1 for flag in labeled],
+            head=heads[number - 1],
         )
+
+
+def _heads_beside(path: Path, count: int) -> list:
+    """Corners of the heads from the `.mat` that HRNet's evaluation reads beside its JSON; None without it."""
+    file = path.with_name(f"gt_{path.stem}.mat")
+    if not file.is_file():
+        return [None] * count
+    corners = np.asarray(loadmat(file).get("headboxes_src", np.zeros(0)))
+    if corners.shape != (2, 2, count):
+        raise DataError(f"{file}: 'headboxes_src' is {corners.shape}, not (2, 2, {count}) as in {path.name}")
+    return corners.reshape(4, count).T.tolist()
 
 
 def _list(value: Any) -> list | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from p2net_tf import geometry
+from p2net_tf.alignment import PURE, Alignment
 from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.augment.policy import Policy
 from p2net_tf.config import AugmentConfig
@@ -179,7 +180,11 @@ def steps_per_epoch(samples: Samples, batch_size: int) -> int:
 
 
 def evaluation_dataset(
-    samples: Samples, crop_size: tuple[int, int], batch_size: int, box_padding: float = geometry.BOX_PADDING
+    samples: Samples,
+    crop_size: tuple[int, int],
+    batch_size: int,
+    box_padding: float = geometry.BOX_PADDING,
+    alignment: Alignment = PURE,
 ) -> tf.data.Dataset:
     """One pass in order: batches of `{crops, keypoints, matrices [B, 2, 3] image -> crop, rows [B]}`.
 
@@ -189,7 +194,7 @@ def evaluation_dataset(
 
     def load(row, handle):
         box, keypoints = people.at(row)
-        window = plain_window(box, crop_size, box_padding)
+        window = plain_window(box, crop_size, box_padding, alignment)
         image = decode_image(images.contents(handle), samples.exif_orientation)
         crop, keypoints, matrix = take_crop(image, keypoints, window, crop_size, samples.skeleton)
         return {"crops": crop, "keypoints": keypoints, "matrices": matrix, "rows": row}

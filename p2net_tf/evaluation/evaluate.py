@@ -8,10 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from p2net_tf.alignment import ALIGNMENTS
 from p2net_tf.config import DatasetConfig, ExperimentConfig
 from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
+from p2net_tf.data.published_boxes import as_published
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.evaluation.coco import CocoResult, coco_ground_truth, coco_results, evaluate_coco
 from p2net_tf.evaluation.oks import suppress_poses
@@ -42,11 +44,21 @@ def evaluate(
     Raises:
         DataError: nothing usable in `source`, or a metric that the data set has no annotations for.
     """
-    samples, problems = open_datasets([source], config.data, strict)
+    samples, problems = open_people(source, config, strict)
     if source.repeat != 1:
         raise DataError(f"{source.root}: repeat={source.repeat} would count people twice; set repeat=1")
     predictions = predict(network, samples, config.evaluation, config.data.box_padding)
     return Evaluation(score(samples, predictions, source, config), samples, predictions, tuple(problems))
+
+
+def open_people(
+    source: DatasetConfig, config: ExperimentConfig, strict: bool = False
+) -> tuple[Samples, list[Problem]]:
+    """The people of `source`, in boxes as the network of `config` is to see them, and what was set aside."""
+    samples, problems = open_datasets([source], config.data, strict)
+    if config.model.alignment == "legacy":
+        samples = as_published(samples, source)
+    return samples, problems
 
 
 def score(
@@ -81,13 +93,16 @@ def oks_inputs(
 ) -> OksInputs:
     """Arguments as for `score`."""
     settings, sigmas = config.evaluation, samples.skeleton.sigmas
-    box_areas = samples.boxes[:, 2] * samples.boxes[:, 3]
+    height, width = config.model.input_size
+    areas = ALIGNMENTS[config.model.alignment].suppression_areas(
+        samples.boxes, width / height, config.data.box_padding
+    )
     rows, scores = suppress_poses(
         settings.nms,
         samples.image_ids,
         predictions.keypoints,
         predictions.scores,
-        box_areas,
+        areas,
         sigmas,
         settings.nms_threshold,
     )
@@ -130,8 +145,8 @@ def _score_pckh(samples: Samples, predictions: Predictions, source: DatasetConfi
     boxes = np.array([box_of[i] for i in samples.ids.tolist()])
     if not np.isfinite(boxes).any():
         raise DataError(
-            f"{samples.source}: has no head boxes, which PCKh divides by; evaluate on the release's .mat, "
-            "or set evaluation.metric to pck or oks_ap"
+            f"{samples.source}: has no head boxes, which PCKh divides by; put HRNet's gt_valid.mat beside "
+            "it, evaluate on the release's .mat, or set evaluation.metric to pck or oks_ap"
         )
     sizes = head_sizes(np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
     return pckh_from_samples(samples, predictions.keypoints, sizes)

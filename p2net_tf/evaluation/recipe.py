@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from p2net_tf import geometry, heatmaps
+from p2net_tf import geometry
+from p2net_tf.alignment import alignment_of
 from p2net_tf.config import EvaluationConfig
 from p2net_tf.console import track
 from p2net_tf.data.pipeline import evaluation_dataset
@@ -53,7 +54,9 @@ def predict(
         box_padding: factor by which the crop window is larger than the box; that of the training.
     """
     step = make_predict_step(network, config, samples.skeleton.flip_permutation)
-    batches = evaluation_dataset(samples, network.input_size, config.batch_size, box_padding)
+    batches = evaluation_dataset(
+        samples, network.input_size, config.batch_size, box_padding, alignment_of(network)
+    )
     total = -(-len(samples) // config.batch_size)
     parts = []
     for batch in track(batches, "predicting", total=total):
@@ -76,6 +79,7 @@ def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permu
 
 def find_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_permutation):
     """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
+    alignment = alignment_of(network)
     if config.flip_test:
         # One pass over both: an exported graph then holds the network once.
         crops = tf.concat([crops, tf.reverse(crops, axis=[2])], axis=0)
@@ -84,8 +88,8 @@ def find_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_p
     with tf.name_scope(DECODE_SCOPE):
         if config.flip_test:
             maps, mirrored = tf.split(maps, 2)
-            maps = (maps + heatmaps.flip_heatmaps(mirrored, flip_permutation)) / 2
-        return heatmaps.decode(maps, config.decode, config.filter_sigma)
+            maps = alignment.average_mirrored(maps, mirrored, flip_permutation)
+        return alignment.decode(maps, config.decode, config.filter_sigma)
 
 
 def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig) -> np.ndarray:

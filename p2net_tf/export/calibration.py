@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from p2net_tf.alignment import ALIGNMENTS
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.data.check import check_samples, usable
 from p2net_tf.data.datasets import read_dataset
@@ -21,8 +22,9 @@ def training_crops(config: ExperimentConfig, count: int) -> Iterator[np.ndarray]
     Raises:
         DataError: there is nobody to take crops of.
     """
+    model, padding = config.model, config.data.box_padding
     for people in _people(config, count):
-        for batch in evaluation_dataset(people, config.model.input_size, 32, config.data.box_padding):
+        for batch in evaluation_dataset(people, model.input_size, 32, padding, ALIGNMENTS[model.alignment]):
             yield from np.rint(batch["crops"].numpy() * 255).astype(np.uint8)
 
 

@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from p2net_tf import geometry
+from p2net_tf.alignment import alignment_of
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.data.crops import plain_crop
 from p2net_tf.evaluation.recipe import find_keypoints, mean_scores
@@ -41,6 +42,7 @@ class PoseGraph:
         self._skeleton = load_skeleton(config.data.skeleton)
         self._exif = exif_orientation
         self._size = tuple(network.input_size)
+        self._alignment = alignment_of(network)
         # A function of its own stands once in the SavedModel, however many signatures call it.
         self._find = tf.function(
             lambda crops: find_keypoints(network, crops, self._settings, self._skeleton.flip_permutation),
@@ -108,7 +110,7 @@ class PoseGraph:
         return self._answer(*self._find(tf.cast(crops, tf.float32) / 255.0))
 
     def _crop(self, image, box):
-        return plain_crop(image, box, self._size, self._padding)
+        return plain_crop(image, box, self._size, self._padding, self._alignment)
 
     def _map(self, crop, items):
         """`(crops [n, H, W, 3], matrices [n, 2, 3] image -> crop)` of `crop` of every item."""

@@ -44,6 +44,7 @@ def model_card(run: Run, options: ExportOptions, **facts: Any) -> dict:
         "skeleton": _skeleton(load_skeleton(config.data.skeleton)),
         "exif": options.exif.value,
         "box_padding": config.data.box_padding,
+        "alignment": run.network.alignment,
         "recipe": config.evaluation.model_dump(
             include={"flip_test", "filter_sigma", "decode", "keypoint_threshold"}
         ),

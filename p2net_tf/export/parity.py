@@ -15,10 +15,9 @@ from rich.table import Table
 
 from p2net_tf.config import DatasetConfig
 from p2net_tf.console import progress
-from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.evaluation.evaluate import headline, score
+from p2net_tf.evaluation.evaluate import headline, open_people, score
 from p2net_tf.evaluation.recipe import Predictions, predict
 from p2net_tf.export.requests import MAX_PEOPLE
 from p2net_tf.export.ways import Poser, Way, folder_size, open_ways
@@ -58,7 +57,7 @@ def verify(
         DataError: `limit` on detector boxes, which belong to all people of their images.
     """
     source = _source(run, part, limit)
-    samples, _ = open_datasets([source], run.config.data)
+    samples, _ = open_people(source, run.config)
     samples = replace(samples, exif_orientation=exif_orientation)
     start = time.perf_counter()
     evaluated = predict(run.network, samples, run.config.evaluation, run.config.data.box_padding)

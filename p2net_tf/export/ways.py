@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf import geometry
+from p2net_tf.alignment import alignment_of
 from p2net_tf.data.crops import plain_crop
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.evaluation.recipe import make_predict_step, mean_scores
@@ -110,7 +111,8 @@ def _crops(image_bytes, boxes, run: Run, exif_orientation: bool):
     """`(crops [n, H, W, 3] float32 in 0..1, matrices [n, 2, 3])`."""
     image = decode_image(tf.constant(image_bytes), exif_orientation)
     size, padding = tuple(run.network.input_size), run.config.data.box_padding
-    pairs = [plain_crop(image, box, size, padding) for box in tf.constant(boxes)]
+    alignment = alignment_of(run.network)
+    pairs = [plain_crop(image, box, size, padding, alignment) for box in tf.constant(boxes)]
     return tuple(tf.stack(column) for column in zip(*pairs, strict=True))
 
 

@@ -22,7 +22,11 @@ _NOT_ARGUMENTS = {"name", "weights", "synchronized_batch_norm"}
 
 
 def build_network(
-    config: ModelConfig, num_keypoints: int, synchronized: bool = False, download: bool = True
+    config: ModelConfig,
+    num_keypoints: int,
+    synchronized: bool = False,
+    download: bool = True,
+    **arguments,
 ) -> PoseNetwork:
     """The network that `config` describes, with random weights or ImageNet's in its backbone.
 
@@ -31,6 +35,7 @@ def build_network(
         synchronized: batch statistics over all replicas, where the configuration leaves it open.
         download: False leaves the weights random even where `config.weights` names some, for a network whose
             weights come from a checkpoint.
+        arguments: further ones of the network's constructor, for weights that need them.
 
     Raises:
         PretrainedError: the ImageNet weights cannot be had.
@@ -42,6 +47,7 @@ def build_network(
         synchronized_batch_norm=synchronized if chosen is None else chosen,
         **config.model_dump(exclude=_NOT_ARGUMENTS),
         **options,
+        **arguments,
     )
     if config.weights and download:
         pretrained.load_imagenet_weights(network.backbone, config.backbone)

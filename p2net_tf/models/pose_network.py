@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from p2net_tf.alignment import ALIGNMENTS
 from p2net_tf.heatmaps import STRIDE
 from p2net_tf.layers import BilinearUpsampling
 
@@ -39,6 +40,7 @@ class NetworkInput:
         input_size: `(height, width)` of the crop, multiples of 32.
         synchronized_batch_norm: batch statistics over all replicas (TensorFlow backend).
         mean, std: per-channel normalisation of the crop; ImageNet's by default.
+        alignment: `pure`, or `legacy` for weights of the published networks (`p2net_tf.alignment`).
         dtype: precision, as a Keras layer takes it.
         name: of the network.
 
@@ -49,7 +51,7 @@ class NetworkInput:
         layer_options: `synchronized` and `dtype` for the layers of the project.
 
     Raises:
-        ValueError: `input_size` is not a multiple of 32.
+        ValueError: `input_size` is not a multiple of 32, or an unknown alignment.
     """
 
     def __init__(
@@ -60,10 +62,13 @@ class NetworkInput:
         synchronized_batch_norm: bool = False,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
+        alignment: str = "pure",
         dtype=None,
     ):
         if any(side % COARSEST_STRIDE for side in input_size):
             raise ValueError(f"input_size {tuple(input_size)} must be multiples of {COARSEST_STRIDE}")
+        if alignment not in ALIGNMENTS:
+            raise ValueError(f"unknown alignment '{alignment}'; take one of {', '.join(ALIGNMENTS)}")
         self.policy = keras.dtype_policies.get(dtype)
         self.layer_options = {"synchronized": synchronized_batch_norm, "dtype": dtype}
         self.arguments = {
@@ -72,6 +77,7 @@ class NetworkInput:
             "synchronized_batch_norm": synchronized_batch_norm,
             "mean": list(mean),
             "std": list(std),
+            "alignment": alignment,
             # By its name: a file without one would be read in whatever precision is set by then.
             "dtype": self.policy.name,
             "name": name,
@@ -117,6 +123,11 @@ class PoseNetwork(keras.Model):
     @property
     def num_keypoints(self) -> int:
         return self._arguments["num_keypoints"]
+
+    @property
+    def alignment(self) -> str:
+        """How its crops and heatmaps lie on the image, a name of `p2net_tf.alignment`."""
+        return self._arguments["alignment"]
 
     @property
     def backbone(self) -> keras.layers.Layer | None:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from p2net_tf.augment.policy import Policy
-from p2net_tf.config import ExperimentConfig, dump_config, load_config
+from p2net_tf.config import ConfigError, ExperimentConfig, dump_config, load_config
 from p2net_tf.console import be_quiet, messages
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
@@ -48,6 +48,7 @@ def train(
         strict: stop at the first broken item of the data instead of setting it aside.
 
     Raises:
+        ConfigError: a network of the alignment `legacy`.
         PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
         CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
@@ -56,6 +57,7 @@ def train(
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
         WorkerLostError: another worker is gone.
     """
+    _demand_pure(config)  # before there is a run folder
     training = config.training
     strategy = make_strategy(training.replicas, training.strategy, training.tpu)  # before anything runs
     check_batch_size(training.batch_size, strategy.num_replicas_in_sync)
@@ -139,7 +141,11 @@ def build_pose_model(
         steps: optimizer steps per epoch, for the schedule.
         replicas: batch statistics are synchronized where there is more than one.
         download: fetch ImageNet weights where the configuration wants them.
+
+    Raises:
+        ConfigError: a network of the alignment `legacy`.
     """
+    _demand_pure(config)
     keras.config.set_dtype_policy(config.training.precision)
     network = build_network(config.model, num_keypoints, synchronized=replicas > 1, download=download)
     coupled = config.training.optimizer != "adamw"
@@ -154,6 +160,15 @@ def build_pose_model(
     model.compile(make_optimizer(config.training, steps), jit_compile=config.training.jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _demand_pure(config: ExperimentConfig) -> None:
+    """Training draws its crops and targets in the project's own alignment."""
+    if config.model.alignment != "pure":
+        raise ConfigError(
+            f"model.alignment={config.model.alignment}: is for converted weights, which are evaluated and "
+            "exported; to train, set model.alignment=pure"
+        )
 
 
 def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | None:

@@ -99,6 +99,18 @@ class TestJson:
         assert samples.image_ids.tolist() == [1, 1]
         assert np.isnan(read_head_boxes(tmp_path, "train")).all()
 
+    def test_head_boxes_lie_in_the_ground_truth_beside_it(self, tmp_path):
+        """Person by person of the file, also where one is no sample."""
+        entry = {"image": "a.jpg", "center": [50, 60], "scale": 1.0, "joints": [[10, 20]] * 16,
+                 "joints_vis": [1] * 16}  # fmt: skip
+        (tmp_path / "valid.json").write_text(json.dumps([entry, {**entry, "scale": 0}, entry]))
+        corners = np.array([[[1, 2, 11], [3, 4, 21]], [[5, 6, 41], [7, 8, 61]]])
+        savemat(tmp_path / "gt_valid.mat", {"headboxes_src": corners})
+        assert read_head_boxes(tmp_path, "valid").tolist() == [[0.5, 2.5, 4, 4], [10.5, 20.5, 30, 40]]
+        savemat(tmp_path / "gt_valid.mat", {"headboxes_src": corners[..., :2]})
+        with pytest.raises(DataError, match=r"gt_valid.mat: .*\(2, 2, 2\), not \(2, 2, 3\)"):
+            read_head_boxes(tmp_path, "valid")
+
     def test_unusable_files(self, tmp_path):
         with pytest.raises(DataError, match="not found"):
             read_mpii(tmp_path, "train")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from p2net_tf.alignment import ALIGNMENTS
 from p2net_tf.data.crops import plain_crop
 from p2net_tf.errors import UserError
 from p2net_tf.evaluation.recipe import find_keypoints
@@ -114,10 +115,12 @@ def test_the_example_finds_what_python_finds(run, people, folder, tmp_path):
     path, box = tmp_path / "person.png", people.boxes[0]
     pixels = np.array(Image.open(people.image_paths[0]).convert("RGB"))
     Image.fromarray(pixels).save(path)
-    crop, _ = plain_crop(pixels, box, (64, 64), run.config.data.box_padding)
     image = finder.open(str(path))
-    mine = finder._crop(image, *finder._window(box)).astype(int)
-    assert np.abs(mine - np.rint(crop.numpy() * 255)).max() <= 1
+    for name in ("legacy", "pure"):
+        finder.legacy = name == "legacy"
+        crop, _ = plain_crop(pixels, box, (64, 64), run.config.data.box_padding, ALIGNMENTS[name])
+        mine = finder._crop(image, *finder._window(box)).astype(int)
+        assert np.abs(mine - np.rint(crop.numpy() * 255)).max() <= 1
     with open_ways(run, False, None, folder) as ways:
         keypoints, scores, _ = ways[PYTHON_8_BIT].pose(path.read_bytes(), box[None])
     found = finder.find(image, box)

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from p2net_tf.config_networks import P2NetConfig
+from p2net_tf.config_networks import P2NetConfig, SimpleBaselineConfig
 from p2net_tf.models import P2Net, build_network, pretrained
-from p2net_tf.models.backbones import ResNet, backbone_spec
+from p2net_tf.models.backbones import ResNet, ResNetSpec, backbone_spec
 
 CROP = (64, 96)
 
@@ -68,6 +68,30 @@ class TestApplications:
         ours = backbone(network.get_layer("normalize")(crops()), training=False)
         assert_equal_features(ours, theirs(caffe, training=False))
 
+    def test_simple_baseline_takes_them_by_its_configuration(self, resnet50, monkeypatch):
+        """Downloads aside: into the backbone of whichever network has one, and with what they expect."""
+        monkeypatch.setattr(keras.applications, "ResNet50", lambda **_: resnet50)
+        config = SimpleBaselineConfig(backbone="resnet50", weights="imagenet", input_size=CROP, width=4)
+        network = build_network(config, 5)
+        assert network.get_config()["mean"] == pytest.approx([123.68 / 255, 116.779 / 255, 103.939 / 255])
+        caffe = keras.applications.resnet.preprocess_input(255 * crops())
+        last = keras.Model(resnet50.input, resnet50.get_layer("conv5_block3_out").output)
+        ours = network.backbone(network.get_layer("normalize")(crops()), training=False)[-1]
+        theirs = np.asarray(last(caffe, training=False))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("name", "blocks"), [("ResNet101", (3, 4, 23, 3)), ("ResNet152", (3, 8, 36, 3))])
+    def test_the_deeper_ones(self, name, blocks):
+        source = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(*CROP, 3))
+        randomize(source)
+        backbone = built(name.lower(), stride_in_1x1=True)
+        pretrained.copy_application_weights(source, backbone)
+        ends = [f"conv{stage}_block{count}_out" for stage, count in enumerate(blocks, start=2)]
+        theirs = keras.Model(source.input, [source.get_layer(name).output for name in ends])
+        ours = backbone(crops()[..., ::-1], training=False)
+        assert_equal_features(ours, theirs(crops(), training=False))
+
     def test_another_network_is_refused(self, resnet50):
         with pytest.raises(
             ValueError, match=r"conv1_conv has a kernel \(7, 7, 3, 64\), ours is \(3, 3, 3, 8\)"
@@ -75,27 +99,43 @@ class TestApplications:
             pretrained.copy_application_weights(resnet50, built("small"))
 
 
+def hub_resnet(filters: list[int], blocks: list[int], kind: str) -> keras.Model:
+    """A ResNet of keras-hub, with random weights."""
+    hub = pytest.importorskip("keras_hub", reason="the reference is keras-hub's (extra `hub`)")
+    network = hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=filters,
+        stackwise_num_blocks=blocks,
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type=kind,
+    )
+    randomize(network)
+    return network
+
+
+def hub_features(network: keras.Model) -> list:
+    outputs = [network.pyramid_outputs[f"P{level}"] for level in (2, 3, 4, 5)]
+    return keras.Model(network.input, outputs)(crops(), training=False)
+
+
 class TestHub:
     @pytest.fixture(scope="class")
     def resnet18(self):
-        hub = pytest.importorskip("keras_hub", reason="ResNet-18's weights come from keras-hub (extra `hub`)")
-        network = hub.models.ResNetBackbone(
-            input_conv_filters=[64],
-            input_conv_kernel_sizes=[7],
-            stackwise_num_filters=[64, 128, 256, 512],
-            stackwise_num_blocks=[2, 2, 2, 2],
-            stackwise_num_strides=[1, 2, 2, 2],
-            block_type="basic_block",
-        )
-        randomize(network)
-        return network
+        return hub_resnet([64, 128, 256, 512], [2, 2, 2, 2], "basic_block")
 
     def test_resnet18(self, resnet18):
         backbone = built("resnet18")
         pretrained.copy_hub_weights(resnet18, backbone)
-        pyramid = resnet18.pyramid_outputs
-        theirs = keras.Model(resnet18.input, [pyramid[f"P{level}"] for level in (2, 3, 4, 5)])
-        assert_equal_features(backbone(crops(), training=False), theirs(crops(), training=False))
+        assert_equal_features(backbone(crops(), training=False), hub_features(resnet18))
+
+    def test_bottlenecks(self):
+        """Those of its ResNet-50 and deeper stride in their 3x3, as torchvision's do; here are few."""
+        source = hub_resnet([64, 16, 16, 16], [2, 1, 1, 1], "bottleneck_block")
+        backbone = ResNet(ResNetSpec((2, 1, 1, 1), (64, 16, 16, 16)))
+        backbone.build((None, *CROP, 3))
+        pretrained.copy_hub_weights(source, backbone)
+        assert_equal_features(backbone(crops(), training=False), hub_features(source))
 
     def test_another_network_is_refused(self, resnet18):
         with pytest.raises(ValueError, match="has 20 convolutions, ours 53"):

@@ -1,0 +1,1 @@
+"""Published PyTorch weights as Keras networks (`p2net convert`)."""
