@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from p2net_tf.cli import bench, data, doctor, evaluation, export, policy, search, serving, training
+from p2net_tf.cli import (
+    ablation,
+    bench,
+    data,
+    doctor,
+    evaluation,
+    export,
+    policy,
+    search,
+    serving,
+    training,
+)
 from p2net_tf.console import messages
 
 # TensorFlow reads it when it is imported; people can still ask for its chatter.
@@ -23,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # `p2net --help` lists the verbs in this order.
-for verbs in (training, search, evaluation, export, serving, doctor):
+for verbs in (training, search, ablation, evaluation, export, serving, doctor):
     app.add_typer(verbs.app)
 for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
     app.add_typer(verbs.app, name=name)

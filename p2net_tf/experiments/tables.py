@@ -55,7 +55,7 @@ def format_mean(entry: dict) -> str:
 
 def format_failures(failed: dict[str, str]) -> str:
     """Of one row: seed -> reason."""
-    return "; ".join(f"seed {seed}: {why}" for seed, why in failed.items())
+    return "; ".join(f"seed {seed}: {why}".replace("\n", "; ") for seed, why in failed.items())
 
 
 def failures(seeds: Sequence[int], cells: Sequence[dict]) -> dict[str, str]:
