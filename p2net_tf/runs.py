@@ -109,7 +109,7 @@ def report_run(
 def _add_scores(report: dict, run: Run, evaluation: Evaluation) -> None:
     save_predictions(run.folder / "predictions.json", evaluation)
     write_overlays(run.folder / "overlays.jpg", evaluation, run.config)
-    report["headline"] = _headline(evaluation) | report["headline"]
+    report["headline"] = headline_scores(evaluation) | report["headline"]
     report["scores"] = {evaluation.result.name: _table(evaluation)} | report["scores"]
     report["result"] = evaluation.result.to_dict()
     report["notes"] = list(getattr(evaluation.result, "diagnostics", ()))
@@ -215,6 +215,14 @@ def source_of(run: Run, part: str) -> DatasetConfig:
     return sources[0].model_copy(update={"repeat": 1})
 
 
+def headline_scores(evaluation: Evaluation) -> dict[str, float]:
+    """The scores that a report begins with, as fractions; the first one judges."""
+    result = evaluation.result
+    if isinstance(result, CocoResult):
+        return {"AP": result["AP"], "AP50": result["AP50"], "AR": result["AR"]}
+    return {result.name: result.total / 100}
+
+
 def save_predictions(path: Path, evaluation: Evaluation) -> None:
     """Writes the poses of an evaluation as a COCO result file."""
     samples, predictions = evaluation.samples, evaluation.predictions
@@ -253,13 +261,6 @@ def _figures(folder: Path) -> list[dict]:
 def _subtitle(config: ExperimentConfig) -> str:
     height, width = config.model.input_size
     return f"{describe_model(config.model)}, {height}x{width}"
-
-
-def _headline(evaluation: Evaluation) -> dict[str, float]:
-    result = evaluation.result
-    if isinstance(result, CocoResult):
-        return {"AP": result["AP"], "AP50": result["AP50"], "AR": result["AR"]}
-    return {result.name: result.total / 100}
 
 
 def _table(evaluation: Evaluation) -> dict[str, float]:

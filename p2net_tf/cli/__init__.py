@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from p2net_tf.cli import (
+    ablation,
     bench,
     conversion,
     data,
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # `p2net --help` lists the verbs in this order.
-for verbs in (training, search, evaluation, conversion, export, serving, doctor):
+for verbs in (training, search, ablation, evaluation, conversion, export, serving, doctor):
     app.add_typer(verbs.app)
 for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
     app.add_typer(verbs.app, name=name)

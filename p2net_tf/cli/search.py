@@ -88,6 +88,7 @@ def compare(
     """Compare augmentation policies under one budget; exit with 1 where an arm failed."""
     start(as_json)
     from p2net_tf.config import load_config
+    from p2net_tf.experiments.cells import parse_seeds
     from p2net_tf.search import compare as comparison
     from p2net_tf.search.compare_table import print_comparison
 
@@ -98,7 +99,7 @@ def compare(
         experiment,
         folder,
         names,
-        comparison.parse_seeds(seeds),
+        parse_seeds(seeds),
         budget=budget,
         strict=strict,
         command=command_line(),

@@ -26,27 +26,32 @@ All arms flip by `augment.flip_probability`. Searches are handed the training pa
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 
-from p2net_tf.augment.policy import BUILTIN_POLICIES, Policy
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.console import messages
 from p2net_tf.environment import describe_environment
-from p2net_tf.errors import UserError
 from p2net_tf.evaluation import evaluate as evaluation
-from p2net_tf.files import write_text
+from p2net_tf.experiments.cells import (
+    CellFiles,
+    ExperimentError,
+    check_seeds,
+    is_built_in,
+    name_policy,
+    read_json,
+    request_of,
+    write_json,
+)
 from p2net_tf.search.compare_table import summarize, write_comparison
 from p2net_tf.training import trainer
 from p2net_tf.training.callbacks import read_history
+from p2net_tf.training.checkpoints import Checkpoints
 
 ARMS = ("none", "hand_crafted", "random", "tuner", "learned")
 REFERENCE = "hand_crafted"
@@ -57,10 +62,6 @@ _EPOCHS = range(5, 21)
 _TYPICAL_EPOCHS = 10
 _SHARE = 0.1
 """Of a cell's steps: what the warm-up and the average of the weights span at most."""
-
-
-class CompareError(UserError):
-    """A comparison that cannot be made; the message names the option and the remedy."""
 
 
 def train_cell(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> keras.Model:
@@ -138,8 +139,9 @@ def compare(
         command: the command line, for the report.
 
     Raises:
-        CompareError: arms, seeds, budget or data that cannot be compared, or a folder with cells of another
-            request.
+        ExperimentError: arms, seeds, budget or data that cannot be compared, or a folder with cells of
+            another request.
+        Interrupted: SIGTERM came; the cell it came in is saved.
         PolicyError: an arm that is no policy.
     """
     folder, engines = Path(folder), engines or Engines()
@@ -151,7 +153,7 @@ def compare(
         for arm, policy in policies.items()
     }
     for cell in cells.values():
-        cell.refuse_another_request()
+        cell.files.refuse_another_request(cell.request())
     results = {arm: {} for arm in policies}
     for number, ((arm, seed), cell) in enumerate(cells.items(), start=1):
         messages.print(f"[bold]{arm}, seed {seed}[/bold] ({number} of {len(cells)})")
@@ -163,18 +165,6 @@ def compare(
     report = {"title": config.name, **report, "environment": describe_environment(), "command": command}
     write_comparison(folder, report)
     return report
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`3` is three seeds, 0, 1, 2; with a comma they are named: `0,2,5`, or `7,` for that one alone.
-
-    Raises:
-        CompareError: neither.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words if word) or not any(words):
-        raise CompareError(f"--seeds {text}: give a number of seeds such as 3, or the seeds such as 0,1,2")
-    return list(range(int(text))) if len(words) == 1 else [int(word) for word in words if word]
 
 
 def cut_epochs(steps: int) -> tuple[int, int] | None:
@@ -198,12 +188,12 @@ def charge(cost: float, budget: int) -> int:
     steps, and never to the advantage of the search.
 
     Raises:
-        CompareError: nothing is left to train with.
+        ExperimentError: nothing is left to train with.
     """
     for steps in range(math.ceil(cost), budget):
         if cut_epochs(budget - steps):
             return steps
-    raise CompareError(
+    raise ExperimentError(
         f"the search cost {cost:.0f} of {budget} gradient steps, which leaves none to train with; "
         "give a larger --budget or a shorter search"
     )
@@ -222,36 +212,21 @@ class _Cell:
     strict: bool
     engines: Engines
 
-    def refuse_another_request(self) -> None:
-        """Cells of two configurations, budgets or policies must not stand in one table.
-
-        Raises:
-            CompareError: the folder holds a cell of another request.
-        """
-        file = self.folder / "request.json"
-        if not file.is_file():
-            return
-        before, now = _read_json(file), self._request()
-        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        if changed:
-            raise CompareError(
-                f"{self.folder} was made with another {', '.join(changed)}; delete it, or give another --out"
-            )
+    @property
+    def files(self) -> CellFiles:
+        return CellFiles(self.folder)
 
     def result(self) -> dict:
-        """What `cell.json` says, after running what is left to run; `{"failed": reason}` where that fails."""
-        file, trace = self.folder / "cell.json", self.folder / "failed.txt"
-        if file.is_file():
-            return _read_json(file)
-        _write_json(self.folder / "request.json", self._request())
-        try:
-            found = self._run()
-        except Exception as error:  # whatever it is: hours of other cells must not be lost to it
-            write_text(trace, traceback.format_exc())
-            return {"failed": str(error) if isinstance(error, UserError) else _in_one_line(error)}
-        _write_json(file, found)
-        trace.unlink(missing_ok=True)
-        return found
+        """What the cell found, after running what is left to run; `{"failed": reason}` where that fails."""
+        if found := self.files.found():
+            return found
+        self.files.note_request(self.request())
+        return self.files.attempt(self._run)
+
+    def request(self) -> dict:
+        """What the cell is asked for."""
+        config = self.config.model_copy(update={"seed": self.seed})
+        return {**request_of(config, self.policy, self.arm in SEARCHED), "budget": self.budget}
 
     def _run(self) -> dict:
         policy, cost, search_seconds = self.policy, 0.0, 0.0
@@ -260,13 +235,11 @@ class _Cell:
         charged = charge(cost, self.budget) if cost else 0
         epochs, steps = cut_epochs(self.budget - charged)
         config = self._training_config(policy, epochs, steps)
-        resume = _has_checkpoint(self.folder)
+        resume = Checkpoints(self.folder / "checkpoints").exist()
         start = time.perf_counter()
         network = self.engines.train(config, self.folder, resume=resume, strict=self.strict)
         seconds = time.perf_counter() - start
         metric, value = self.engines.score(network, config, strict=self.strict)
-        if not math.isfinite(value):
-            raise CompareError(f"the {metric} is {value}: the training has diverged")
         return {
             "metric": metric,
             "value": value,
@@ -289,8 +262,8 @@ class _Cell:
             config = self.config.model_copy(update={"seed": self.seed, "policy": None, "data": data})
             begun = folder.is_dir() and any(folder.iterdir())
             cost, seconds = self.engines.searches[self.arm](config, folder, resume=begun, strict=self.strict)
-            _write_json(file, {"cost": float(cost), "seconds": float(seconds)})
-        found = _read_json(file)
+            write_json(file, {"cost": float(cost), "seconds": float(seconds)})
+        found = read_json(file)
         return str((folder / "policy.yaml").resolve()), found["cost"], found["seconds"]
 
     def _training_config(self, policy: str | None, epochs: int, steps: int) -> ExperimentConfig:
@@ -312,25 +285,15 @@ class _Cell:
         )
         return self.config.model_copy(update={"seed": self.seed, "policy": policy, "training": training})
 
-    def _request(self) -> dict:
-        """All that decides what the cell finds, one entry per section of the configuration."""
-        sections = self.config.model_copy(update={"seed": self.seed, "policy": None}).model_dump(mode="json")
-        if self.arm not in SEARCHED:
-            # So that a search can be changed without training the other arms anew.
-            sections = {name: value for name, value in sections.items() if name not in ("search", "tuner")}
-        policy = None if self.policy is None else Policy.load(self.policy).to_yaml()
-        return {**sections, "policy": policy, "budget": self.budget}
-
 
 def _check(config: ExperimentConfig, seeds: Sequence[int], budget: int) -> None:
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise CompareError(f"--seeds {','.join(map(str, seeds))}: give at least one seed, and each once")
+    check_seeds(seeds)
     if not config.data.test:
-        raise CompareError("data.test is empty: arms are compared by their score on it; name a test part")
+        raise ExperimentError("data.test is empty: arms are compared by their score on it; name a test part")
     if budget < 1 or not cut_epochs(budget):
         near = range(max(1, budget - _EPOCHS.stop), max(1, budget) + _EPOCHS.stop)
         better = min(filter(cut_epochs, near), key=lambda steps: abs(steps - budget))
-        raise CompareError(
+        raise ExperimentError(
             f"--budget {budget} cannot be cut into {_EPOCHS.start} to {_EPOCHS.stop - 1} equal epochs; "
             f"take {better}"
         )
@@ -339,20 +302,12 @@ def _check(config: ExperimentConfig, seeds: Sequence[int], budget: int) -> None:
 def _policies(arms: Sequence[str]) -> dict[str, str | None]:
     """Arm -> what its trainings take for `policy`; None where they have none or must search for it."""
     if not arms:
-        raise CompareError(f"--arms: name at least one of {', '.join(ARMS)}, or a policy")
+        raise ExperimentError(f"--arms: name at least one of {', '.join(ARMS)}, or a policy")
     policies = {}
     for arm in arms:
-        label = arm
-        if arm in (REFERENCE, *SEARCHED):
-            policy = None
-        elif arm in BUILTIN_POLICIES:
-            policy = arm
-        else:
-            Policy.load(arm)
-            policy = str(Path(arm).resolve())
-            label = Path(policy).parent.name if Path(policy).name == "policy.yaml" else Path(policy).stem
-        if label in policies or (label != arm and label in (*ARMS, *BUILTIN_POLICIES)):
-            raise CompareError(f"--arms: two arms are called '{label}'; rename the file of one")
+        label, policy = (arm, None) if arm in SEARCHED else name_policy(arm)
+        if label in policies or (label != arm and (label in ARMS or is_built_in(label))):
+            raise ExperimentError(f"--arms: two arms are called '{label}'; rename the file of one")
         policies[label] = policy
     return policies
 
@@ -362,30 +317,8 @@ def _training_steps(search_steps: float, config: ExperimentConfig) -> float:
     return search_steps * config.search.batch_size / config.training.batch_size
 
 
-def _has_checkpoint(folder: Path) -> bool:
-    """Whether there is a training to resume; what was left by an end within the first checkpoint goes."""
-    checkpoints = folder / "checkpoints"
-    if (checkpoints / "checkpoint").is_file():
-        return True
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return False
-
-
 def _validation_loss(folder: Path) -> float | None:
     """Of the last network; None without a validation part."""
     rows = read_history(folder / "history.csv")
     loss = float((rows[-1].get("val_loss") if rows else None) or math.nan)
     return loss if math.isfinite(loss) else None
-
-
-def _in_one_line(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"
-
-
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, document: dict) -> None:
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import stats
 from typer.testing import CliRunner
 
 from p2net_tf.augment.policy import Policy, PolicyError, Stage
@@ -16,9 +15,12 @@ from p2net_tf.cli import app
 from p2net_tf.config import ExperimentConfig, dump_config
 from p2net_tf.console import be_quiet
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.errors import Interrupted
+from p2net_tf.experiments.cells import ExperimentError
 from p2net_tf.search import compare as comparison
-from p2net_tf.search.compare import ARMS, CompareError, Engines, charge, compare, cut_epochs, parse_seeds
-from p2net_tf.search.compare_table import difference, spread_of, table_of
+from p2net_tf.search.compare import ARMS, Engines, charge, compare, cut_epochs
+from p2net_tf.search.compare_table import table_of
+from p2net_tf.training.checkpoints import Checkpoints
 
 BUDGET = 1000
 COSTS = {"tuner": (37.2, 420.0, 611.5), "learned": (250.4, 251.0, 13.01)}
@@ -41,8 +43,8 @@ class MadeUp:
     The score is a function of arm, seed and steps, so that a training which went wrong would show.
     """
 
-    def __init__(self, fail=(), stop_at=None):
-        self.fail, self.stop_at = set(fail), stop_at
+    def __init__(self, fail=(), stop_at=None, stop=KeyboardInterrupt):
+        self.fail, self.stop_at, self.stop = set(fail), stop_at, stop
         self.trained, self.searched = [], []
 
     @property
@@ -53,9 +55,8 @@ class MadeUp:
         cell = (folder.parent.name, config.seed)
         self.trained.append((cell, resume, config))
         if cell == self.stop_at:
-            (folder / "checkpoints").mkdir()
-            (folder / "checkpoints/checkpoint").write_text("")
-            raise KeyboardInterrupt
+            Checkpoints(folder / "checkpoints").save(1, {})
+            raise self.stop
         if cell in self.fail:
             raise RuntimeError("out of memory\nand a page of tensors")
         (folder / "history.csv").write_text(f"epoch,loss,val_loss\n0,1,\n1,1,{0.5 + config.seed}\n")
@@ -74,7 +75,7 @@ class MadeUp:
             if (arm, config.seed, "search") == self.stop_at:
                 raise KeyboardInterrupt
             if (arm, config.seed, "search") in self.fail:
-                raise CompareError("no gradient was found")
+                raise ExperimentError("no gradient was found")
             FOUND.save(folder / "policy.yaml")
             return COSTS[arm][config.seed], 60.0
 
@@ -205,7 +206,7 @@ class TestCells:
         ]
         assert report["reference"] is None
         FOUND.model_copy(update={"name": "other"}).save(tmp_path / "mine.yaml")
-        with pytest.raises(CompareError, match=r"mine/seed0 was made with another policy; delete it"):
+        with pytest.raises(ExperimentError, match=r"mine/seed0 was made with another policy; delete it"):
             MadeUp().run(tmp_path / "out", arms, [0])
 
 
@@ -247,11 +248,24 @@ class TestResuming:
 
     def test_an_end_within_the_first_checkpoint_is_no_checkpoint(self, tmp_path):
         (tmp_path / "none/seed0/checkpoints").mkdir(parents=True)
-        (tmp_path / "none/seed0/checkpoints/ckpt-1.index.tempstate").touch()
+        (tmp_path / "none/seed0/checkpoints/.step_000000001.npz.abc.partial.npz").touch()
         made_up = MadeUp()
         made_up.run(tmp_path, ["none"], [0])
         assert [resume for _, resume, _ in made_up.trained] == [False]
-        assert not (tmp_path / "none/seed0/checkpoints").exists()
+
+    def test_a_stop_is_no_failure(self, tmp_path):
+        """SIGTERM ends the comparison, not the cell alone."""
+        stopped = MadeUp(stop_at=("none", 0), stop=Interrupted("saved in here; go on with --resume"))
+        with pytest.raises(Interrupted, match="none/seed0 is saved; the same command goes on$"):
+            stopped.run(tmp_path, ["none", "random"], [0])
+        assert [cell for cell, _, _ in stopped.trained] == [("none", 0)]
+        assert not list(tmp_path.rglob("failed.txt"))
+        again = MadeUp()
+        again.run(tmp_path, ["none", "random"], [0])
+        assert [(cell, resume) for cell, resume, _ in again.trained] == [
+            (("none", 0), True),
+            (("random", 0), False),
+        ]
 
     def test_arms_and_seeds_may_be_added(self, tmp_path):
         MadeUp().run(tmp_path, ["none"], [0])
@@ -261,14 +275,14 @@ class TestResuming:
 
     def test_cells_of_another_request_are_refused(self, tmp_path):
         MadeUp().run(tmp_path, ["none", "learned"], [0])
-        with pytest.raises(CompareError, match="none/seed0 was made with another budget; .*--out"):
+        with pytest.raises(ExperimentError, match="none/seed0 was made with another budget; .*--out"):
             MadeUp().run(tmp_path, ["none"], [0], budget=500)
-        with pytest.raises(CompareError, match="another loss"):
+        with pytest.raises(ExperimentError, match="another loss"):
             MadeUp().run(tmp_path, ["none"], [0], make_config(loss={"sigma": 1.0}))
         # Another search leaves the arms that do not search as they are.
         other = make_config(search={"steps": 7})
         assert MadeUp().run(tmp_path, ["none"], [0], other)["arms"]["none"]["mean"] is not None
-        with pytest.raises(CompareError, match="learned/seed0 was made with another search"):
+        with pytest.raises(ExperimentError, match="learned/seed0 was made with another search"):
             MadeUp().run(tmp_path, ["none", "learned"], [0], other)
 
 
@@ -313,46 +327,6 @@ class TestFailures:
         assert report["arms"]["none"]["failed"] == {"0": "the PCK@0.2 is nan: the training has diverged"}
         assert report["arms"]["none"]["mean"] is None
         assert (tmp_path / "compare.png").is_file()
-
-
-class TestStatistics:
-    VALUES = {"a": [0.61, 0.64, 0.58, 0.66], "b": [0.60, 0.61, 0.57, 0.62]}
-
-    def test_spread_is_the_sample_standard_deviation(self):
-        found = spread_of(self.VALUES["a"])
-        assert found["mean"] == pytest.approx(0.6225)
-        squares = sum((value - 0.6225) ** 2 for value in self.VALUES["a"])
-        assert found["spread"] == pytest.approx(math.sqrt(squares / 3))
-        assert spread_of([0.5, None]) == {"mean": 0.5, "spread": None}
-        assert spread_of([None]) == {"mean": None, "spread": None}
-
-    def test_paired_difference_is_that_of_the_paired_t_test(self):
-        found = difference(self.VALUES["a"], self.VALUES["b"])
-        expected = stats.ttest_rel(self.VALUES["a"], self.VALUES["b"])
-        assert found["mean"] == pytest.approx(0.0225)
-        assert found["mean"] / found["standard_error"] == pytest.approx(expected.statistic)
-        assert found["pairs"] == 4
-
-    @pytest.mark.parametrize(
-        ("deltas", "noise"),
-        [
-            ([0.01, 0.03], False),  # 0.02, and its error 0.01: just two of them
-            ([0.0099, 0.03], True),
-            ([-0.01, -0.03], False),
-            ([-0.02, 0.02, 0.001], True),
-            ([0.0, 0.0, 0.0], True),
-            ([0.01, 0.01, 0.01], False),
-            ([0.5], None),
-        ],
-    )
-    def test_noise_is_what_two_standard_errors_cover(self, deltas, noise):
-        # Whole numbers, so that "just two" is exact.
-        values = [round(delta * 10000) for delta in deltas]
-        assert difference(values, [0] * len(values))["within_noise"] is noise
-
-    def test_pairs_need_both(self):
-        assert difference([0.5, None, 0.7], [None, 0.2, 0.4])["mean"] == pytest.approx(0.3)
-        assert difference([0.5, None], [None, 0.2]) is None
 
 
 class TestTable:
@@ -409,7 +383,7 @@ class TestRequests:
         ],
     )
     def test_that_cannot_be_met_are_refused_before_anything_runs(self, tmp_path, options, message):
-        with pytest.raises(CompareError, match=message):
+        with pytest.raises(ExperimentError, match=message):
             MadeUp().run(tmp_path / "out", **options)
         assert not (tmp_path / "out").exists()
 
@@ -419,19 +393,8 @@ class TestRequests:
 
     def test_a_file_must_not_pass_for_another_arm(self, tmp_path):
         FOUND.save(tmp_path / "learned.yaml")
-        with pytest.raises(CompareError, match="two arms are called 'learned'"):
+        with pytest.raises(ExperimentError, match="two arms are called 'learned'"):
             MadeUp().run(tmp_path, [str(tmp_path / "learned.yaml")])
-
-    @pytest.mark.parametrize(
-        ("text", "seeds"), [("3", [0, 1, 2]), ("0,1,2", [0, 1, 2]), ("7,", [7]), (" 4, 2 ", [4, 2])]
-    )
-    def test_seeds(self, text, seeds):
-        assert parse_seeds(text) == seeds
-
-    @pytest.mark.parametrize("text", ["", ",", "a", "1,b", "-1", "1.5"])
-    def test_seeds_that_are_none(self, text):
-        with pytest.raises(CompareError, match="--seeds"):
-            parse_seeds(text)
 
 
 def test_the_command_line(monkeypatch, tmp_path):

@@ -1,0 +1,1 @@
+"""What comparisons of trainings share: their cells, paired statistics, tables and plot."""

@@ -1,0 +1,175 @@
+"""Cells of a comparison: one training each, which is asked for, run, and finished or failed.
+
+| file of a cell | content |
+|---|---|
+| `request.json` | what it was asked for; another request is refused, not mixed in |
+| `cell.json` | what it found once finished; it is not run again |
+| `failed.txt` | why it failed, and the traceback; the next run tries it again |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2net_tf.config import ExperimentConfig
+from p2net_tf.errors import Interrupted, UserError
+from p2net_tf.files import write_text
+
+_SEARCHES = ("search", "tuner")
+"""Sections of the configuration that trainings do not read."""
+
+
+class ExperimentError(UserError):
+    """Trainings that cannot be compared; the message names the option and the remedy."""
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """The files of one cell."""
+
+    folder: Path
+
+    def refuse_another_request(self, request: dict) -> None:
+        """Cells of two configurations, budgets or policies must not stand in one table.
+
+        Raises:
+            ExperimentError: the folder holds a cell of another request.
+        """
+        file = self.folder / "request.json"
+        if not file.is_file():
+            return
+        before = read_json(file)
+        changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
+        if changed:
+            raise ExperimentError(
+                f"{self.folder} was made with another {', '.join(changed)}; delete it, or give another --out"
+            )
+
+    def note_request(self, request: dict) -> None:
+        write_json(self.folder / "request.json", request)
+
+    def found(self) -> dict | None:
+        """What the finished cell found; None before."""
+        file = self.folder / "cell.json"
+        return read_json(file) if file.is_file() else None
+
+    def failure(self) -> str | None:
+        """Why the last attempt failed; None where it did not."""
+        if not self._failed.is_file():
+            return None
+        return self._failed.read_text(encoding="utf-8").split("\n\n", 1)[0].strip()
+
+    def note_failure(self, reason: str, details: str = "") -> None:
+        """`reason`: without an empty line."""
+        write_text(self._failed, f"{reason}\n\n{details}")
+
+    def forget_failure(self) -> None:
+        self._failed.unlink(missing_ok=True)
+
+    def attempt(self, run: Callable[[], dict]) -> dict:
+        """What `run` found, with a finite `value`, is kept and returned; else `{"failed": reason}`.
+
+        Raises:
+            Interrupted: the work was asked to stop and is saved.
+        """
+        try:
+            found = run()
+            if not math.isfinite(found["value"]):
+                raise ExperimentError(f"the {found['metric']} is {found['value']}: the training has diverged")
+        except Interrupted:
+            raise Interrupted(f"{self.folder} is saved; the same command goes on") from None
+        except Exception as error:  # whatever it is: hours of other cells must not be lost to it
+            reason = str(error) if isinstance(error, UserError) else _in_one_line(error)
+            self.note_failure(reason, traceback.format_exc())
+            return {"failed": reason}
+        write_json(self.folder / "cell.json", found)
+        self.forget_failure()
+        return found
+
+    @property
+    def _failed(self) -> Path:
+        return self.folder / "failed.txt"
+
+
+def request_of(config: ExperimentConfig, policy: str | None, searches: bool = False) -> dict:
+    """All that decides what a cell finds, one entry per section of the configuration.
+
+    Args:
+        policy: what takes the place of `config.policy`; its content counts, not its place.
+        searches: the cell begins with a search. Else the sections of searches can be changed without training
+            it anew.
+    """
+    sections = config.model_copy(update={"policy": None}).model_dump(mode="json")
+    if not searches:
+        sections = {name: value for name, value in sections.items() if name not in _SEARCHES}
+    return {**sections, "policy": None if policy is None else _load_policy(policy).to_yaml()}
+
+
+def name_policy(source: str) -> tuple[str, str | None]:
+    """`(label, what a training takes for `policy`)` of an augmentation.
+
+    Args:
+        source: `hand_crafted` for no policy but the configuration's `augment`, a built-in name, or the file
+            or folder of a policy, which is known by its name without suffix.
+
+    Raises:
+        PolicyError: no such policy, or a broken one.
+    """
+    if source == "hand_crafted":
+        return source, None
+    _load_policy(source)
+    if is_built_in(source):
+        return source, source
+    path = Path(source).resolve()
+    return (path.parent.name if path.name == "policy.yaml" else path.stem), str(path)
+
+
+def is_built_in(label: str) -> bool:
+    from p2net_tf.augment.policy import BUILTIN_POLICIES
+
+    return label in BUILTIN_POLICIES
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`3` is three seeds, 0, 1, 2; with a comma they are named: `0,2,5`, or `7,` for that one alone.
+
+    Raises:
+        ExperimentError: neither.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in words if word) or not any(words):
+        raise ExperimentError(f"--seeds {text}: give a number of seeds such as 3, or the seeds such as 0,1,2")
+    return list(range(int(text))) if len(words) == 1 else [int(word) for word in words if word]
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raises:
+    ExperimentError: none, or one of them twice.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ExperimentError(f"--seeds {','.join(map(str, seeds))}: give at least one seed, and each once")
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, document: dict) -> None:
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _load_policy(source: str):
+    # TensorFlow comes with it, and most configurations name no policy.
+    from p2net_tf.augment.policy import Policy
+
+    return Policy.load(source)
+
+
+def _in_one_line(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"
