@@ -8,6 +8,16 @@ import pytest
 from p2net_tf.layers import BatchNormalization
 from p2net_tf.models import P2Net
 
+_SMALL_RESNET = {"backbone": "small", "backbone_width": 4, "backbone_blocks": 1, "width": 8}
+TINY_OPTIONS = {
+    "p2net": {**_SMALL_RESNET, "exchange_units": 1, "refine_bottlenecks": [0, 0, 0, 1]},
+    "simple_baseline": _SMALL_RESNET,
+    "hrnet": {"width": 4, "modules": [1, 1, 1], "blocks": 1},
+    "cpn": _SMALL_RESNET,
+    "hourglass": {"stacks": 2, "width": 8, "depth": 2},
+}
+"""Of every network: what makes one small that has all of its mechanisms."""
+
 
 def tiny_network(num_keypoints: int = 3, input_size=(64, 64), **options) -> P2Net:
     """A P2Net with every mechanism of the paper in it, four channels wide."""

@@ -4,21 +4,13 @@ import json
 
 import pytest
 import yaml
+from networks import TINY_OPTIONS
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.console import be_quiet
 from p2net_tf.data.synthetic import SceneOptions, write_synthetic
 from p2net_tf.models import NETWORKS
-
-SMALL_RESNET = {"backbone": "small", "backbone_width": 4, "backbone_blocks": 1, "width": 8}
-TINY = {
-    "p2net": {**SMALL_RESNET, "exchange_units": 1},
-    "simple_baseline": SMALL_RESNET,
-    "hrnet": {"width": 4, "modules": [1, 1, 1], "blocks": 1},
-    "cpn": SMALL_RESNET,
-    "hourglass": {"stacks": 2, "width": 8},
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +39,7 @@ def test_the_whole_way(name, people, tmp_path, monkeypatch):
     parts = {part: [{"format": "coco", "root": str(people), "split": part}] for part in ("train", "test")}
     sections = {
         "data": parts,
-        "model": {"name": name, "input_size": [96, 64], **TINY[name]},
+        "model": {"name": name, "input_size": [96, 64], **TINY_OPTIONS[name]},
         "training": {"epochs": 1, "batch_size": 4},
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(sections))

@@ -28,7 +28,7 @@ class PretrainedError(UserError):
 
 
 def model_options(backbone: str) -> dict:
-    """Arguments of `P2Net` that the ImageNet weights of `backbone` need.
+    """Arguments of a network that the ImageNet weights of `backbone` need.
 
     Raises:
         PretrainedError: nobody publishes weights for this backbone.

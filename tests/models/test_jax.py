@@ -12,16 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from networks import TINY_OPTIONS
 
 ONE_STEP = """
 import json, sys
 import jax, numpy as np
 from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
 from p2net_tf.metrics import KeypointAccuracy
-from p2net_tf.models import P2Net
+from p2net_tf.models import NETWORKS
 
-network = P2Net(3, (64, 64), backbone="small", width=4, backbone_width=4, exchange_units=1,
-                refine_bottlenecks=(0, 0, 0, 1))
+network = NETWORKS[sys.argv[1]](3, (64, 64), **json.loads(sys.argv[2]))
 rng = np.random.default_rng(0)
 crops = rng.uniform(size=(2, 64, 64, 3)).astype("float32")
 keypoints = np.concatenate([rng.uniform(0, 64, (2, 3, 2)), np.ones((2, 3, 1))], axis=-1).astype("float32")
@@ -55,11 +55,12 @@ print(json.dumps({
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed: pip install 'jax[cpu]'"
 )
-def test_one_training_step_on_jax():
+@pytest.mark.parametrize("name", TINY_OPTIONS)
+def test_one_training_step_on_jax(name):
     """The loss falls by the step times the squared gradient, to first order."""
     checkout = Path(__file__).parents[2]
     run = subprocess.run(
-        [sys.executable, "-c", ONE_STEP],
+        [sys.executable, "-c", ONE_STEP, name, json.dumps(TINY_OPTIONS[name])],
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(checkout)},
         cwd=checkout,
         capture_output=True,
