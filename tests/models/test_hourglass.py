@@ -16,7 +16,7 @@ def network():
 
 
 def test_network(tmp_path):
-    check_network(StackedHourglass, ["stack_1", "refine"], tmp_path, stacks=2, width=8, depth=2)
+    check_network(StackedHourglass, ["stack_1", "refine"], tmp_path, stacks=2, width=8, depth=1)
 
 
 def test_odd_sizes(tmp_path):
