@@ -28,8 +28,6 @@ def center_and_scale(box, crop_size):
     return np.float32([x + box[2] / 2, y + box[3] / 2]), 1.25 * np.float32([width, height]) / 200
 
 
-
-
 def image_to(size, center, scale):
     """The affine map that takes the window to an array of `(height, width)`, by three points."""
     height, width = size

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
+from p2net_tf.alignment import alignment_of
 from p2net_tf.bench.models_plot import write_plot
 from p2net_tf.bench.runtimes import FORWARD, lite_measures, torch_measures
 from p2net_tf.bench.step import build_step_model, training_step
@@ -27,7 +29,6 @@ from p2net_tf.bench.timing import Circumstances, graph_of, in_turns, quartiles, 
 from p2net_tf.config import ExperimentConfig
 from p2net_tf.console import progress
 from p2net_tf.errors import UserError
-from p2net_tf.evaluation.recipe import find_keypoints
 from p2net_tf.files import write_text
 from p2net_tf.models.pose_network import REFINE_OUTPUT
 from p2net_tf.skeletons import load_skeleton
@@ -118,24 +119,23 @@ def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_file: 
     skeleton = load_skeleton(config.data.skeleton)
     model = build_step_model(config, skeleton.num_keypoints)
     people = noise_people(settings.batch, skeleton.num_keypoints, config.model.input_size)
-    recipe = config.evaluation.model_copy(update={"flip_test": False})
-    network = model.network
+    network, recipe = model.network, config.evaluation
 
+    @tf.function(autograph=False)
     def forward(crops):
         return network(crops, training=False)[REFINE_OUTPUT]
 
-    def decoded(crops):
-        return find_keypoints(network, crops, recipe, skeleton.flip_permutation)
+    def decode(maps):
+        return alignment_of(network).decode(maps, recipe.decode, recipe.filter_sigma)
 
     functions: dict[tuple[str, str], Callable] = {
         ("keras", FORWARD): graph_of(forward, people[0]),
-        ("keras", DECODED): graph_of(decoded, people[0]),
+        ("keras", DECODED): graph_of(lambda crops: decode(forward(crops)), people[0]),
     }
     if settings.training:
         functions["keras", TRAINING] = training_step(model, *people)
     if settings.lite:
-        crops = people[0].numpy()
-        functions |= lite_measures({FORWARD: forward, DECODED: decoded}, crops)
+        functions |= lite_measures(forward, decode, people[0].numpy(), DECODED)
     if torch_file is not None:
         crops = np.ascontiguousarray(people[0].numpy().transpose(0, 3, 1, 2))
         functions |= torch_measures(torch_file, crops, TRAINING if settings.training else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,14 +17,14 @@ _COLORS = [f"C{number}" for number in range(10)] + ["black", "gold", "lime", "na
 
 def print_bench(report: dict, console: Console) -> None:
     """One row per network and runtime."""
-    table = Table(title=f"{report['title']}: persons per second", header_style="bold")
+    tasks = _tasks(report)
+    table = Table(title=f"{report['title']}: persons per second", header_style="bold", box=box.SIMPLE)
     table.add_column("network", no_wrap=True)
     for heading in ("M weights", "G madds"):
         table.add_column(heading, justify="right")
-    table.add_column("runtime", no_wrap=True)
-    tasks = _tasks(report)
-    for heading in (*tasks, "G madds / s"):
-        table.add_column(heading, justify="right")
+    table.add_column("", no_wrap=True)
+    for heading in (*tasks, "G madds per s"):
+        table.add_column(heading, justify="right", min_width=5)
     for model in report["models"]:
         _add_rows(table, model, tasks)
     console.print(table)
@@ -37,7 +38,7 @@ def print_bench(report: dict, console: Console) -> None:
 def _add_rows(table: Table, model: dict, tasks: list[str]) -> None:
     table.add_section()
     giga = model["multiply_adds"] / 1e9
-    known = [_short(model["name"]), f"{model['parameters'] / 1e6:.1f}", f"{giga:.2f}"]
+    known = [_short(model["name"]), f"{model['parameters'] / 1e6:.1f}", f"{giga:.1f}"]
     for runtime, speeds in model["persons_per_second"].items():
         cells = [f"{speeds[task]['median']:.2f}" if task in speeds else "" for task in tasks]
         table.add_row(*known, runtime, *cells, f"{speeds[tasks[0]]['median'] * giga:.0f}")
@@ -95,8 +96,8 @@ def _runtimes(report: dict) -> list[str]:
 
 
 def _short(name: str) -> str:
-    """`hrnet_w32_coco_256x192` as `hrnet_w32 256x192`."""
-    return name.replace("_coco_", " ")
+    """`hrnet_w32_coco_256x192` as `hrnet_w32`; the size is in the multiply-adds."""
+    return name.replace("_coco_256x192", "").replace("_coco_", " ")
 
 
 def _tasks(report: dict) -> list[str]:

@@ -3,54 +3,71 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from p2net_tf.errors import UserError
-from p2net_tf.export.lite_session import interpreter_class
-from p2net_tf.export.tflite import convert
+from p2net_tf.export.lite_session import load_interpreter_class
 
 FORWARD = "forward"
 
 
-def lite_measures(functions: Mapping[str, Callable], crops: np.ndarray) -> dict[tuple[str, str], Callable]:
-    """`{("litert", name): function}`, each running all `crops` one by one through the converted function.
+def lite_measures(
+    forward: Callable, decode: Callable, crops: np.ndarray, decoded_name: str
+) -> dict[tuple[str, str], Callable]:
+    """Forward pass, and forward pass and decoding, of all `crops` one by one in LiteRT.
+
+    The two parts are converted apart, since a network is long in converting; the heatmaps go from one to the
+    other by numpy.
 
     Args:
-        functions: of crops `[1, H, W, 3]` float32, by name.
+        forward: crops `[1, H, W, 3]` float32 -> heatmaps.
+        decode: heatmaps -> keypoints and scores.
         crops: `[B, H, W, 3]` float32.
+        decoded_name: what both parts together are called.
 
     Raises:
         UserError: ai-edge-litert is not installed.
     """
-    interpreter_class()
+    network = lite_function(forward, (1, *crops.shape[1:]))
+    heatmaps = network(crops[:1])[0]
+    decoder = lite_function(decode, heatmaps.shape)
 
-    def on_all(converted: Callable) -> Callable:
-        def run() -> None:
-            for crop in crops:
-                converted(crops=crop[None])
+    def run_network() -> None:
+        for crop in crops:
+            network(crop[None])
 
-        return run
+    def run_both() -> None:
+        for crop in crops:
+            decoder(network(crop[None])[0])
 
-    shape = (1, *crops.shape[1:])
-    return {("litert", name): on_all(lite_function(each, shape)) for name, each in functions.items()}
+    return {("litert", FORWARD): run_network, ("litert", decoded_name): run_both}
 
 
-def lite_function(function: Callable, shape: tuple[int, ...]) -> Callable[..., dict[str, np.ndarray]]:
-    """`function` of float32 `crops` of this shape, converted to TFLite at float32 and run on all cores."""
-    with tempfile.TemporaryDirectory() as folder:
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint("serving_default", function, [tf.TensorSpec(shape, tf.float32, name="crops")])
-        archive.write_out(folder, verbose=False)
-        contents = convert(folder, "float32")
-    interpreter = interpreter_class()(model_content=contents, num_threads=os.cpu_count())
+def lite_function(function: Callable, shape: tuple[int, ...]) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """`function` of a float32 tensor of this shape, converted to TFLite at float32 and run on all cores.
+
+    Raises:
+        UserError: ai-edge-litert is not installed.
+    """
+    interpreter_class = load_interpreter_class()
+    graph = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    # Not by way of a SavedModel, as an export goes: it takes a large network half a minute to be written.
+    contents = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
+    interpreter = interpreter_class(model_content=contents, num_threads=os.cpu_count())
     interpreter.allocate_tensors()
-    return interpreter.get_signature_runner()
+    (given,) = interpreter.get_input_details()
+    results = [result["index"] for result in interpreter.get_output_details()]
+
+    def run(values: np.ndarray) -> list[np.ndarray]:
+        interpreter.set_tensor(given["index"], values)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in results]
+
+    return run
 
 
 def torch_measures(

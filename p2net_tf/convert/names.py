@@ -45,9 +45,7 @@ def _resnet(backbone: ResNet) -> Named:
 def _hrnet(network: HRNet) -> Named:
     for number in (1, 2):
         yield from _normalized(f"conv{number}", f"bn{number}", network.get_layer(f"stem_{number}"))
-    yield from _blocks(
-        "layer1", [network.get_layer(f"layer_1_block_{n}") for n in range(1, STEM_BLOCKS + 1)]
-    )
+    yield from _blocks("layer1", [network.get_layer(f"layer_1_block_{n}") for n in range(1, STEM_BLOCKS + 1)])
     layers = {layer.name: layer for layer in network.layers}
     for stage, modules in enumerate(network.get_config()["modules"], start=2):
         for level in range(stage):

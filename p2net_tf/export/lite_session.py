@@ -16,7 +16,7 @@ class LiteSession:
 
     def __init__(self, file: str | Path, threads: int | None = None):
         """Raises UserError where ai-edge-litert is not installed."""
-        self._interpreter = interpreter_class()(str(file), num_threads=threads or os.cpu_count())
+        self._interpreter = load_interpreter_class()(str(file), num_threads=threads or os.cpu_count())
         self._interpreter.allocate_tensors()
         self._runner = self._interpreter.get_signature_runner()
 
@@ -31,7 +31,7 @@ class LiteSession:
         return Counter(detail["op_name"] for detail in self._interpreter._get_ops_details())
 
 
-def interpreter_class():
+def load_interpreter_class():
     """LiteRT's `Interpreter`; raises UserError where it is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter

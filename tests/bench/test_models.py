@@ -73,8 +73,9 @@ def test_the_table_names_all_that_was_measured(measured):
 
 def test_litert_computes_what_the_function_does():
     crops = np.random.default_rng(0).uniform(size=(1, 4, 4, 3)).astype("float32")
-    doubled = lite_function(lambda crops: 2 * crops, crops.shape)(crops=crops)
-    np.testing.assert_allclose(next(iter(doubled.values())), 2 * crops, rtol=1e-6)
+    doubled, squared = lite_function(lambda crops: (2 * crops, crops * crops), crops.shape)(crops)
+    np.testing.assert_allclose(doubled, 2 * crops, rtol=1e-6)
+    np.testing.assert_allclose(squared, crops**2, rtol=1e-6)
 
 
 def test_every_default_is_a_configuration():
