@@ -40,7 +40,7 @@ class BilinearUpsampling(keras.layers.Layer):
         _, height, width, channels = inputs.shape
         # Products of what lies in memory as it is: `einsum` transposes, and takes 2 to 4 times as long.
         tall = ops.matmul(rows, ops.reshape(inputs, (-1, height, width * channels)))
-        return ops.matmul(columns, ops.reshape(tall, (-1, len(rows), width, channels)))
+        return ops.matmul(columns, ops.reshape(tall, (-1, height * self.factor, width, channels)))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
