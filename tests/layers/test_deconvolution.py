@@ -24,12 +24,18 @@ def transposed_convolution(x, kernel):
     return out[:, border : border + 2 * height, border : border + 2 * width]
 
 
-def test_values_are_those_of_numpy():
+@pytest.fixture
+def layer_and_input():
     rng = np.random.default_rng(0)
     layer = DeconvNorm(5)
     x = rng.normal(size=(2, 4, 3, 6)).astype("float32")
     layer(x)
     randomize_weights(layer, rng)
+    return layer, x
+
+
+def test_values_are_those_of_numpy(layer_and_input):
+    layer, x = layer_and_input
     norm = layer.norm
     plain = transposed_convolution(x, np.asarray(layer.conv.kernel))
     scale = np.asarray(norm.gamma) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
@@ -37,12 +43,8 @@ def test_values_are_those_of_numpy():
     np.testing.assert_allclose(layer(x, training=False), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_folding_changes_nothing():
-    rng = np.random.default_rng(0)
-    layer = DeconvNorm(5)
-    x = rng.normal(size=(2, 4, 3, 6)).astype("float32")
-    layer(x)
-    randomize_weights(layer, rng)
+def test_folding_changes_nothing(layer_and_input):
+    layer, x = layer_and_input
     before = np.asarray(layer(x, training=False))
     layer.fold()
     assert layer.conv.use_bias
