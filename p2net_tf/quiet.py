@@ -1,4 +1,4 @@
-"""Imports TensorFlow without the page of notices that it writes before anyone can ask it not to."""
+"""TensorFlow without the pages of notices that it writes whether or not anyone asked it to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def import_tensorflow() -> None:
     """
     if os.environ.get("P2NET_TF_NOTICES"):
         return
-    with _held_back_stderr():
+    with held_back_stderr():
         import tensorflow as tf
 
         # Looking for devices writes some more.
@@ -25,8 +25,11 @@ def import_tensorflow() -> None:
 
 
 @contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    """C++ writes to the file descriptor, so Python's `sys.stderr` cannot be replaced instead."""
+def held_back_stderr() -> Iterator[None]:
+    """Shows what is written to stderr only if there is an exception.
+
+    C++ writes to the file descriptor, so Python's `sys.stderr` cannot be replaced instead.
+    """
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from p2net_tf.errors import UserError
 from p2net_tf.export.lite_session import load_interpreter_class
+from p2net_tf.quiet import held_back_stderr
 
 FORWARD = "forward"
 
@@ -55,10 +56,11 @@ def lite_function(function: Callable, shape: tuple[int, ...]) -> Callable[[np.nd
     """
     interpreter_class = load_interpreter_class()
     graph = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    # Not by way of a SavedModel, as an export goes: it takes a large network half a minute to be written.
-    contents = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
-    interpreter = interpreter_class(model_content=contents, num_threads=os.cpu_count())
-    interpreter.allocate_tensors()
+    with held_back_stderr():
+        # Not by way of a SavedModel, as an export goes: it takes a large network half a minute to be written.
+        contents = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
+        interpreter = interpreter_class(model_content=contents, num_threads=os.cpu_count())
+        interpreter.allocate_tensors()
     (given,) = interpreter.get_input_details()
     results = [result["index"] for result in interpreter.get_output_details()]
 
