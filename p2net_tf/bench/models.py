@@ -31,6 +31,7 @@ from p2net_tf.console import progress
 from p2net_tf.errors import UserError
 from p2net_tf.files import write_text
 from p2net_tf.models.pose_network import REFINE_OUTPUT
+from p2net_tf.quiet import without_warnings
 from p2net_tf.skeletons import load_skeleton
 
 NETWORKS = (
@@ -90,7 +91,8 @@ def bench_models(
             measures |= {(config.name, *key): measure for key, measure in found.items()}
             models.append({"name": config.name, **facts})
             advance()
-    seconds = in_turns(measures, settings.rounds, warm_up=1)
+    with without_warnings():
+        seconds = in_turns(measures, settings.rounds, warm_up=1)
     for model in models:
         model["persons_per_second"] = _speeds(model["name"], seconds, settings.batch)
     report = {

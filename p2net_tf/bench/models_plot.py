@@ -12,25 +12,28 @@ from p2net_tf.bench.timing import describe_load
 from p2net_tf.plotting import new_figure, save_figure
 
 _MARKERS = {"keras": "o", "litert": "s", "torch": "^"}
-_COLORS = [f"C{number}" for number in range(10)] + ["black", "gold", "lime", "navy", "salmon", "teal"]
+_COLORS = [f"C{number}" for number in range(10)] + ["gold", "lime", "navy", "salmon", "teal"]
+_HEADINGS = {"forward": "fwd", "forward + decode": "+ dec", "training step": "train"}
 
 
 def print_bench(report: dict, console: Console) -> None:
     """One row per network and runtime."""
     tasks = _tasks(report)
-    table = Table(title=f"{report['title']}: persons per second", header_style="bold", box=box.SIMPLE)
+    table = Table(
+        title=f"{report['title']}: persons per second", header_style="bold", box=box.SIMPLE, pad_edge=False
+    )
     table.add_column("network", no_wrap=True)
-    for heading in ("M weights", "G madds"):
+    for heading in ("M", "G"):
         table.add_column(heading, justify="right")
     table.add_column("", no_wrap=True)
-    for heading in (*tasks, "G madds per s"):
-        table.add_column(heading, justify="right", min_width=5)
+    for heading in (*(_HEADINGS.get(task, task) for task in tasks), "G/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for model in report["models"]:
         _add_rows(table, model, tasks)
     console.print(table)
     console.print(
-        f"madds: multiply-adds of a forward pass; batch {report['batch']}, {report['rounds']} rounds; "
-        f"{describe_load(report)}",
+        "M: million parameters; G: multiply-adds of a forward pass (fwd), 1e9; + dec: and decoding; "
+        f"batch {report['batch']}, {report['rounds']} rounds; {describe_load(report)}",
         soft_wrap=True,
     )
 
