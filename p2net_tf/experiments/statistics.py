@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-_NOISE = 2.0
-"""Standard errors below which a difference counts as noise."""
+_CONFIDENCE = 0.95
+"""Share of the differences between equal arms that shall count as noise."""
 SPREAD_NOTE = "Spread: sample standard deviation over the seeds."
 
 
@@ -29,8 +29,8 @@ def difference(values: Sequence[float | None], reference: Sequence[float | None]
     """The difference to `reference`, paired by seed; None where no seed has both.
 
     Returns:
-        `mean`, `standard_error` of the mean (None for one pair), `pairs`, and `within_noise`: whether the
-        mean is smaller than two standard errors (None where there is none to measure it by).
+        `mean`, `standard_error` of the mean (None for one pair), `pairs`, and `within_noise`: whether a
+        paired t-test at 5 % leaves it open that the arms are equal (None where nothing can tell).
     """
     pairs = [a - b for a, b in zip(values, reference, strict=True) if a is not None and b is not None]
     if not pairs:
@@ -40,8 +40,13 @@ def difference(values: Sequence[float | None], reference: Sequence[float | None]
         return {"mean": mean, "standard_error": None, "pairs": 1, "within_noise": None}
     error = float(np.std(pairs, ddof=1) / math.sqrt(len(pairs)))
     # Arms that do the same differ by 0 with an error of 0.
-    noise = abs(mean) < _NOISE * error or mean == 0
+    noise = abs(mean) < noise_bound(len(pairs)) * error or mean == 0
     return {"mean": mean, "standard_error": error, "pairs": len(pairs), "within_noise": noise}
+
+
+def noise_bound(pairs: int) -> float:
+    """Standard errors below which a difference counts as noise: 12.7 of two pairs, 4.3 of three (Student)."""
+    return float(stats.t.ppf((1 + _CONFIDENCE) / 2, pairs - 1))
 
 
 def describe_difference(found: dict | None) -> str:
@@ -59,9 +64,8 @@ def noise_notes(differences: Sequence[dict | None], reference: str) -> list[str]
     pairs = max((found["pairs"] for found in differences if found), default=0)
     if pairs < 2:
         return []
-    cover = 1 - 2 * stats.t.sf(_NOISE, pairs - 1)
     return [
         f"Difference: mean of the differences to {reference} under the same seed, and its standard error. "
-        f"Within noise: smaller than two standard errors, as {cover:.0%} of the differences between equal "
-        f"arms are with {pairs} pairs."
+        f"Within noise: smaller than {noise_bound(pairs):.1f} standard errors, as {_CONFIDENCE:.0%} of the "
+        f"differences between equal arms are with {pairs} pairs."
     ]
