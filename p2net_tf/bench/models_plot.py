@@ -55,7 +55,10 @@ def write_plot(report: dict, path: str | Path) -> None:
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         _draw_task(axes, report, task)
-    names = [_entry(_COLORS[n % len(_COLORS)], "o", _short(name)) for n, name in enumerate(_names(report))]
+    names = [
+        _entry(_COLORS[number % len(_COLORS)], "o", _short(model["name"]))
+        for number, model in enumerate(report["models"])
+    ]
     runtimes = [_entry("black", _MARKERS[name], name) for name in _runtimes(report)]
     figure.legend(handles=[*names, *runtimes], loc="outside right center", fontsize=8)
     save_figure(figure, path)
@@ -88,10 +91,6 @@ def _entry(color, marker: str, label: str):
     from matplotlib.lines import Line2D
 
     return Line2D([], [], linestyle="", color=color, marker=marker, label=label)
-
-
-def _names(report: dict) -> list[str]:
-    return [model["name"] for model in report["models"]]
 
 
 def _runtimes(report: dict) -> list[str]:

@@ -96,9 +96,9 @@ def torch_measures(
         with torch.inference_mode():
             module.eval()(images)
     except (RuntimeError, ValueError, OSError) as error:
-        first = str(error).strip().splitlines()[-1]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UserError(
-            f"{file}: no TorchScript file that takes crops {list(crops.shape)}: {first}; write one with "
+            f"{file}: no TorchScript file that takes crops {list(crops.shape)}: {reason}; write one with "
             "torch.jit.trace(model, crops).save(FILE)"
         ) from None
     torch.set_num_threads(os.cpu_count() or 1)

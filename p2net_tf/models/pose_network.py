@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.alignment import ALIGNMENTS
-from p2net_tf.heatmaps import STRIDE
 from p2net_tf.layers import BilinearUpsampling
 
 REFINE_OUTPUT = "refine"
@@ -105,11 +104,9 @@ class PoseNetwork(keras.Model):
         arguments: what else the constructor of the sub-class was given, as plain values.
 
     Attributes:
-        stride: crop pixels per heatmap pixel.
         mines_hard_keypoints: whether the network was published with a loss that mines hard keypoints.
     """
 
-    stride = STRIDE
     mines_hard_keypoints = False
 
     def __init__(self, network_input: NetworkInput, outputs: dict, **arguments):
