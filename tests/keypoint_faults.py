@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from p2net_tf.evaluation.coco import coco_results
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons.skeleton import load_skeleton
 from tests.plain_pycocotools import plain_evaluation
 
 

@@ -43,7 +43,7 @@ def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, d
     x = keras.layers.Conv2D(4, 5, strides=4, use_bias=False, **options)(crops)
     x = BatchNormalization(synchronized=synchronized, dtype=dtype)(x)
     x = keras.layers.Activation("tanh", dtype=dtype)(x)
-    names = ("parallel_4", "refine")
+    names = ("parallel_4", "heatmaps")
     heads = [keras.layers.Conv2D(num_keypoints, 3, name=name, **options)(x) for name in names]
     return keras.Model(crops, dict(zip(names, heads, strict=True)))
 
@@ -52,12 +52,12 @@ def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, d
 def two_convolutions_in_place_of_p2net():
     """For runs that are the subject, not their network: it takes thrice as long to trace as all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("p2net_tf.training.trainer.build_network", build_two_convolutions)
+        patch.setattr("p2net_tf.experiments.training.build_network", build_two_convolutions)
         yield
 
 
 def build_two_convolutions(config, num_keypoints, synchronized=False, download=True):
-    """With the arguments of `p2net_tf.models.build_network`."""
+    """With the arguments of `p2net_tf.config.networks.build_network`."""
     network = two_convolutions(num_keypoints, tuple(config.input_size), synchronized)
-    network.num_keypoints, network.mines_hard_keypoints = num_keypoints, True  # as a `PoseNetwork` has it
+    network.num_keypoints, network.uses_ohkm = num_keypoints, True  # as a `PoseNetwork` has it
     return network

@@ -20,10 +20,10 @@ from p2net_tf.data.coco import read_coco
 from p2net_tf.data.pipeline import training_batches, training_dataset
 from p2net_tf.training.averaging import AveragedWeights, Calibration
 from p2net_tf.training.cluster import naming_lost_workers, worker_of
-from p2net_tf.training.exchange import assign_variables, from_all, from_chief, read_variables, saved_shape
+from p2net_tf.training.collectives import assign_variables, from_all, from_chief, read_variables, saved_shape
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.scoring import Scoring, scoring_batches
-from p2net_tf.training.strategy import make_strategy, share_of
+from p2net_tf.training.strategy import make_strategy, shard_of
 
 SIZE, BATCH, STEPS = (32, 32), 4, 5
 UNEVEN = 5
@@ -68,14 +68,14 @@ def train(model, strategy, samples) -> dict[str, np.ndarray]:
 
 
 def shared(samples, context):
-    return training_batches(samples, SIZE, BATCH, share=share_of(context))
+    return training_batches(samples, SIZE, BATCH, shard=shard_of(context))
 
 
 def score(model, strategy, samples) -> dict[str, np.ndarray]:
     """Of the averaged weights, with statistics of their own, on a set whose last batch is not full."""
 
     def calibration(context):
-        return shared(samples, context).take(2 * share_of(context).pieces)
+        return shared(samples, context).take(2 * shard_of(context).pieces)
 
     few = samples.take(slice(UNEVEN))
     scoring = Scoring(model, scoring_batches(strategy, few, SIZE, BATCH))

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from p2net_tf.config import AugmentConfig
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.samples import Samples
-from p2net_tf.skeletons import parse_skeleton
+from p2net_tf.skeletons.skeleton import parse_skeleton
 
 CARD = parse_skeleton(
     """

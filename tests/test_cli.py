@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.console import be_quiet
 from p2net_tf.data.samples import DataError
-from p2net_tf.errors import UserError
+from p2net_tf.utils.console import be_quiet
+from p2net_tf.utils.exceptions import UserError
 
 CONFIG = """
 data:
@@ -130,7 +130,7 @@ def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
 
 def test_info_counts_what_the_papers_count():
     summary = json.loads(call("info", "p2net_small_lsp_128x128", "--json").stdout)
-    assert summary["output_shapes"]["refine"] == [32, 32, 14]
+    assert summary["output_shapes"]["heatmaps"] == [32, 32, 14]
     parts = summary["sub_networks"].values()
     assert summary["parameters"] == sum(part["parameters"] for part in parts)
     assert summary["multiply_adds"] == sum(part["multiply_adds"] for part in parts)

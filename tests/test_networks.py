@@ -1,4 +1,4 @@
-"""Every network goes the whole way by the same commands: train, evaluate, export, bench."""
+"""Every network goes the whole runtime by the same commands: train, evaluate, export, bench."""
 
 import json
 
@@ -8,9 +8,9 @@ from networks import TINY_OPTIONS
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.console import be_quiet
-from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.models import NETWORKS
+from p2net_tf.utils.console import be_quiet
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def test_the_whole_way(name, people, tmp_path, monkeypatch):
         name: found[name] for name in ("AP", "AR", "persons")
     }
     options = ["--format", "all", "--fold-batch-norm", "--exif", "stored", "--calibration", 4]
-    ways = command("export", "runs/tiny", *options, "--verify", "test")["parity"]["ways"]
+    runtimes = command("export", "runs/tiny", *options, "--verify", "test")["parity"]["runtimes"]
     # A network of so few steps has peaks of like height: a rounding may choose another one of them.
-    assert ways["SavedModel in a Session"]["median_px"] < 0.01
-    assert ways["TFLite float32"]["median_px"] < 0.01
+    assert runtimes["SavedModel in a Session"]["median_px"] < 0.01
+    assert runtimes["TFLite float32"]["median_px"] < 0.01
     measured = command("bench", "step", "tiny.yaml", "--repeats", 1)
     assert measured["network"]["parameters"] == trained["scores"]["Run"]["parameters"]

@@ -25,7 +25,7 @@ class PoseFinder:
     def __init__(self, model: str, card: dict, threads: int = 4):
         self.height, self.width = card["input_size"]
         self.padding = card["box_padding"]
-        self.legacy = card.get("alignment") == "legacy"
+        self.pixel_index = card.get("alignment") == "pixel_index"
         self.upright = card["exif"] == "upright"
         interpreter = Interpreter(model, num_threads=threads)
         self._run = interpreter.get_signature_runner()
@@ -55,7 +55,7 @@ class PoseFinder:
         left, top = x + (width - window_width) / 2, y + (height - window_height) / 2
         scale = window_width / self.width
         # Published networks scale the indices of pixels, not their places.
-        shift = (1 - scale) / 2 if self.legacy else 0
+        shift = (1 - scale) / 2 if self.pixel_index else 0
         return left + shift, top + shift, scale
 
     def _crop(self, image: Image.Image, left: float, top: float, scale: float) -> np.ndarray:

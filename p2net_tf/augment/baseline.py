@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from p2net_tf import geometry
-from p2net_tf.augment import draws
-from p2net_tf.config import AugmentConfig
-from p2net_tf.skeletons import Skeleton
+from p2net_tf.augment import stateless_random
+from p2net_tf.augment.settings import AugmentConfig
+from p2net_tf.keypoints import geometry
+from p2net_tf.skeletons.skeleton import Skeleton
 
 _HALF_BODY_PADDING = 1.5
 """Room around a half body, as in HRNet."""
@@ -45,8 +45,8 @@ def sample_window(
         crop_size: (height, width) of the crops.
         seed: `[..., 2]` int64.
     """
-    uniform = tf.unstack(_numbers(draws.uniform, seed, _WINDOW_DRAWS, 6), axis=-1)
-    normal = tf.unstack(_numbers(draws.normal, seed, _NORMAL_DRAWS, 2), axis=-1)
+    uniform = tf.unstack(_numbers(stateless_random.uniform, seed, _WINDOW_DRAWS, 6), axis=-1)
+    normal = tf.unstack(_numbers(stateless_random.normal, seed, _NORMAL_DRAWS, 2), axis=-1)
     center, size = _half_body(window, keypoints, crop_size, config, skeleton, uniform[0], uniform[1])
     factor = tf.clip_by_value(1.0 + config.scale * normal[0], 1.0 - config.scale, 1.0 + config.scale)
     rotation = tf.clip_by_value(config.rotation * normal[1], -2 * config.rotation, 2 * config.rotation)
@@ -69,7 +69,7 @@ def jitter_color(crops, strength: float, seed):
     """
     if not strength:
         return crops
-    factors = 1.0 + strength * (2.0 * _numbers(draws.uniform, seed, _COLOR_DRAWS, 3) - 1.0)
+    factors = 1.0 + strength * (2.0 * _numbers(stateless_random.uniform, seed, _COLOR_DRAWS, 3) - 1.0)
     brightness, contrast, saturation = tf.unstack(factors[..., None, None, None, :], axis=-1)
     grey = tf.reduce_mean(crops, axis=-1, keepdims=True)
     crops = grey + saturation * (crops - grey)
@@ -108,5 +108,5 @@ def _count(mask):
 
 def _numbers(draw, seed, stream: int, count: int):
     """`[..., count]` random numbers of a stream of their own, from seeds `[..., 2]`."""
-    numbers = draw(draws.fold_in(tf.reshape(seed, [-1, 2]), stream), count)
+    numbers = draw(stateless_random.fold_in(tf.reshape(seed, [-1, 2]), stream), count)
     return tf.reshape(numbers, tf.concat([tf.shape(seed)[:-1], [count]], axis=0))

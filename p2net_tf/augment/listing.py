@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.augment.ops import OPERATIONS
-from p2net_tf.augment.policy import BUILTIN_POLICIES, Policy
+from p2net_tf.augment.operations import OPERATIONS
+from p2net_tf.augment.policies import BUILTIN_POLICIES, Policy
 
 _COLUMNS = ("name", "definition", "low", "high", "neutral", "keypoints", "source")
 """Of an operation, as `ops.Operation` describes them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from p2net_tf import geometry
+from p2net_tf.keypoints import geometry
 
 
 def resample(crops, matrices, fill: float = 0.0, differentiable: bool = False):

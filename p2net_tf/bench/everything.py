@@ -17,17 +17,17 @@ from p2net_tf.bench.pipeline import STORED, PipelineSettings, bench_pipeline
 from p2net_tf.bench.search import bench_search
 from p2net_tf.bench.step import bench_step, build_step_model
 from p2net_tf.bench.timing import Circumstances, describe_load
-from p2net_tf.config import dump_config, load_config
-from p2net_tf.console import messages
+from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.lsp import read_lspet
 from p2net_tf.data.samples import DataError
-from p2net_tf.errors import UserError
+from p2net_tf.experiments.runs import load_run
 from p2net_tf.export.export import export_run
 from p2net_tf.export.options import ExportOptions
-from p2net_tf.files import write_text
-from p2net_tf.runs import load_run
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons.skeleton import load_skeleton
 from p2net_tf.training.callbacks import save_network
+from p2net_tf.utils.console import messages
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import write_text
 
 
 @dataclass(frozen=True)

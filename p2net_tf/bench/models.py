@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.alignment import alignment_of
 from p2net_tf.bench.models_plot import write_plot
 from p2net_tf.bench.runtimes import FORWARD, lite_measures, torch_measures
 from p2net_tf.bench.step import build_step_model, training_step
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import Circumstances, graph_of, in_turns, quartiles, timed
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.console import progress
-from p2net_tf.errors import UserError
-from p2net_tf.files import write_text
-from p2net_tf.models.pose_network import REFINE_OUTPUT
-from p2net_tf.quiet import without_warnings
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.keypoints.alignment import alignment_of
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
+from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.utils.console import progress
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import write_text
+from p2net_tf.utils.quiet import without_warnings
 
 NETWORKS = (
     "p2net_resnet50", "p2net_resnet101", "simple_baseline_resnet50", "simple_baseline_resnet101",
@@ -125,7 +125,7 @@ def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_file: 
 
     @tf.function(autograph=False)
     def forward(crops):
-        return network(crops, training=False)[REFINE_OUTPUT]
+        return network(crops, training=False)[HEATMAPS_OUTPUT]
 
     def decode(maps):
         return alignment_of(network).decode(maps, recipe.decode, recipe.filter_sigma)

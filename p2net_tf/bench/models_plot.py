@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from p2net_tf.bench.timing import describe_load
-from p2net_tf.plotting import new_figure, save_figure
+from p2net_tf.utils.plotting import new_figure, save_figure
 
 _MARKERS = {"keras": "o", "litert": "s", "torch": "^"}
 _COLORS = [f"C{number}" for number in range(10)] + ["gold", "lime", "navy", "salmon", "teal"]

@@ -24,16 +24,17 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.bench.peer import PeerLoader, PeerRecipe
 from p2net_tf.bench.pipeline_stages import stage_measures
 from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles
 from p2net_tf.bench.waiting import measure_waiting
-from p2net_tf.config import AugmentConfig, ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.data.image_cache import open_image_cache
 from p2net_tf.data.pipeline import training_batches
-from p2net_tf.data.pixel_store import open_pixel_store
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.files import write_text
-from p2net_tf.geometry import BOX_PADDING
+from p2net_tf.keypoints.geometry import BOX_PADDING
+from p2net_tf.utils.files import write_text
 
 LIMIT = 2.0
 """Images per second of ours, in those of the peer, that are aimed at."""
@@ -84,7 +85,7 @@ def bench_pipeline(
         raise DataError(f"{samples.source}: needs image files and at least {settings.batch_size} people")
     samples = samples.take(slice(settings.people))
     workers = settings.workers or os.cpu_count() or 1
-    stores = {STORED: open_pixel_store(samples), DECODING: None}
+    stores = {STORED: open_image_cache(samples), DECODING: None}
     ours = {name: _ours(samples, settings, augment, workers, store) for name, store in stores.items()}
     circumstances = Circumstances(command)
     with ExitStack() as closing:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from p2net_tf.augment.baseline import jitter_color, sample_window
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.bench.timing import timed
-from p2net_tf.config import AugmentConfig
 from p2net_tf.data.crops import move_keypoints, plain_window
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.errors import UserError
 from p2net_tf.export.lite_session import load_interpreter_class
-from p2net_tf.quiet import held_back_stderr
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.quiet import held_back_stderr
 
 FORWARD = "forward"
 

@@ -17,6 +17,9 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
+from p2net_tf.autopose.build import build_searcher
+from p2net_tf.autopose.expectation_step import EXPLORED, ExpectationSearcher
+from p2net_tf.autopose.step import TRAINED, Searcher
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
     Circumstances,
@@ -27,12 +30,9 @@ from p2net_tf.bench.timing import (
     quartiles,
     timed,
 )
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.files import write_text
-from p2net_tf.search.build import build_searcher
-from p2net_tf.search.expectation_searcher import EXPLORED, ExpectationSearcher
-from p2net_tf.search.searcher import TRAINED, Searcher
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.utils.files import write_text
 
 LIMIT = 2.5
 """Plain training steps that a search step of `expectation` may cost."""

@@ -22,16 +22,16 @@ from rich.table import Table
 
 from p2net_tf.bench.timing import Circumstances, in_turns, quartiles
 from p2net_tf.data.coco import read_coco
-from p2net_tf.data.synthetic import write_synthetic
-from p2net_tf.errors import UserError
-from p2net_tf.files import write_text
-from p2net_tf.models.pose_network import REFINE_OUTPUT
-from p2net_tf.runs import load_run
+from p2net_tf.data.synthetic.render import write_synthetic
+from p2net_tf.experiments.runs import load_run
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.serving.client import GrpcClient
 from p2net_tf.serving.load import Case, LoadReport, make_cases, run_load
 from p2net_tf.serving.model import Model
 from p2net_tf.serving.process import ServerProcess
 from p2net_tf.serving.versions import find_versions
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import write_text
 
 LIMIT = 1.25
 """Seconds per person of the server, in those of the plain forward pass, that are aimed at."""
@@ -195,8 +195,8 @@ def _network_pass(path: Path, model: Model, batch: int) -> Callable[[], int]:
 
     @tf.function
     def forward(crops):
-        maps = network(crops, training=False)[REFINE_OUTPUT]
-        return maps + network(tf.reverse(crops, [2]), training=False)[REFINE_OUTPUT] if flips else maps
+        maps = network(crops, training=False)[HEATMAPS_OUTPUT]
+        return maps + network(tf.reverse(crops, [2]), training=False)[HEATMAPS_OUTPUT] if flips else maps
 
     def run() -> int:
         forward(crops).numpy()

@@ -18,7 +18,6 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf import heatmaps
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
     Circumstances,
@@ -29,14 +28,15 @@ from p2net_tf.bench.timing import (
     quartiles,
     timed,
 )
-from p2net_tf.config import ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.pipeline import TrainingBatch
-from p2net_tf.files import write_text
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.keypoints import heatmaps
+from p2net_tf.skeletons.skeleton import load_skeleton
 from p2net_tf.training.loop import make_step_function
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import make_optimizer
-from p2net_tf.training.trainer import build_pose_model
+from p2net_tf.utils.files import write_text
 
 LIMIT = 1.10
 """Bare steps that a training step may cost."""
@@ -131,7 +131,7 @@ def bare_step(config: ExperimentConfig, network: keras.Model, crops) -> Callable
 def _parts_of(model: PoseModel, crops, keypoints) -> dict[str, Callable]:
     """What a training step does beside the bare one, given the network's outputs."""
     outputs = {name: tf.zeros_like(maps) for name, maps in model.network(crops, training=False).items()}
-    size = tuple(outputs["refine"].shape[1:3])
+    size = tuple(outputs["heatmaps"].shape[1:3])
 
     def draw():
         return heatmaps.encode(keypoints, size, model.sigma)
@@ -148,7 +148,7 @@ def _parts_of(model: PoseModel, crops, keypoints) -> dict[str, Callable]:
         return [found for found in tape.gradient(loss, model.trainable_weights) if found is not None]
 
     def metrics():
-        return model.accuracy.update_state(keypoints, outputs["refine"])
+        return model.accuracy.update_state(keypoints, outputs["heatmaps"])
 
     parts = {
         "heatmaps, drawn once": draw,

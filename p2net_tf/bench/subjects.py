@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.config import ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.models.summary import summarize
 
 

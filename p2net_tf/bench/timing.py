@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.console import progress
-from p2net_tf.environment import describe_environment
+from p2net_tf.utils.console import progress
+from p2net_tf.utils.provenance import describe_environment
 
 WARM_UP = 3
 """Rounds that are not counted: graphs are traced, memory is allocated."""

@@ -9,12 +9,12 @@ import tensorflow as tf
 from p2net_tf.bench.step import build_step_model
 from p2net_tf.bench.subjects import describe_network
 from p2net_tf.bench.timing import WARM_UP
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.console import track
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.data.image_cache import open_image_cache
 from p2net_tf.data.pipeline import training_batches
-from p2net_tf.data.pixel_store import open_pixel_store
 from p2net_tf.data.samples import Samples
 from p2net_tf.training.loop import Clock, make_step_function
+from p2net_tf.utils.console import track
 
 LIMIT = 0.05
 """Of the time of a training that may be spent waiting for data."""
@@ -31,7 +31,7 @@ def measure_waiting(config: ExperimentConfig, samples: Samples, steps: int = 10)
             config.training.batch_size,
             config.augment,
             config.data.box_padding,
-            store=open_pixel_store(samples),
+            store=open_image_cache(samples),
         )
     )
     clock = Clock()

@@ -24,7 +24,7 @@ from p2net_tf.cli import (
     serving,
     training,
 )
-from p2net_tf.console import messages
+from p2net_tf.utils.console import messages
 
 # TensorFlow reads it when it is imported; people can still ask for its chatter.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -48,7 +48,7 @@ def main() -> None:
     Exits with 2 after an error. After 75, where the work was asked to stop, and 76, where another worker was
     lost, it can be resumed.
     """
-    from p2net_tf.errors import Interrupted, UserError
+    from p2net_tf.utils.exceptions import Interrupted, UserError
 
     try:
         app()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from p2net_tf.cli.options import AsJson, Config, Overrides, command_line, print_json, start
-from p2net_tf.console import console
+from p2net_tf.utils.console import console
 
 app = typer.Typer()
 
@@ -38,9 +38,9 @@ def ablate(
 ):
     """Train every combination of some choices, and say what each is worth; exit with 1 where one failed."""
     start(as_json)
-    from p2net_tf.ablation import run
-    from p2net_tf.ablation.table import print_ablation
-    from p2net_tf.config import load_config
+    from p2net_tf.config.loading import load_config
+    from p2net_tf.experiments.ablation import run
+    from p2net_tf.experiments.ablation.table import print_ablation
     from p2net_tf.experiments.cells import parse_seeds
 
     folder = out or Path("runs") / f"ablate_{load_config(config, overrides or []).name}"

@@ -22,7 +22,7 @@ from p2net_tf.cli.options import (
     read_samples,
     start,
 )
-from p2net_tf.console import console
+from p2net_tf.utils.console import console
 
 app = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
 
@@ -42,7 +42,7 @@ def bench_search(
     start(as_json)
     from p2net_tf.bench.search import bench_search as measure
     from p2net_tf.bench.search import print_bench
-    from p2net_tf.config import load_config
+    from p2net_tf.config.loading import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, mixture, command_line())
     _show(report, print_bench, out, as_json)
@@ -64,7 +64,7 @@ def bench_step(
     start(as_json)
     from p2net_tf.bench.step import bench_step as measure
     from p2net_tf.bench.step import print_bench
-    from p2net_tf.config import load_config
+    from p2net_tf.config.loading import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, command_line())
     _show(report, print_bench, out, as_json)
@@ -100,7 +100,7 @@ def bench_models(
     from p2net_tf.bench.models import SIZE, ModelSettings, default_configs
     from p2net_tf.bench.models import bench_models as measure
     from p2net_tf.bench.models_plot import print_bench
-    from p2net_tf.config import load_config
+    from p2net_tf.config.loading import load_config
 
     experiments = [load_config(name) for name in configs or default_configs(size or [SIZE])]
     settings = ModelSettings(batch_size, rounds, training, lite)
@@ -137,7 +137,7 @@ def bench_pipeline(
     start(as_json)
     from p2net_tf.bench.pipeline import PipelineSettings, print_bench
     from p2net_tf.bench.pipeline import bench_pipeline as measure
-    from p2net_tf.config import load_config
+    from p2net_tf.config.loading import load_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
     settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)

@@ -19,7 +19,7 @@ from p2net_tf.cli.options import (
     read_samples,
     start,
 )
-from p2net_tf.console import console, messages
+from p2net_tf.utils.console import console, messages
 
 app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=True)
 
@@ -67,7 +67,7 @@ def data_browse(
 ):
     """Write a contact sheet of crops with their skeletons and heatmaps."""
     start(as_json=False)
-    from p2net_tf.config import AugmentConfig
+    from p2net_tf.augment.settings import AugmentConfig
     from p2net_tf.data.browse import browse
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
@@ -106,7 +106,7 @@ def data_render(
     split: Annotated[str, typer.Option(help="name of the part")] = "train",
 ):
     """Render synthetic people with COCO annotations."""
-    from p2net_tf.data.synthetic import write_synthetic
+    from p2net_tf.data.synthetic.render import write_synthetic
 
     write_synthetic(root, images, seed, split)
     console.print(f"{images} images: {root / split}", soft_wrap=True)

@@ -8,17 +8,8 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import (
-    AsJson,
-    Config,
-    Overrides,
-    RunPath,
-    Strict,
-    command_line,
-    print_json,
-    start,
-)
-from p2net_tf.console import console, messages
+from p2net_tf.cli.options import AsJson, Config, Overrides, RunPath, Strict, command_line, print_json, start
+from p2net_tf.utils.console import console, messages
 
 app = typer.Typer()
 
@@ -48,7 +39,7 @@ def evaluate(
 ):
     """Score a trained network by the test recipe of its configuration, and say what goes wrong."""
     start(as_json)
-    from p2net_tf.runs import analyze_run, evaluate_run, load_run, require_oks
+    from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks
 
     loaded = load_run(run, overrides or [], config)
     if errors:
@@ -102,7 +93,7 @@ def _check_score_options(data_set, threshold, errors, skeleton, images, out) -> 
 
 def _show(result, analysis, as_json: bool) -> None:
     """Prints a score and, where there is one, the analysis of its errors."""
-    from p2net_tf.evaluation.errors.tables import print_errors
+    from p2net_tf.evaluation.error_analysis.tables import print_errors
     from p2net_tf.evaluation.tables import print_result
 
     if as_json:
@@ -126,8 +117,8 @@ def predict(
 ):
     """Find poses in pictures: overlays with confidence, and JSON in COCO result form."""
     start(as_json)
-    from p2net_tf.predicting import predict_images, write_poses
-    from p2net_tf.runs import load_run
+    from p2net_tf.experiments.runs import load_run
+    from p2net_tf.inference.predicting import predict_images, write_poses
 
     if (boxes is None) == (not whole_image):
         raise typer.BadParameter("give either --boxes or --whole-image")
@@ -146,10 +137,11 @@ def predict(
 def info(config: Config, overrides: Overrides = None, as_json: AsJson = False):
     """Output shapes, parameters and multiply-adds of a network, in total and per sub-network."""
     start(as_json)
-    from p2net_tf.config import load_config
-    from p2net_tf.models import build_network
-    from p2net_tf.models.summary import print_summary, summarize
-    from p2net_tf.skeletons import load_skeleton
+    from p2net_tf.cli.summary_table import print_summary
+    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.networks import build_network
+    from p2net_tf.models.summary import summarize
+    from p2net_tf.skeletons.skeleton import load_skeleton
 
     experiment = load_config(config, overrides or [])
     keypoints = load_skeleton(experiment.data.skeleton).num_keypoints

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from p2net_tf.cli.options import AsJson, Overrides, print_json, start
-from p2net_tf.console import console, messages
 from p2net_tf.export.options import Exif, ExportOptions, Precision
+from p2net_tf.utils.console import console, messages
 
 app = typer.Typer()
 
@@ -50,7 +50,7 @@ def export(
     calibration: Annotated[int, typer.Option(help="training crops that int8 is calibrated on", min=1)] = 200,
     verify: Annotated[
         str | None,
-        typer.Option(help="compare all ways on this part: test, validation, train", show_default=False),
+        typer.Option(help="compare all runtimes on this part: test, validation, train", show_default=False),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(help="people to compare; else all of the part", min=1, show_default=False)
@@ -59,9 +59,9 @@ def export(
 ):
     """Write a trained network with its whole test recipe as a model that others run."""
     start(as_json)
+    from p2net_tf.experiments.runs import load_run
     from p2net_tf.export.export import export_run, verify_export
     from p2net_tf.export.parity import print_parity
-    from p2net_tf.runs import load_run
 
     recipe = {"evaluation.flip_test": flip, "evaluation.decode": decode}
     changes = [f"{key}={value}" for key, value in recipe.items() if value is not None]
@@ -83,12 +83,12 @@ def export(
 
 
 def _servers(folders: dict[str, Path]):
-    """Name -> `Poser` of the servers that the parity report asks too, while they run."""
+    """Name -> `PoseFunction` of the servers that the parity report asks too, while they run."""
     if "saved_model" not in folders:
         return nullcontext({})
     if find_spec("tensorflow_serving") is None:
         messages.print("no server in the comparison: it needs tensorflow-serving-api, the extra `serving`")
         return nullcontext({})
-    from p2net_tf.serving.poser import served
+    from p2net_tf.serving.pose_function import served
 
     return served(folders["saved_model"])

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.console import be_quiet, console
-from p2net_tf.quiet import import_tensorflow
+from p2net_tf.utils.console import be_quiet, console
+from p2net_tf.utils.quiet import import_tensorflow
 
 Config = Annotated[Path, typer.Argument(help="configs/*.yaml, or the name of one")]
 RunPath = Annotated[Path, typer.Argument(help="run folder, or a .keras file beside its config.yaml")]
@@ -47,8 +47,8 @@ def start(as_json: bool, tensorflow: bool = True) -> None:
 
 def read_samples(root: Path, data_format: DataFormat, split: str, annotations: Path | None, skeleton: str):
     """The people of the data set that `Root`, `Format`, `Split`, `Annotations` and `Card` name."""
-    from p2net_tf.config import DatasetConfig
     from p2net_tf.data.datasets import read_dataset
+    from p2net_tf.data.settings import DatasetConfig
 
     source = DatasetConfig(
         format=data_format.value,

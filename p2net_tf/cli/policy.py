@@ -18,7 +18,7 @@ from p2net_tf.cli.options import (
     read_samples,
     start,
 )
-from p2net_tf.console import console
+from p2net_tf.utils.console import console
 
 app = typer.Typer(help="List augmentation policies, and see one at work.", no_args_is_help=True)
 
@@ -51,8 +51,8 @@ def policy_show(
 ):
     """Write a sheet of every sub-policy at work on real crops with their skeletons."""
     start(as_json=False)
-    from p2net_tf.augment.policy import Policy
-    from p2net_tf.augment.sheet import show_policy
+    from p2net_tf.augment.policies import Policy
+    from p2net_tf.experiments.policy_sheet import show_policy
 
     chosen = Policy.load(policy)
     samples = read_samples(root, data_format, split, annotations, skeleton)

@@ -7,17 +7,8 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import (
-    AsJson,
-    Config,
-    Overrides,
-    Strict,
-    command_line,
-    finish,
-    print_json,
-    start,
-)
-from p2net_tf.console import console
+from p2net_tf.cli.options import AsJson, Config, Overrides, Strict, command_line, finish, print_json, start
+from p2net_tf.utils.console import console
 
 app = typer.Typer()
 
@@ -33,9 +24,9 @@ def search(
 ):
     """Learn an augmentation policy by gradient (Auto-Pose); then `p2net train CONFIG policy=OUT`."""
     start(as_json)
-    from p2net_tf.config import load_config
-    from p2net_tf.search.live import print_found
-    from p2net_tf.search.run import run_search
+    from p2net_tf.autopose.live import print_found
+    from p2net_tf.autopose.run import run_search
+    from p2net_tf.config.loading import load_config
 
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / f"{experiment.name}_search"
@@ -58,8 +49,8 @@ def tune(
 ):
     """Search an augmentation policy with keras-tuner, the black-box rival of `p2net search`."""
     start(as_json)
-    from p2net_tf.config import load_config
-    from p2net_tf.search.tuner import run_tuning
+    from p2net_tf.config.loading import load_config
+    from p2net_tf.experiments.tuner.run import run_tuning
 
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / f"{experiment.name}_tuned"
@@ -87,10 +78,10 @@ def compare(
 ):
     """Compare augmentation policies under one budget; exit with 1 where an arm failed."""
     start(as_json)
-    from p2net_tf.config import load_config
+    from p2net_tf.config.loading import load_config
+    from p2net_tf.experiments import compare as comparison
     from p2net_tf.experiments.cells import parse_seeds
-    from p2net_tf.search import compare as comparison
-    from p2net_tf.search.compare_table import print_comparison
+    from p2net_tf.experiments.compare_table import print_comparison
 
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / f"compare_{experiment.name}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from p2net_tf.cli.options import AsJson, print_json, start
-from p2net_tf.console import console
+from p2net_tf.utils.console import console
 
 app = typer.Typer()
 

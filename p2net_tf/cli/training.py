@@ -19,7 +19,7 @@ def demo(
 ):
     """Render people, train a small P2Net on them, score it on unseen ones: the whole path in six minutes."""
     start(as_json)
-    from p2net_tf.demo import run_demo
+    from p2net_tf.experiments.demo import run_demo
 
     finish(run_demo(out), out, as_json)
 
@@ -35,8 +35,8 @@ def train(
 ):
     """Train as CONFIG says, score the test part, and write a run folder."""
     start(as_json)
-    from p2net_tf.config import load_config
-    from p2net_tf.runs import run_experiment
+    from p2net_tf.config.loading import load_config
+    from p2net_tf.experiments.runs import run_experiment
 
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / experiment.name

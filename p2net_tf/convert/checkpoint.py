@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from p2net_tf.errors import UserError
+from p2net_tf.utils.exceptions import UserError
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar")
 SAFETENSORS_SUFFIX = ".safetensors"

@@ -11,24 +11,16 @@ from typing import Literal
 import numpy as np
 import yaml
 
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.console import progress
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.convert.assign import assign_tensors
 from p2net_tf.convert.checkpoint import Checkpoint, ConversionError, read_checkpoint
 from p2net_tf.convert.names import STEM_KERNEL
-from p2net_tf.convert.published import (
-    MODELS,
-    READS_BGR,
-    RECIPE,
-    SETS,
-    PublishedSet,
-    keypoints_of,
-    what_it_is,
-)
-from p2net_tf.files import replacing, write_text
-from p2net_tf.models import build_network
+from p2net_tf.convert.published import MODELS, READS_BGR, RECIPE, SETS, PublishedSet, keypoints_of, what_it_is
 from p2net_tf.models.pose_network import IMAGENET_MEAN, IMAGENET_STD, PoseNetwork
 from p2net_tf.models.summary import count_parameters
+from p2net_tf.utils.console import progress
+from p2net_tf.utils.files import replacing, write_text
 
 Channels = Literal["rgb", "bgr"]
 
@@ -132,8 +124,8 @@ def _check_options(source: Path, model: str, out: Path, stride_in_1x1: bool) -> 
         raise ConversionError(f"{model}: only ResNets come in Caffe's style")
     if "udp" in source.name.lower():
         raise ConversionError(
-            f"{source}: by its name it was trained with UDP, whose alignment is neither pure nor legacy; "
-            "take the checkpoint without it"
+            f"{source}: by its name it was trained with UDP, whose alignment is neither continuous nor "
+            "pixel_index; take the checkpoint without it"
         )
 
 
@@ -176,7 +168,7 @@ def _config(model: str, data_set: PublishedSet, input_size: tuple[int, int]) -> 
             "train": [{**source, "split": data_set.train}],
             "test": [{**source, "split": data_set.test}],
         },
-        "model": {**MODELS[model], "input_size": [height, width], "alignment": "legacy"},
+        "model": {**MODELS[model], "input_size": [height, width], "alignment": "pixel_index"},
         "evaluation": {"metric": data_set.metric, **RECIPE},
     }
 

@@ -14,7 +14,7 @@ from p2net_tf.layers import ExchangeUnit, NormalizedConvolution
 from p2net_tf.models import HRNet, SimpleBaseline
 from p2net_tf.models.backbones import ResidualBlock, ResNet
 from p2net_tf.models.hrnet import STEM_BLOCKS, HRModule
-from p2net_tf.models.pose_network import REFINE_OUTPUT, PoseNetwork
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, PoseNetwork
 
 STEM_KERNEL = "conv1.weight"
 """The weights that meet the channels of the picture."""
@@ -25,7 +25,7 @@ Named = Iterator[tuple[str, keras.Variable]]
 def published_weights(network: PoseNetwork) -> dict[str, keras.Variable]:
     """Every weight of a `SimpleBaseline` or `HRNet` by its published name."""
     parts = {SimpleBaseline: _simple_baseline, HRNet: _hrnet}[type(network)](network)
-    return dict([*parts, *_convolution("final_layer", network.get_layer(f"{REFINE_OUTPUT}_head"))])
+    return dict([*parts, *_convolution("final_layer", network.get_layer(f"{HEATMAPS_OUTPUT}_head"))])
 
 
 def _simple_baseline(network: SimpleBaseline) -> Named:

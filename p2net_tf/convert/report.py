@@ -18,7 +18,7 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         "tensors": f"{conversion.tensors}, all of them",
         "parameters": f"{conversion.parameters / 1e6:.1f} M",
         "channels": f"{conversion.channels.upper()} as published, RGB now",
-        "alignment": "legacy",
+        "alignment": "pixel_index",
         "written": f"{conversion.network_file}, {conversion.config_file}",
     }
     table.add_column(style="bold")

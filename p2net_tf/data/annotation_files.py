@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.data.samples import DataError
-from p2net_tf.files import write_text
+from p2net_tf.utils.files import write_text
 
 
 def find_annotations(root: Path, given: str | Path | None, usual: Sequence[str]) -> Path:

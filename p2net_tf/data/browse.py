@@ -11,13 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf import drawing, geometry, heatmaps
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
-from p2net_tf.config import AugmentConfig
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.crops import take_crop
 from p2net_tf.data.image_files import decode_image, unreadable_images
 from p2net_tf.data.image_sources import image_readers
-from p2net_tf.data.samples import VISIBLE, Samples
+from p2net_tf.data.samples import Samples
+from p2net_tf.keypoints import geometry, heatmaps
+from p2net_tf.keypoints.visibility import VISIBLE
+from p2net_tf.skeletons import drawing
 
 _TILE_HEIGHT = 256
 """Smaller crops are enlarged to about this many pixels, so that one sees something."""

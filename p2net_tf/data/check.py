@@ -17,7 +17,8 @@ from rich.table import Table
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.left_right import left_right_problems
-from p2net_tf.data.samples import NOT_LABELED, OCCLUDED, VISIBLE, Problem, Samples
+from p2net_tf.data.samples import Problem, Samples
+from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
 FAR = 1.0
 """A keypoint farther beyond the border than this many image sizes is an error, not a cut-off limb."""

@@ -22,8 +22,9 @@ from p2net_tf.data.annotation_files import (
     whole_number,
     write_json,
 )
-from p2net_tf.data.samples import NOT_LABELED, DataError, Problem, Samples
-from p2net_tf.skeletons import Skeleton, load_skeleton
+from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.keypoints.visibility import NOT_LABELED
+from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
 
 PIXEL_CENTER = 0.5
 """Offset between a COCO keypoint (a pixel's index) and continuous coordinates (that pixel's centre)."""

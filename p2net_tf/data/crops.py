@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf import geometry
-from p2net_tf.alignment import PURE, Alignment
 from p2net_tf.augment.baseline import CropWindow
+from p2net_tf.keypoints import geometry
+from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
 
 
 def take_crop(image, keypoints, window: CropWindow, crop_size: tuple[int, int], skeleton):
@@ -43,7 +43,7 @@ def plain_window(
     boxes,
     crop_size: tuple[int, int],
     box_padding: float = geometry.BOX_PADDING,
-    alignment: Alignment = PURE,
+    alignment: Alignment = CONTINUOUS,
 ) -> CropWindow:
     """The windows of `[..., 4]` boxes as evaluation sees them, for a network of that alignment."""
     height, width = crop_size
@@ -58,7 +58,7 @@ def plain_crop(
     box,
     crop_size: tuple[int, int],
     box_padding: float = geometry.BOX_PADDING,
-    alignment: Alignment = PURE,
+    alignment: Alignment = CONTINUOUS,
 ):
     """`take_crop` of a box as evaluation sees it, where there are no keypoints.
 

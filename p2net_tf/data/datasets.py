@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.config import DataConfig, DatasetConfig
 from p2net_tf.data.check import check_samples, first_error, usable
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
-from p2net_tf.data.synthetic import write_synthetic
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.data.settings import DataConfig, DatasetConfig
+from p2net_tf.data.synthetic.render import write_synthetic
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 
 def read_dataset(config: DatasetConfig, skeleton: str) -> Samples:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from p2net_tf.console import track
+from p2net_tf.utils.console import track
 
 _EXIF_SEARCH_BYTES = 65536
 """EXIF is the first or second segment of a JPEG, and a segment has at most 64 KB."""

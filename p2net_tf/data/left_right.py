@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2net_tf.data.samples import NOT_LABELED, VISIBLE, Problem, Samples
+from p2net_tf.data.samples import Problem, Samples
+from p2net_tf.keypoints.visibility import NOT_LABELED, VISIBLE
 
 _PARTS = ("eye", "shoulder", "hip")
 _NAMES = ("nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right")))

@@ -14,9 +14,10 @@ import numpy as np
 from scipy.io import loadmat
 
 from p2net_tf.data.image_files import image_sizes
-from p2net_tf.data.samples import NOT_LABELED, OCCLUDED, VISIBLE, DataError, Samples
-from p2net_tf.geometry import keypoint_box
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.keypoints.geometry import keypoint_box
+from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 TRAIN_IMAGES = 1000
 """The first 1000 of LSP's 2000 images are its training part, the rest its test part."""

@@ -18,8 +18,9 @@ import numpy as np
 from scipy.io import loadmat
 
 from p2net_tf.data.annotation_files import find_annotations, finite_numbers, load_json
-from p2net_tf.data.samples import NOT_LABELED, OCCLUDED, VISIBLE, DataError, Problem, Samples
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 MATLAB_OFFSET = 0.5
 """MATLAB's pixel 1 has its centre at 0.5 in continuous coordinates."""

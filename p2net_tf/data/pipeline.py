@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from p2net_tf import geometry
-from p2net_tf.alignment import PURE, Alignment
 from p2net_tf.augment.baseline import jitter_color, sample_window
-from p2net_tf.augment.policy import Policy
-from p2net_tf.config import AugmentConfig
+from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.crops import from_levels, move_keypoints, plain_window, take_crop
+from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
-from p2net_tf.data.pixel_store import PixelStore
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.service import distribute
 from p2net_tf.data.warping import pack_pixels, pad_to_power_of_two, warp_packed
+from p2net_tf.keypoints import geometry
+from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
 
 _PIECE_STEPS = 16
 """Batches that a worker of a service makes in a row."""
@@ -37,7 +37,7 @@ def training_dataset(
     start_epoch: int = 0,
     policy: Policy | None = None,
     steps: int | None = None,
-    store: PixelStore | None = None,
+    store: ImageCache | None = None,
 ) -> tf.data.Dataset:
     """Endless batches `(crops [B, H, W, 3] float32 in 0..1, keypoints [B, K, 3] in crop pixels)`.
 
@@ -53,9 +53,9 @@ def training_dataset(
             pass. None: an epoch is a pass.
         store: the decoded images; None decodes them whenever they are needed.
     """
-    first_draw = start_epoch * (steps or steps_per_epoch(samples, batch_size)) * batch_size
+    first_index = start_epoch * (steps or steps_per_epoch(samples, batch_size)) * batch_size
     batches = training_batches(
-        samples, crop_size, batch_size, augment, box_padding, seed, policy, first_draw, store=store
+        samples, crop_size, batch_size, augment, box_padding, seed, policy, first_index, store=store
     )
     return batches.map(lambda batch: (batch.crops, batch.keypoints)).prefetch(2)
 
@@ -69,20 +69,20 @@ class TrainingBatch(NamedTuple):
     """`[B, K, 3]` in crop pixels."""
     rows: tf.Tensor
     """`[B]` int64: which of the samples these are."""
-    draws: tf.Tensor
+    indices: tf.Tensor
     """`[B]` int64: their numbers in the endless sequence of persons; a run goes on at the next one."""
 
 
-class Share(NamedTuple):
-    """Which part of every global batch one of several input pipelines loads, and in what pieces."""
+class InputShard(NamedTuple):
+    """Which part of every global batch one of several input pipelines loads, and for how many replicas."""
 
     index: int = 0
-    count: int = 1
-    pieces: int = 1
+    num_shards: int = 1
+    replicas: int = 1
     """Batches that the part is cut into: one for each replica that this pipeline feeds."""
 
 
-WHOLE = Share()
+WHOLE = InputShard()
 
 
 def training_batches(
@@ -93,17 +93,17 @@ def training_batches(
     box_padding: float = geometry.BOX_PADDING,
     seed: int = 0,
     policy: Policy | None = None,
-    first_draw: int = 0,
-    share: Share = WHOLE,
-    store: PixelStore | None = None,
+    first_index: int = 0,
+    shard: InputShard = WHOLE,
+    store: ImageCache | None = None,
     service: str | None = None,
 ) -> tf.data.Dataset:
     """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
 
     Args:
         batch_size: persons of a global batch; a batch of this pipeline has
-            `batch_size / (share.count * share.pieces)` of them.
-        first_draw: the first number of `TrainingBatch.draws` given out.
+            `batch_size / (shard.num_shards * shard.replicas)` of them.
+        first_index: the first number of `TrainingBatch.indices` given out.
         store: the decoded images; what is in the batches does not depend on it. None decodes them whenever
             they are needed.
         service: address of a tf.data dispatcher, whose workers then load the images, without the store. Every
@@ -115,53 +115,53 @@ def training_batches(
     pass_steps = steps_per_epoch(samples, batch_size)
     if not pass_steps:
         raise ValueError(f"{len(samples)} samples do not fill one batch of {batch_size}")
-    replicas = share.count * share.pieces
+    replicas = shard.num_shards * shard.replicas
     if batch_size % replicas:
         raise ValueError(f"a batch of {batch_size} persons cannot be shared out to {replicas} replicas")
     if policy is not None and augment is not None:
         augment = _flip_alone(augment)
     people, images = _People(samples), open_images(samples)
-    pass_draws, share_size = pass_steps * batch_size, batch_size // share.count
-    local_size = share_size // share.pieces
+    pass_persons, shard_size = pass_steps * batch_size, batch_size // shard.num_shards
+    local_size = shard_size // shard.replicas
     # The workers of a service share out pieces of a pass; of records whole passes, in which nobody can seek.
-    piece_draws = pass_draws if service is None or samples.records else _PIECE_STEPS * batch_size
-    pieces = -(-pass_draws // piece_draws)
+    piece_persons = pass_persons if service is None or samples.records else _PIECE_STEPS * batch_size
+    pieces = -(-pass_persons // piece_persons)
 
     def rows_of_piece(piece):
-        number, start = piece // pieces, piece % pieces * piece_draws
+        number, start = piece // pieces, piece % pieces * piece_persons
         # A run goes on in the middle of its first piece.
-        start = tf.maximum(start, first_draw - number * pass_draws)
-        stop = tf.minimum((piece % pieces + 1) * piece_draws, pass_draws)
+        start = tf.maximum(start, first_index - number * pass_persons)
+        stop = tf.minimum((piece % pieces + 1) * piece_persons, pass_persons)
         rows = images.shuffled(seed, number, start).take(stop - start)
-        return rows.enumerate(number * pass_draws + start)
+        return rows.enumerate(number * pass_persons + start)
 
-    def mine(draw, item):
-        return draw % batch_size // share_size == share.index
+    def mine(index, item):
+        return index % batch_size // shard_size == shard.index
 
     def cut(batch: _Images):
         boxes, keypoints = people.at(batch.rows)
         windows = plain_window(boxes, crop_size, box_padding)
         if augment is not None:
-            draw_seeds = _draw_seeds(seed, batch.draws)
-            windows = sample_window(windows, keypoints, crop_size, augment, samples.skeleton, draw_seeds)
+            person_seeds = _person_seeds(seed, batch.indices)
+            windows = sample_window(windows, keypoints, crop_size, augment, samples.skeleton, person_seeds)
         keypoints, matrices = move_keypoints(keypoints, windows, crop_size, samples.skeleton)
         crops = warp_packed(batch.pixels, batch.starts, batch.sizes, matrices, crop_size)
         crops = tf.ensure_shape(crops, (local_size, *crop_size, 3))
-        return TrainingBatch(crops, keypoints, batch.rows, batch.draws)
+        return TrainingBatch(crops, keypoints, batch.rows, batch.indices)
 
     def finish(batch: TrainingBatch):
         crops, keypoints = batch.crops, batch.keypoints
         # A seed per sample, not per batch: one broken image must not change what all others draw.
-        draw_seeds = _draw_seeds(seed, batch.draws)
+        person_seeds = _person_seeds(seed, batch.indices)
         if augment is not None:
-            crops = jitter_color(crops, augment.color, draw_seeds)
+            crops = jitter_color(crops, augment.color, person_seeds)
         if policy is not None:
-            crops, keypoints = policy(crops, keypoints, draw_seeds)
+            crops, keypoints = policy(crops, keypoints, person_seeds)
         return batch._replace(crops=crops, keypoints=keypoints)
 
-    first_piece = first_draw // pass_draws * pieces + first_draw % pass_draws // piece_draws
+    first_piece = first_index // pass_persons * pieces + first_index % pass_persons // piece_persons
     rows = tf.data.Dataset.range(first_piece, tf.int64.max).flat_map(rows_of_piece)
-    if share.count > 1:
+    if shard.num_shards > 1:
         rows = rows.filter(mine)
     # An image that broke since it was checked is told of, and its place taken by the next one.
     if store is None or service is not None:
@@ -184,7 +184,7 @@ def evaluation_dataset(
     crop_size: tuple[int, int],
     batch_size: int,
     box_padding: float = geometry.BOX_PADDING,
-    alignment: Alignment = PURE,
+    alignment: Alignment = CONTINUOUS,
 ) -> tf.data.Dataset:
     """One pass in order: batches of `{crops, keypoints, matrices [B, 2, 3] image -> crop, rows [B]}`.
 
@@ -214,7 +214,7 @@ class _Images(NamedTuple):
     """A batch of persons with their images, as `warp_packed` reads them."""
 
     rows: tf.Tensor
-    draws: tf.Tensor
+    indices: tf.Tensor
     pixels: tf.Tensor
     starts: tf.Tensor
     sizes: tf.Tensor
@@ -228,22 +228,22 @@ def _decode(rows: tf.data.Dataset, images, samples: Samples, batch_size: int) ->
         image = decode_image(images.contents(handle), samples.exif_orientation)
         return row, draw, pack_pixels(image), tf.shape(image)[:2]
 
-    def join(rows, draws, pixels: tf.RaggedTensor, sizes):
+    def join(rows, indices, pixels: tf.RaggedTensor, sizes):
         # Here operations on one person end: one on a batch costs hardly more.
         starts = tf.cast(pixels.row_starts(), tf.int32)
-        return _Images(rows, draws, pad_to_power_of_two(pixels.flat_values), starts, sizes)
+        return _Images(rows, indices, pad_to_power_of_two(pixels.flat_values), starts, sizes)
 
     decoded = in_parallel(rows, load).ignore_errors(log_warning=True)
     return in_parallel(decoded.ragged_batch(batch_size, drop_remainder=True), join)
 
 
-def _look_up(rows: tf.data.Dataset, store: PixelStore, batch_size: int) -> tf.data.Dataset:
+def _look_up(rows: tf.data.Dataset, store: ImageCache, batch_size: int) -> tf.data.Dataset:
     """`_Images` out of `(draw, (row, handle))`."""
 
-    def find(draws, items):
+    def find(indices, items):
         rows, _ = items
         starts, sizes = tf.gather(store.starts, rows), tf.gather(store.sizes, rows)
-        return _Images(rows, draws, store.pixels, starts, sizes)
+        return _Images(rows, indices, store.pixels, starts, sizes)
 
     if not tf.reduce_all(store.known):
         rows = rows.filter(lambda draw, item: store.known[item[0]])
@@ -267,9 +267,9 @@ def in_parallel(dataset: tf.data.Dataset, load) -> tf.data.Dataset:
     return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _draw_seeds(seed: int, draws):
-    """`[B, 2]` seeds of draws `[B]`."""
-    return tf.stack([tf.fill(tf.shape(draws), tf.constant(seed, tf.int64)), draws], axis=-1)
+def _person_seeds(seed: int, indices):
+    """`[B, 2]` seeds of the persons `indices [B]`."""
+    return tf.stack([tf.fill(tf.shape(indices), tf.constant(seed, tf.int64)), indices], axis=-1)
 
 
 def _flip_alone(augment: AugmentConfig) -> AugmentConfig:

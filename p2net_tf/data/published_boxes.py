@@ -1,8 +1,8 @@
 """Person boxes as the published networks' own evaluation reads them from COCO and MPII.
 
-For networks of the alignment `legacy`, which takes the numbers of a box for pixel indices
-(`p2net_tf.alignment`): the published figures were measured on just these boxes (`lib/dataset/coco.py` and
-`lib/dataset/mpii.py` of deep-high-resolution-net.pytorch).
+For networks of the alignment `pixel_index`, which takes the numbers of a box for pixel indices
+(`p2net_tf.keypoints.alignment`): the published figures were measured on just these boxes
+(`lib/dataset/coco.py` and `lib/dataset/mpii.py` of deep-high-resolution-net.pytorch).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from p2net_tf.config import DatasetConfig
 from p2net_tf.data.image_files import image_headers
 from p2net_tf.data.samples import Samples
+from p2net_tf.data.settings import DatasetConfig
 
 _INDEX = 0.5
 """Continuous coordinates less indices."""

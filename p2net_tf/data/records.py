@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.console import track
 from p2net_tf.data.annotation_files import load_json, write_json
 from p2net_tf.data.image_files import unreadable_images
 from p2net_tf.data.samples import DataError, Problem, Samples
-from p2net_tf.files import replacing
-from p2net_tf.skeletons import Skeleton, SkeletonError, parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton, SkeletonError, parse_skeleton
+from p2net_tf.utils.console import track
+from p2net_tf.utils.files import replacing
 
 HEADER = "records.json"
 _VERSION = 1

@@ -1,6 +1,6 @@
 """What every reader yields: people in images, as columns of equal length.
 
-All coordinates are continuous image coordinates (`p2net_tf.geometry`): the origin is the top-left
+All coordinates are continuous image coordinates (`p2net_tf.keypoints.geometry`): the origin is the top-left
 corner of the top-left pixel and pixel (row i, column j) has its centre at (j + 0.5, i + 0.5).
 Readers convert what a data set means at its border, once.
 """
@@ -13,11 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from p2net_tf.errors import UserError
-from p2net_tf.skeletons import Skeleton
-
-NOT_LABELED, OCCLUDED, VISIBLE = 0, 1, 2
-"""Visibility of a keypoint, as in COCO: 0 = no label, 1 = labeled but occluded, 2 = labeled and visible."""
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.exceptions import UserError
 
 
 class DataError(UserError):

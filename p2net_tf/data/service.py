@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from p2net_tf.errors import UserError
+from p2net_tf.utils.exceptions import UserError
 
 PORT = 5050
 """Of the dispatcher."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from p2net_tf import geometry
+from p2net_tf.keypoints import geometry
 
 BORDER = 1
 """Black pixels around each image: what a crop reads outside of it."""

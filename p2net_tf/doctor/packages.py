@@ -8,7 +8,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from p2net_tf.doctor.machine import Package
-from p2net_tf.environment import package_version
+from p2net_tf.utils.provenance import package_version
 
 PURPOSES = {
     "tensorflow": "computes",

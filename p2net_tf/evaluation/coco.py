@@ -16,10 +16,11 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from p2net_tf.data.samples import NOT_LABELED, Samples
+from p2net_tf.data.samples import Samples
 from p2net_tf.evaluation.coco_diagnostics import always_said, why_so_low
 from p2net_tf.evaluation.coco_files import RESULT_FIELDS, read_ground_truth, read_results
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.keypoints.visibility import NOT_LABELED
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 SUSPICIOUS_AP = 0.05

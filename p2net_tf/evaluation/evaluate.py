@@ -8,17 +8,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from p2net_tf.alignment import ALIGNMENTS
-from p2net_tf.config import DatasetConfig, ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
 from p2net_tf.data.published_boxes import as_published
 from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.coco import CocoResult, coco_ground_truth, coco_results, evaluate_coco
 from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.pck import PckResult, head_sizes, pck_from_samples, pckh_from_samples
-from p2net_tf.evaluation.recipe import Predictions, predict
+from p2net_tf.inference.test_recipe import Predictions, predict
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def open_people(
 ) -> tuple[Samples, list[Problem]]:
     """The people of `source`, in boxes as the network of `config` is to see them, and what was set aside."""
     samples, problems = open_datasets([source], config.data, strict)
-    if config.model.alignment == "legacy":
+    if config.model.alignment == "pixel_index":
         samples = as_published(samples, source)
     return samples, problems
 

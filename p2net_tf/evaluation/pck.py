@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2net_tf.data.samples import NOT_LABELED, DataError, Samples
-from p2net_tf.skeletons import Skeleton, load_skeleton
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.keypoints.visibility import NOT_LABELED
+from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
 
 PCK_THRESHOLD = 0.2
 PCKH_THRESHOLD = 0.5

@@ -9,7 +9,7 @@ A report is a dict. All fields but `title` may be left out; further ones are kep
 | `scores` | table title -> row -> number, or table title -> row -> column -> number |
 | `figures` | list of `{"file": PNG or JPEG, relative to the folder, "caption": text}` |
 | `notes` | list of sentences, for example diagnostics |
-| `environment` | name -> value, as `p2net_tf.environment.describe_environment` gives it |
+| `environment` | name -> value, as `p2net_tf.utils.provenance.describe_environment` gives it |
 | `command` | the command line that computes the report again |
 """
 
@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.evaluation.report_page import render_page
-from p2net_tf.files import write_bytes, write_text
-from p2net_tf.plotting import new_figure, png_of
+from p2net_tf.utils.files import write_bytes, write_text
+from p2net_tf.utils.plotting import new_figure, png_of
 
 _INK, _GRID = "#7d8796", "#8a94a333"
 """Readable on white and on black: the figure is transparent, the page light or dark."""

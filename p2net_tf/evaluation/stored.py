@@ -14,8 +14,8 @@ import numpy as np
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
 from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
-from p2net_tf.evaluation.errors.analysis import ErrorAnalysis, analyze_errors
-from p2net_tf.evaluation.errors.report import write_errors
+from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
+from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.pck import (
     PCK_THRESHOLD,
     PCKH_THRESHOLD,
@@ -25,7 +25,7 @@ from p2net_tf.evaluation.pck import (
     mpii_errors,
 )
 from p2net_tf.evaluation.tables import print_result
-from p2net_tf.skeletons import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
 
 __all__ = [
     "analyze_coco",
@@ -113,7 +113,7 @@ def analyze_coco(
     if out is not None:
         pictures = None
         if images is not None:
-            from p2net_tf.evaluation.errors.sheet import pictures_in_folder
+            from p2net_tf.evaluation.error_analysis.sheet import pictures_in_folder
 
             pictures = pictures_in_folder(images, gt_path)
         write_errors(out, analysis, f"Errors of {Path(pred_path).name}", pictures, command)

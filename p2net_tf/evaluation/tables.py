@@ -7,9 +7,9 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.console import console as standard_output
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.pck import PckResult
+from p2net_tf.utils.console import console as standard_output
 
 
 def print_result(result: PckResult | CocoResult, console: Console | None = None) -> None:

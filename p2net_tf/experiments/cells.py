@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.errors import Interrupted, UserError
-from p2net_tf.files import write_text
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.utils.exceptions import Interrupted, UserError
+from p2net_tf.utils.files import write_text
 
 _SEARCHES = ("search", "tuner")
 """Sections of the configuration that trainings do not read."""
@@ -130,7 +130,7 @@ def name_policy(source: str) -> tuple[str, str | None]:
 
 
 def is_built_in(label: str) -> bool:
-    from p2net_tf.augment.policy import BUILTIN_POLICIES
+    from p2net_tf.augment.policies import BUILTIN_POLICIES
 
     return label in BUILTIN_POLICIES
 
@@ -165,7 +165,7 @@ def write_json(path: Path, document: dict) -> None:
 
 def _load_policy(source: str):
     # TensorFlow comes with it, and most configurations name no policy.
-    from p2net_tf.augment.policy import Policy
+    from p2net_tf.augment.policies import Policy
 
     return Policy.load(source)
 

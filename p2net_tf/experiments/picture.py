@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from p2net_tf.plotting import new_figure
+from p2net_tf.utils.plotting import new_figure
 
 _INK, _GRID = "#333a45", "#8a94a344"
 _SEED_COLORS = ("#5b8def", "#f28c38", "#2fae8f", "#c15bd0", "#b58900", "#d64550")

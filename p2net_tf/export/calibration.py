@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from p2net_tf.alignment import ALIGNMENTS
-from p2net_tf.config import ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.check import check_samples, usable
 from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 
 
 def training_crops(config: ExperimentConfig, count: int) -> Iterator[np.ndarray]:

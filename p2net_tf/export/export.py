@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from p2net_tf.experiments.runs import Run
 from p2net_tf.export.model_card import read_card, write_card
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import verify
+from p2net_tf.export.runtimes import PoseFunction
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.tflite import CALIBRATION_CROPS, export_tflite
-from p2net_tf.export.ways import Poser
-from p2net_tf.runs import Run
 
 
 def export_run(
@@ -43,7 +43,7 @@ def verify_export(
     folders: Mapping[str, Path],
     part: str,
     options: ExportOptions,
-    others: Mapping[str, Poser] | None = None,
+    others: Mapping[str, PoseFunction] | None = None,
     limit: int | None = None,
 ) -> dict:
     """`parity.verify` of what `export_run` wrote; its report becomes `parity` in every model card."""

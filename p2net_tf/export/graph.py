@@ -18,20 +18,20 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from p2net_tf import geometry
-from p2net_tf.alignment import alignment_of
-from p2net_tf.config import ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.crops import plain_crop
-from p2net_tf.evaluation.recipe import find_keypoints, mean_scores
 from p2net_tf.export.requests import demand_boxes, demand_image, demand_shape
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.inference.test_recipe import estimate_keypoints, mean_scores
+from p2net_tf.keypoints import geometry
+from p2net_tf.keypoints.alignment import alignment_of
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 
 class PoseGraph:
     """The signatures of a network, each a method that traces into a graph.
 
     Args:
-        network: `[B, H, W, 3] ->` dict of heatmaps with `refine`.
+        network: `[B, H, W, 3] ->` dict of heatmaps with `heatmaps`.
         config: recipe, padding and skeleton.
         exif_orientation: turn pictures the way their EXIF header says; boxes then refer to these.
     """
@@ -45,7 +45,7 @@ class PoseGraph:
         self._alignment = alignment_of(network)
         # A function of its own stands once in the SavedModel, however many signatures call it.
         self._find = tf.function(
-            lambda crops: find_keypoints(network, crops, self._settings, self._skeleton.flip_permutation),
+            lambda crops: estimate_keypoints(network, crops, self._settings, self._skeleton.flip_permutation),
             input_signature=[tf.TensorSpec((None, *self._size, 3), tf.float32)],
             autograph=False,
         )

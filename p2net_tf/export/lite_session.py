@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.errors import UserError
+from p2net_tf.utils.exceptions import UserError
 
 
 class LiteSession:

@@ -9,12 +9,12 @@ from typing import Any
 
 import keras
 
-from p2net_tf.environment import describe_environment
+from p2net_tf.experiments.runs import Run
 from p2net_tf.export.options import ExportOptions
 from p2net_tf.export.requests import MAX_PEOPLE, MAX_PIXELS
-from p2net_tf.files import write_text
-from p2net_tf.runs import Run
-from p2net_tf.skeletons import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
+from p2net_tf.utils.files import write_text
+from p2net_tf.utils.provenance import describe_environment
 
 FILE_NAME = "model_card.json"
 FORMAT_VERSION = 1

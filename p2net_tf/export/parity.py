@@ -1,4 +1,4 @@
-"""Is what is served what was evaluated? All ways from pictures to poses on the same people, in one table."""
+"""Is what is served what was evaluated? All runtimes on the same people, in one table."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.config import DatasetConfig
-from p2net_tf.console import progress
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.evaluate import headline, open_people, score
-from p2net_tf.evaluation.recipe import Predictions, predict
+from p2net_tf.experiments.runs import Run, RunError
 from p2net_tf.export.requests import MAX_PEOPLE
-from p2net_tf.export.ways import Poser, Way, folder_size, open_ways
-from p2net_tf.runs import Run, RunError
+from p2net_tf.export.runtimes import PoseFunction, Runtime, folder_size, open_runtimes
+from p2net_tf.inference.test_recipe import Predictions, predict
+from p2net_tf.utils.console import progress
 
 EVALUATION = "Python evaluation"
 SURE = 0.3
@@ -37,20 +37,20 @@ def verify(
     exif_orientation: bool,
     saved_model: Path | None = None,
     tflite: Path | None = None,
-    others: Mapping[str, Poser] | None = None,
+    others: Mapping[str, PoseFunction] | None = None,
     limit: int | None = None,
 ) -> dict:
-    """Compares every way with Python's evaluation of the first data source of a part of the configuration.
+    """Compares every runtime with Python's evaluation of the first source of a part of the data.
 
     Args:
         part: `test`, `validation` or `train`.
         exif_orientation: of the exported model; the evaluation sees the pictures the same way.
         saved_model, tflite: version folders.
-        others: name -> a further way to the SavedModel, such as a server that holds it.
+        others: name -> a further runtime to the SavedModel, such as a server that holds it.
         limit: only the first people of the part.
 
     Returns:
-        `{"data", "people", "metric", "ways": {name: figures}}`. Differences are in image pixels.
+        `{"data", "people", "metric", "runtimes": {name: figures}}`. Differences are in image pixels.
 
     Raises:
         RunError: the configuration names no data for the part.
@@ -70,22 +70,22 @@ def verify(
         "people": len(samples),
         "metric": scored.name,
         "cores": os.cpu_count(),
-        "ways": {EVALUATION: first},
+        "runtimes": {EVALUATION: first},
     }
     requests = _requests(samples)
-    with open_ways(run, exif_orientation, saved_model, tflite) as ways:
+    with open_runtimes(run, exif_orientation, saved_model, tflite) as runtimes:
         size = folder_size(saved_model) if saved_model else None
-        ways |= {name: Way(pose, size) for name, pose in (others or {}).items()}
+        runtimes |= {name: Runtime(pose, size) for name, pose in (others or {}).items()}
         found = {None: evaluated}
-        with progress("comparing ways, requests", total=len(ways) * len(requests)) as advance:
-            for name, way in ways.items():
+        with progress("comparing runtimes, requests", total=len(runtimes) * len(requests)) as advance:
+            for name, runtime in runtimes.items():
                 advance.describe(name)
-                found[name], clock = _ask(way, samples, requests, advance)
-                report["ways"][name] = {
-                    **_differences(found[name], found[way.reference]),
+                found[name], clock = _ask(runtime, samples, requests, advance)
+                report["runtimes"][name] = {
+                    **_differences(found[name], found[runtime.reference]),
                     "score": headline(score(samples, found[name], source, run.config)),
-                    "size": way.size,
-                    "compared_with": way.reference or EVALUATION,
+                    "size": runtime.size,
+                    "compared_with": runtime.reference or EVALUATION,
                     **clock,
                 }
     return report
@@ -99,7 +99,7 @@ def print_parity(report: dict, console: Console) -> None:
     columns = ("", *pixels, report["metric"], "MB", "ms", "people/s")
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left")
-    for name, figures in report["ways"].items():
+    for name, figures in report["runtimes"].items():
         pixels = [_cell(figures.get(key), 4) for key in ("median_px", "max_px", "sure_99_px")]
         size = None if figures["size"] is None else figures["size"] / 1e6
         speed = [_cell(figures["latency_ms"], 1), _cell(figures["people_per_s"], 1)]
@@ -138,32 +138,32 @@ def _requests(samples: Samples) -> list[tuple[Callable[[], bytes], np.ndarray]]:
     return requests
 
 
-def _ask(way: Way, samples: Samples, requests: list, advance: Callable) -> tuple[Predictions, dict]:
+def _ask(runtime: Runtime, samples: Samples, requests: list, advance: Callable) -> tuple[Predictions, dict]:
     """The poses of all people, and how long they took."""
     count = len(samples), samples.skeleton.num_keypoints
     keypoints, scores = np.zeros((*count, 2), np.float32), np.zeros(count, np.float32)
     pose = np.zeros(count[0], np.float32)
     for read, rows in requests[:_WARM_UP]:
-        way.pose(read().numpy(), samples.boxes[rows])
+        runtime.pose(read().numpy(), samples.boxes[rows])
     seconds = []
     for read, rows in requests:
         contents = read().numpy()
         start = time.perf_counter()
-        keypoints[rows], scores[rows], pose[rows] = way.pose(contents, samples.boxes[rows])
+        keypoints[rows], scores[rows], pose[rows] = runtime.pose(contents, samples.boxes[rows])
         seconds.append(time.perf_counter() - start)
         advance()
     clock = {
         "latency_ms": 1000 * float(np.median(seconds)),
-        "people_per_s": _throughput(way, samples, requests[:_THREADED_REQUESTS]),
+        "people_per_s": _throughput(runtime, samples, requests[:_THREADED_REQUESTS]),
     }
     return Predictions(keypoints, scores, samples.scores * pose), clock
 
 
-def _throughput(way: Way, samples: Samples, requests: list) -> float:
+def _throughput(runtime: Runtime, samples: Samples, requests: list) -> float:
     contents = [(read().numpy(), samples.boxes[rows]) for read, rows in requests]
     start = time.perf_counter()
-    with ThreadPoolExecutor(way.threads) as pool:
-        people = sum(len(found[2]) for found in pool.map(lambda request: way.pose(*request), contents))
+    with ThreadPoolExecutor(runtime.threads) as pool:
+        people = sum(len(found[2]) for found in pool.map(lambda request: runtime.pose(*request), contents))
     return people / (time.perf_counter() - start)
 
 

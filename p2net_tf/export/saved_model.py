@@ -10,14 +10,14 @@ from pathlib import Path
 
 import keras
 
-from p2net_tf.console import messages
+from p2net_tf.experiments.runs import Run
 from p2net_tf.export.graph import PoseGraph
 from p2net_tf.export.model_card import model_card, write_card
 from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.warmup import write_warmup
-from p2net_tf.files import newest_version, next_version
-from p2net_tf.runs import Run
+from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import newest_version, next_version
 
 
 def export_saved_model(run: Run, out: str | Path, options: ExportOptions | None = None) -> Path:

@@ -15,16 +15,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.console import track
-from p2net_tf.errors import UserError
-from p2net_tf.evaluation.recipe import DECODE_SCOPE
+from p2net_tf.experiments.runs import Run
 from p2net_tf.export.calibration import training_crops
 from p2net_tf.export.graph import PoseGraph
 from p2net_tf.export.model_card import model_card, write_card
 from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import Exif, ExportOptions, Precision
-from p2net_tf.files import newest_version, next_version
-from p2net_tf.runs import Run
+from p2net_tf.inference.test_recipe import DECODE_SCOPE
+from p2net_tf.utils.console import track
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import newest_version, next_version
 
 PRECISIONS = ("float32", "float16", "int8")
 CALIBRATION_CROPS = 200

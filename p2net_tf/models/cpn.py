@@ -6,7 +6,7 @@ import keras
 
 from p2net_tf.layers import BilinearUpsampling, ConvNorm
 from p2net_tf.models.backbones import ResNet
-from p2net_tf.models.pose_network import REFINE_OUTPUT, NetworkInput, PoseNetwork
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 from p2net_tf.models.pyramid_net import STRIDES, PyramidNet
 from p2net_tf.models.refine_net import RefineNet
 
@@ -15,7 +15,7 @@ GLOBAL_OUTPUTS = tuple(f"global_{stride}" for stride in STRIDES)
 
 @keras.saving.register_keras_serializable("p2net_tf")
 class CPN(PoseNetwork):
-    """`[B, H, W, 3] -> {"global_4", "global_8", "global_16", "global_32", "refine"}`, each
+    """`[B, H, W, 3] -> {"global_4", "global_8", "global_16", "global_32", "heatmaps"}`, each
     `[B, H / 4, W / 4, K]`.
 
     As in the authors' tf-cpn. (In pytorch-cpn every bottleneck of the RefineNet has a projection, which makes
@@ -37,7 +37,7 @@ class CPN(PoseNetwork):
         ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
     """
 
-    mines_hard_keypoints = True
+    uses_ohkm = True
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class CPN(PoseNetwork):
             )
             for output, stride, x in zip(GLOBAL_OUTPUTS, STRIDES, features, strict=True)
         }
-        outputs[REFINE_OUTPUT] = RefineNet(
+        outputs[HEATMAPS_OUTPUT] = RefineNet(
             num_keypoints,
             width,
             refine_bottlenecks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import ConvNorm, PreActivationBottleneck
-from p2net_tf.models.pose_network import REFINE_OUTPUT, NetworkInput, PoseNetwork
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -67,11 +67,11 @@ class Hourglass(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("p2net_tf")
 class StackedHourglass(PoseNetwork):
-    """`[B, H, W, 3] -> {"stack_1", ..., "stack_<stacks - 1>", "refine"}`, each `[B, H / 4, W / 4, K]`.
+    """`[B, H, W, 3] -> {"stack_1", ..., "stack_<stacks - 1>", "heatmaps"}`, each `[B, H / 4, W / 4, K]`.
 
     As in the authors' pose-hg-train (`hg.lua` and `Residual.lua`, with the residual behind each hourglass
     that its first version lacked). Each stack is supervised, and what it found goes into the next one;
-    `refine` is the last.
+    `heatmaps` is the last.
 
     Args:
         num_keypoints: K.
@@ -103,7 +103,7 @@ class StackedHourglass(PoseNetwork):
             maps = outputs[f"stack_{number}"] = given.heatmaps(features, f"stack_{number}")
             x = _reinject(x, features, maps, number, given)
         features = _stack(x, width, depth, stacks, given.layer_options)
-        outputs[REFINE_OUTPUT] = given.heatmaps(features, REFINE_OUTPUT)
+        outputs[HEATMAPS_OUTPUT] = given.heatmaps(features, HEATMAPS_OUTPUT)
         super().__init__(given, outputs, stacks=stacks, width=width, depth=depth)
 
 

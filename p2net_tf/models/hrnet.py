@@ -7,7 +7,7 @@ import keras
 from p2net_tf.layers import ConvNorm, ExchangeUnit
 from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.models.backbones import ResidualBlock
-from p2net_tf.models.pose_network import REFINE_OUTPUT, NetworkInput, PoseNetwork
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 
 STEM_WIDTH = 64
 STEM_BLOCKS = 4
@@ -86,7 +86,7 @@ class HRModule(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("p2net_tf")
 class HRNet(PoseNetwork):
-    """`[B, H, W, 3] -> {"refine": [B, H / 4, W / 4, K]}`, from features that never leave stride 4.
+    """`[B, H, W, 3] -> {"heatmaps": [B, H / 4, W / 4, K]}`, from features that never leave stride 4.
 
     Layer by layer the `pose_hrnet` of deep-high-resolution-net.pytorch: a stem to stride 4, four bottlenecks,
     then three stages with one branch more each, at half the resolution and twice the width of the last one.
@@ -125,7 +125,7 @@ class HRNet(PoseNetwork):
                 features = module(features)
         super().__init__(
             given,
-            {REFINE_OUTPUT: given.heatmaps(features[0], REFINE_OUTPUT)},
+            {HEATMAPS_OUTPUT: given.heatmaps(features[0], HEATMAPS_OUTPUT)},
             width=width,
             modules=list(modules),
             blocks=blocks,

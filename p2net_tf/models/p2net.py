@@ -7,7 +7,7 @@ import keras
 from p2net_tf.layers import BilinearUpsampling, ExchangeUnit
 from p2net_tf.models.backbones import ResNet
 from p2net_tf.models.pose_network import (
-    REFINE_OUTPUT,
+    HEATMAPS_OUTPUT,
     NetworkInput,
     PoseNetwork,
     heatmap_dtype,
@@ -89,8 +89,8 @@ class ParallelNet(keras.layers.Layer):
 class P2Net(PoseNetwork):
     """The network of the paper, from an RGB crop in 0..1 to heatmaps at stride 4.
 
-    `[B, H, W, 3] -> {"parallel_4", "parallel_8", "parallel_16", "parallel_32", "refine"}`, each
-    `[B, H / 4, W / 4, K]` float32. `refine` is the prediction; the others are the ParallelNet's.
+    `[B, H, W, 3] -> {"parallel_4", "parallel_8", "parallel_16", "parallel_32", "heatmaps"}`, each
+    `[B, H / 4, W / 4, K]` float32. `heatmaps` is the prediction; the others are the ParallelNet's.
 
     Args:
         num_keypoints: K.
@@ -109,7 +109,7 @@ class P2Net(PoseNetwork):
         ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
     """
 
-    mines_hard_keypoints = True
+    uses_ohkm = True
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class P2Net(PoseNetwork):
         )
         super().__init__(
             given,
-            dict(zip(PARALLEL_OUTPUTS, heatmaps, strict=True)) | {REFINE_OUTPUT: refined},
+            dict(zip(PARALLEL_OUTPUTS, heatmaps, strict=True)) | {HEATMAPS_OUTPUT: refined},
             backbone=backbone,
             width=width,
             backbone_width=backbone_width,

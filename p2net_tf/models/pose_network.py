@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from p2net_tf.alignment import ALIGNMENTS
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.layers import BilinearUpsampling
 
-REFINE_OUTPUT = "refine"
+HEATMAPS_OUTPUT = "heatmaps"
 """Name of the heatmaps that are the prediction, in every network. All others are supervised on the way."""
 
 COARSEST_STRIDE = 32
@@ -39,7 +39,8 @@ class NetworkInput:
         input_size: `(height, width)` of the crop, multiples of 32.
         synchronized_batch_norm: batch statistics over all replicas (TensorFlow backend).
         mean, std: per-channel normalisation of the crop; ImageNet's by default.
-        alignment: `pure`, or `legacy` for weights of the published networks (`p2net_tf.alignment`).
+        alignment: `continuous`, or `pixel_index` for weights of the published networks
+            (`p2net_tf.keypoints.alignment`).
         dtype: precision, as a Keras layer takes it.
         name: of the network.
 
@@ -61,7 +62,7 @@ class NetworkInput:
         synchronized_batch_norm: bool = False,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        alignment: str = "pure",
+        alignment: str = "continuous",
         dtype=None,
     ):
         if any(side % COARSEST_STRIDE for side in input_size):
@@ -100,14 +101,14 @@ class PoseNetwork(keras.Model):
 
     Args:
         network_input: where the network begins.
-        outputs: symbolic heatmaps by name, one of them `REFINE_OUTPUT`.
+        outputs: symbolic heatmaps by name, one of them `HEATMAPS_OUTPUT`.
         arguments: what else the constructor of the sub-class was given, as plain values.
 
     Attributes:
-        mines_hard_keypoints: whether the network was published with a loss that mines hard keypoints.
+        uses_ohkm: whether the network was published with a loss that mines hard keypoints.
     """
 
-    mines_hard_keypoints = False
+    uses_ohkm = False
 
     def __init__(self, network_input: NetworkInput, outputs: dict, **arguments):
         super().__init__(network_input.crops, outputs, name=network_input.arguments["name"])
@@ -123,7 +124,7 @@ class PoseNetwork(keras.Model):
 
     @property
     def alignment(self) -> str:
-        """How its crops and heatmaps lie on the image, a name of `p2net_tf.alignment`."""
+        """How its crops and heatmaps lie on the image, a name of `p2net_tf.keypoints.alignment`."""
         return self._arguments["alignment"]
 
     @property

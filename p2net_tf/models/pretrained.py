@@ -9,9 +9,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from p2net_tf.errors import UserError
 from p2net_tf.layers import ConvNorm
 from p2net_tf.models.backbones import ResNet
+from p2net_tf.utils.exceptions import UserError
 
 CAFFE_NORMALIZATION = {
     "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255),

@@ -6,12 +6,12 @@ import keras
 
 from p2net_tf.layers import DeconvNorm
 from p2net_tf.models.backbones import ResNet, backbone_spec
-from p2net_tf.models.pose_network import REFINE_OUTPUT, NetworkInput, PoseNetwork
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
 class SimpleBaseline(PoseNetwork):
-    """`[B, H, W, 3] -> {"refine": [B, H / 4, W / 4, K]}`, upsampled from C5 alone.
+    """`[B, H, W, 3] -> {"heatmaps": [B, H / 4, W / 4, K]}`, upsampled from C5 alone.
 
     Args:
         num_keypoints: K.
@@ -47,7 +47,7 @@ class SimpleBaseline(PoseNetwork):
             x = DeconvNorm(width, name=f"deconv_{number}", **options)(x)
         super().__init__(
             given,
-            {REFINE_OUTPUT: given.heatmaps(x, REFINE_OUTPUT)},
+            {HEATMAPS_OUTPUT: given.heatmaps(x, HEATMAPS_OUTPUT)},
             backbone=backbone,
             backbone_width=backbone_width,
             backbone_blocks=backbone_blocks,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 import keras
-from rich.console import Console
-from rich.table import Table
 
-from p2net_tf.models.pose_network import REFINE_OUTPUT
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 
 _COUNTED = (
     keras.layers.Conv2D,
@@ -42,7 +40,7 @@ def published_gflops(model: keras.Model) -> float:
     its *output*, which is four times what it costs. Heatmaps on the way that the prediction does not need
     are left out.
     """
-    layers = _counted_layers(keras.Model(model.inputs, model.output[REFINE_OUTPUT]))
+    layers = _counted_layers(keras.Model(model.inputs, model.output[HEATMAPS_OUTPUT]))
     return sum(math.prod(layer.kernel.shape) * _output_positions(layer) for layer in layers) / 1024**3
 
 
@@ -64,20 +62,6 @@ def summarize(model: keras.Model) -> dict:
         "multiply_adds": sum(multiply_adds.values()),
         "sub_networks": parts,
     }
-
-
-def print_summary(summary: dict, console: Console) -> None:
-    """Prints what `summarize` returns as a table."""
-    table = Table("", "parameters", "multiply-adds")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, part in summary["sub_networks"].items():
-        table.add_row(name, f"{part['parameters']:,}", f"{part['multiply_adds']:,}")
-    table.add_section()
-    table.add_row("total", f"{summary['parameters']:,}", f"{summary['multiply_adds']:,}")
-    console.print(table)
-    for name, shape in summary["output_shapes"].items():
-        console.print(f"{name}: {' x '.join(map(str, shape))}")
 
 
 def _counted_layers(layer) -> list[keras.layers.Layer]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from p2net_tf.serving.errors import Code, RequestError
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.model import Model
 from p2net_tf.serving.signatures import Signature
+from p2net_tf.serving.status import Code, RequestError
 
 LARGEST_QUEUE = 512 << 20
 """Bytes of inputs that may wait."""

@@ -28,8 +28,8 @@ from tensorflow_serving.apis import (
 )
 
 from p2net_tf.serving.defaults import GRPC_PORT, LARGEST_MESSAGE, MODEL_NAME, REST_PORT
-from p2net_tf.serving.errors import Code, ServingError, code_of_http
 from p2net_tf.serving.signatures import Signature, parse_signature
+from p2net_tf.serving.status import Code, ServingError, code_of_http
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _Result = TypeVar("_Result")

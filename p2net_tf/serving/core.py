@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from p2net_tf.serving.batching import Arrays, BatchRunner, Job
-from p2net_tf.serving.errors import Code, RequestError, invalid
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.model import Model
 from p2net_tf.serving.signatures import Signature
+from p2net_tf.serving.status import Code, RequestError, invalid
 from p2net_tf.serving.versions import Versions
 
 LONGEST_WAIT = 120.0

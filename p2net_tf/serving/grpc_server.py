@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
 
 from p2net_tf.serving.core import Core, Visit
 from p2net_tf.serving.defaults import LARGEST_MESSAGE
-from p2net_tf.serving.errors import Code, RequestError, ServingError, invalid
 from p2net_tf.serving.model import Model
+from p2net_tf.serving.status import Code, RequestError, ServingError, invalid
 from p2net_tf.serving.tensors import arrays_of_protos
 
 _API = "grpc"

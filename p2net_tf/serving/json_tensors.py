@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.serving.errors import invalid
 from p2net_tf.serving.signatures import Signature, TensorSpec
+from p2net_tf.serving.status import invalid
 from p2net_tf.serving.tensors import check_names, check_rows, check_shape, object_array
 
 ROW, COLUMNAR = "instances", "inputs"

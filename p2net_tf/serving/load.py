@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.serving.client import Client, RequestFailed
-from p2net_tf.serving.errors import Code
 from p2net_tf.serving.model import Model
+from p2net_tf.serving.status import Code
 from p2net_tf.serving.tensors import object_array
 
 TOLERANCE = 0.01

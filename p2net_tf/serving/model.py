@@ -10,8 +10,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from p2net_tf.export.warmup import WARMUP_FILE
-from p2net_tf.serving.errors import Code, RequestError, ServingError, from_tensorflow
 from p2net_tf.serving.signatures import Signature, parse_signature, read_signatures
+from p2net_tf.serving.status import Code, RequestError, ServingError, from_tensorflow
 from p2net_tf.serving.tensors import arrays_of_protos
 
 _MOST_WARM_UP_RECORDS = 1000

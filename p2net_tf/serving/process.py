@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from p2net_tf.serving.errors import ServingError
+from p2net_tf.serving.status import ServingError
 
 _GRPC = re.compile(r"^gRPC (\S+),", re.MULTILINE)
 _REST = re.compile(r"^REST http://([^/\s]+)/", re.MULTILINE)

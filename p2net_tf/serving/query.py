@@ -9,14 +9,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf import drawing
 from p2net_tf.data.image_files import decode_image, image_headers, unreadable_images
 from p2net_tf.data.samples import DataError
-from p2net_tf.evaluation.recipe import Predictions
-from p2net_tf.predicting import draw_poses, read_boxes
+from p2net_tf.inference.predicting import draw_poses, read_boxes
+from p2net_tf.inference.test_recipe import Predictions
 from p2net_tf.serving.client import Client
-from p2net_tf.serving.errors import ServingError
-from p2net_tf.skeletons import Skeleton, builtin_skeletons, load_skeleton
+from p2net_tf.serving.status import ServingError
+from p2net_tf.skeletons import drawing
+from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons, load_skeleton
 
 _SERVING_DEFAULT = "serving_default"
 
@@ -115,13 +115,19 @@ def skeleton_of(answer: Answer, name: str | None = None) -> Skeleton:
 
 def _predictions(outputs: dict[str, np.ndarray], count: int) -> Predictions:
     try:
-        keypoints, heights, scores = (outputs[name] for name in ("keypoints", "keypoint_scores", "scores"))
+        keypoints, keypoint_scores, scores = (
+            outputs[name] for name in ("keypoints", "keypoint_scores", "scores")
+        )
     except KeyError as error:
         raise ServingError(f"no {error} in the answer, but {', '.join(outputs)}: no model of p2net") from None
     if count == 0:  # a REST answer of nothing is [], without the sizes behind it
         keypoints = keypoints.reshape(0, *(keypoints.shape[1:] if keypoints.ndim == 3 else (0, 2)))
-        heights = heights.reshape(0, keypoints.shape[1])
-    shapes = keypoints.shape, heights.shape, scores.shape
-    if heights.ndim != 2 or shapes != ((*heights.shape, 2), (count, heights.shape[1]), (count,)):
+        keypoint_scores = keypoint_scores.reshape(0, keypoints.shape[1])
+    shapes = keypoints.shape, keypoint_scores.shape, scores.shape
+    if keypoint_scores.ndim != 2 or shapes != (
+        (*keypoint_scores.shape, 2),
+        (count, keypoint_scores.shape[1]),
+        (count,),
+    ):
         raise ServingError(f"the answer has the shapes {shapes} for {count} boxes: no model of p2net")
-    return Predictions(keypoints, heights, scores)
+    return Predictions(keypoints, keypoint_scores, scores)

@@ -20,9 +20,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from p2net_tf.serving.core import Core, Visit
 from p2net_tf.serving.defaults import LARGEST_BODY
-from p2net_tf.serving.errors import RequestError, ServingError, http_status
 from p2net_tf.serving.grpc_server import metadata_response, status_response
 from p2net_tf.serving.json_tensors import arrays_of_json, body_of_arrays, parse_body
+from p2net_tf.serving.status import RequestError, ServingError, http_status
 
 MOST_CONNECTIONS = 256
 SLOWEST_BODY = 60.0

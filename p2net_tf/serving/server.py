@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from p2net_tf.console import messages
 from p2net_tf.serving.batching import BatchRunner
 from p2net_tf.serving.core import Core
 from p2net_tf.serving.defaults import GRPC_PORT, MODEL_NAME, REST_PORT
@@ -23,6 +22,7 @@ from p2net_tf.serving.grpc_server import GrpcServer
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.rest_server import RestServer
 from p2net_tf.serving.versions import Versions
+from p2net_tf.utils.console import messages
 
 _LAST_WORDS = 5.0
 """Seconds for answers that are on their way when everything has been computed."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from p2net_tf.serving.errors import ServingError
+from p2net_tf.serving.status import ServingError
 
 _INITIALIZER = "__saved_model_init_op"
 

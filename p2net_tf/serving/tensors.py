@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from p2net_tf.serving.errors import Code, RequestError, invalid
 from p2net_tf.serving.signatures import Signature, TensorSpec
+from p2net_tf.serving.status import Code, RequestError, invalid
 
 LARGEST_TENSOR = 1 << 27
 """Elements of one input. More cannot arrive in a message, but a repeated value could ask for it."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2net_tf.console import messages
-from p2net_tf.serving.errors import Code, RequestError, ServingError
 from p2net_tf.serving.memory import release_memory
 from p2net_tf.serving.model import Model
+from p2net_tf.serving.status import Code, RequestError, ServingError
+from p2net_tf.utils.console import messages
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 _LARGEST_VERSION = (1 << 63) - 1

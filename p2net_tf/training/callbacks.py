@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.console import messages
-from p2net_tf.files import replacing, write_text
 from p2net_tf.training.averaging import AveragedWeights, Calibration
 from p2net_tf.training.scoring import Scoring
+from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import replacing, write_text
 
 
 class Validate(keras.callbacks.Callback):

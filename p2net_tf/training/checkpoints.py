@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.console import messages
-from p2net_tf.errors import UserError
-from p2net_tf.files import replacing
+from p2net_tf.utils.console import messages
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import replacing
 
 _PATTERN = "step_*.npz"
 _DIGEST = hashlib.sha256

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from p2net_tf.errors import UserError
+from p2net_tf.utils.exceptions import UserError
 
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 _JOBS = ("chief", "worker")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.samples import Samples
-from p2net_tf.errors import UserError
-from p2net_tf.files import write_text
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import write_text
 
 
 class NotFiniteError(UserError):

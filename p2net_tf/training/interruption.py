@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 
-from p2net_tf.errors import Interrupted
+from p2net_tf.utils.exceptions import Interrupted
 
 
 class Interruption:

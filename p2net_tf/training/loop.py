@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from p2net_tf.training.checkpoints import Checkpoints
 from p2net_tf.training.cluster import worker_of
-from p2net_tf.training.exchange import from_all
+from p2net_tf.training.collectives import from_all
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.training.run_state import RunState
@@ -149,7 +149,7 @@ class TrainingLoop:
 
     def _save(self) -> None:
         if self._last_batch is not None:
-            self._state.draws = next_draws(self._strategy, self._last_batch.draws)
+            self._state.next_indices = next_indices(self._strategy, self._last_batch.indices)
         arrays = self._state.arrays()
         if broken := self._state.not_finite(arrays):
             self._stop_for_health(f"the weight {broken[0]}")
@@ -194,11 +194,11 @@ def make_step_function(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     return step
 
 
-def next_draws(strategy: tf.distribute.Strategy, draws) -> np.ndarray:
+def next_indices(strategy: tf.distribute.Strategy, indices) -> np.ndarray:
     """`[pipelines]` int64: the draw after the last one that each input pipeline gave.
 
     Args:
-        draws: `[B]` of a distributed batch.
+        indices: `[B]` of a distributed batch.
     """
-    last = max(part.numpy().max() for part in strategy.experimental_local_results(draws))
+    last = max(part.numpy().max() for part in strategy.experimental_local_results(indices))
     return np.concatenate([number for (number,) in from_all(strategy, [last[None]])]) + 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from p2net_tf.augment.policy import PolicyAugmentation
-from p2net_tf.losses import HardKeypointLoss, HeatmapLoss, default_ohkm, mean_loss
-from p2net_tf.metrics import KeypointAccuracy
-from p2net_tf.models.pose_network import REFINE_OUTPUT
+from p2net_tf.augment.policies import PolicyAugmentation
+from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss, default_ohkm, mean_loss
+from p2net_tf.losses.keypoint_accuracy import KeypointAccuracy
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.training.strategy import FitsOnSeveralWorkers
 
 
@@ -17,8 +17,8 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
 
     The loss is the paper's (section 4.1): L2 on the ParallelNet's outputs, averaged over them, plus L2* on
-    the hard keypoints of `refine`. So it is for any network that supervises heatmaps on the way to its
-    prediction; one that has none pays for `refine` alone. Losses are means over the *global* batch, so an
+    the hard keypoints of `heatmaps`. So it is for any network that supervises heatmaps on the way to its
+    prediction; one that has none pays for `heatmaps` alone. Losses are means over the *global* batch, so an
     update does not depend on the number of replicas.
 
     ```python
@@ -28,11 +28,11 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     ```
 
     Args:
-        network: `[B, H, W, 3] ->` dict of heatmaps `[B, h, w, K]`, one of them named `refine`.
+        network: `[B, H, W, 3] ->` dict of heatmaps `[B, h, w, K]`, one of them named `heatmaps`.
         sigma: standard deviation of the targets in heatmap pixels.
         ohkm: hard keypoints kept; None scales the paper's 10 of 17 for a network that was published with
             such a loss, and keeps all for another one.
-        parallel_weight, refine_weight: weights of the two losses.
+        intermediate_weight, final_weight: weights of the two losses.
         weight_decay: L2 penalty `weight_decay / 2 * sum(kernel ** 2)` in the loss, as in CPN (paper: 1e-5).
         augmentation: applied to every training batch, for data that come plain; None trains on them as they
             are. XLA cannot compile it, so Keras then leaves `jit_compile` off, with a warning.
@@ -43,8 +43,8 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         network: keras.Model,
         sigma: float = 2.0,
         ohkm: int | None = None,
-        parallel_weight: float = 1.0,
-        refine_weight: float = 1.0,
+        intermediate_weight: float = 1.0,
+        final_weight: float = 1.0,
         weight_decay: float = 0.0,
         augmentation: PolicyAugmentation | None = None,
         **kwargs,
@@ -53,15 +53,15 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         self.network = network
         self.sigma = sigma
         self.ohkm = ohkm or _published_ohkm(network)
-        self.parallel_weight = parallel_weight
-        self.refine_weight = refine_weight
+        self.intermediate_weight = intermediate_weight
+        self.final_weight = final_weight
         self.weight_decay = weight_decay
         self.augmentation = augmentation
-        self.parallel_loss = HeatmapLoss(sigma)
-        self.refine_loss = HardKeypointLoss(hard=self.ohkm, sigma=sigma)
+        self.intermediate_loss = HeatmapLoss(sigma)
+        self.final_loss = OHKMLoss(hard=self.ohkm, sigma=sigma)
         self.loss_tracker = keras.metrics.Mean(name="loss")
-        self.parallel_tracker = keras.metrics.Mean(name="parallel_loss")
-        self.refine_tracker = keras.metrics.Mean(name="refine_loss")
+        self.intermediate_tracker = keras.metrics.Mean(name="intermediate_loss")
+        self.final_tracker = keras.metrics.Mean(name="final_loss")
         self.accuracy = KeypointAccuracy(name="accuracy")
         self.built = True
 
@@ -69,8 +69,8 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         return self.network(crops, training=training)
 
     def losses_of(self, keypoints, heatmaps) -> dict:
-        """`{parallel_loss, refine_loss, loss}`: this replica's share of the means over the global batch."""
-        parts = self._weighted(self.parallel_loss, self.refine_loss, keypoints, heatmaps)
+        """`{intermediate_loss, final_loss, loss}`: this replica's share of the global means."""
+        parts = self._weighted(self.intermediate_loss, self.final_loss, keypoints, heatmaps)
         return {**parts, "loss": parts["loss"] + self.penalty()}
 
     def person_losses(self, keypoints, heatmaps):
@@ -79,15 +79,17 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
 
     def _person_losses_of(self, keypoints, heatmaps) -> dict:
         """`losses_of` as `[B]` of each, without the weights' penalty."""
-        return self._weighted(self.parallel_loss.call, self.refine_loss.call, keypoints, heatmaps)
+        return self._weighted(self.intermediate_loss.call, self.final_loss.call, keypoints, heatmaps)
 
-    def _weighted(self, parallel_loss, refine_loss, keypoints, heatmaps) -> dict:
-        """`{parallel_loss, refine_loss, loss}` by functions of `(keypoints, heatmaps)`."""
-        refine = refine_loss(keypoints, heatmaps[REFINE_OUTPUT])
-        others = [parallel_loss(keypoints, maps) for name, maps in heatmaps.items() if name != REFINE_OUTPUT]
-        parallel = mean_loss(others, like=refine)
-        total = self.parallel_weight * parallel + self.refine_weight * refine
-        return {"parallel_loss": parallel, "refine_loss": refine, "loss": total}
+    def _weighted(self, intermediate_loss, final_loss, keypoints, heatmaps) -> dict:
+        """`{intermediate_loss, final_loss, loss}` by functions of `(keypoints, heatmaps)`."""
+        final = final_loss(keypoints, heatmaps[HEATMAPS_OUTPUT])
+        others = [
+            intermediate_loss(keypoints, maps) for name, maps in heatmaps.items() if name != HEATMAPS_OUTPUT
+        ]
+        intermediate = mean_loss(others, like=final)
+        total = self.intermediate_weight * intermediate + self.final_weight * final
+        return {"intermediate_loss": intermediate, "final_loss": final, "loss": total}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return self.losses_of(y, y_pred)["loss"]
@@ -124,14 +126,14 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
 
     def _track(self, losses, keypoints, heatmaps, loss_weights, weights=None):
         """Logs means over persons, whatever the number of replicas."""
-        for tracker in (self.loss_tracker, self.parallel_tracker, self.refine_tracker):
+        for tracker in (self.loss_tracker, self.intermediate_tracker, self.final_tracker):
             tracker.update_state(losses[tracker.name], sample_weight=loss_weights)
-        self.accuracy.update_state(keypoints, heatmaps[REFINE_OUTPUT], sample_weight=weights)
+        self.accuracy.update_state(keypoints, heatmaps[HEATMAPS_OUTPUT], sample_weight=weights)
         return self.get_metrics_result()
 
     @property
     def metrics(self):
-        return [self.loss_tracker, self.parallel_tracker, self.refine_tracker, self.accuracy]
+        return [self.loss_tracker, self.intermediate_tracker, self.final_tracker, self.accuracy]
 
     def get_metrics_result(self):
         return {metric.name: metric.result() for metric in self.metrics}
@@ -142,8 +144,8 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "sigma": self.sigma,
             "ohkm": self.ohkm,
-            "parallel_weight": self.parallel_weight,
-            "refine_weight": self.refine_weight,
+            "intermediate_weight": self.intermediate_weight,
+            "final_weight": self.final_weight,
             "weight_decay": self.weight_decay,
             "augmentation": keras.saving.serialize_keras_object(self.augmentation),
         }
@@ -157,7 +159,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
 
 def _published_ohkm(network: keras.Model) -> int:
     keypoints = network.num_keypoints
-    return default_ohkm(keypoints) if network.mines_hard_keypoints else keypoints
+    return default_ohkm(keypoints) if network.uses_ohkm else keypoints
 
 
 def _replicas() -> int:

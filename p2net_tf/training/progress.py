@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import keras
 
-from p2net_tf.console import messages, progress, shows_progress
 from p2net_tf.training.loop import Clock
+from p2net_tf.utils.console import messages, progress, shows_progress
 
 _LINE_SECONDS = 60.0
 """Between the lines of a log, where there is no bar."""

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from p2net_tf.training.checkpoints import CheckpointError
-from p2net_tf.training.exchange import assign_variables, read_variables, saved_shape
+from p2net_tf.training.collectives import assign_variables, read_variables, saved_shape
 
 
 class Stateful(Protocol):
@@ -33,12 +33,12 @@ class RunState:
     Attributes:
         step: finished training steps.
         epoch: finished epochs, with all that happens at their end.
-        draws: `[pipelines]` int64, the person of the endless sequence that each input pipeline gives next;
+        next_indices: `[pipelines]` int64, the person of the endless sequence that each pipeline gives next;
             empty before the first step.
     """
 
     def __init__(self, model: keras.Model, parts: dict[str, Stateful] | None = None):
-        self.step, self.epoch, self.draws = 0, 0, np.zeros([0], np.int64)
+        self.step, self.epoch, self.next_indices = 0, 0, np.zeros([0], np.int64)
         self._parts = parts or {}
         self._strategy = model.network.distribute_strategy
         self._groups = {
@@ -49,7 +49,11 @@ class RunState:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it; must be called on all workers at once."""
-        found = {"step": np.int64(self.step), "epoch": np.int64(self.epoch), "draws": self.draws}
+        found = {
+            "step": np.int64(self.step),
+            "epoch": np.int64(self.epoch),
+            "next_indices": self.next_indices,
+        }
         for group, variables in self._groups.items():
             values = read_variables(self._strategy, variables)
             found |= {_name(group, number): value for number, value in enumerate(values)}
@@ -82,7 +86,11 @@ class RunState:
             assign_variables(self._strategy, variables, values)
         for part, stateful in self._parts.items():
             stateful.restore(_below(arrays, part))
-        self.step, self.epoch, self.draws = int(arrays["step"]), int(arrays["epoch"]), arrays["draws"]
+        self.step, self.epoch, self.next_indices = (
+            int(arrays["step"]),
+            int(arrays["epoch"]),
+            arrays["next_indices"],
+        )
 
 
 def _name(group: str, number: int) -> str:

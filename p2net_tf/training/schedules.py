@@ -7,8 +7,8 @@ import math
 import keras
 from keras import ops
 
-from p2net_tf.config import TrainingConfig
 from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer, RMSprop
+from p2net_tf.training.settings import TrainingConfig
 
 
 @keras.saving.register_keras_serializable("p2net_tf")

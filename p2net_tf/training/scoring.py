@@ -7,10 +7,10 @@ import math
 import keras
 import tensorflow as tf
 
-from p2net_tf import geometry
-from p2net_tf.data.pipeline import Share, validation_dataset
+from p2net_tf.data.pipeline import InputShard, validation_dataset
 from p2net_tf.data.samples import Samples
-from p2net_tf.training.strategy import share_of
+from p2net_tf.keypoints import geometry
+from p2net_tf.training.strategy import shard_of
 
 
 def scoring_batches(
@@ -30,11 +30,13 @@ def scoring_batches(
     """
 
     def batches_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        share = share_of(context)
-        part = _part(samples, share)
-        piece = batch_size // (share.count * share.pieces)
+        shard = shard_of(context)
+        part = _part(samples, shard)
+        piece = batch_size // (shard.num_shards * shard.replicas)
         # The workers' parts differ by one person at most; the larger one says how many batches they all take.
-        pieces = share.pieces * math.ceil(math.ceil(len(samples) / share.count) / (piece * share.pieces))
+        pieces = shard.replicas * math.ceil(
+            math.ceil(len(samples) / shard.num_shards) / (piece * shard.replicas)
+        )
         return _filled(validation_dataset(part, crop_size, piece, box_padding), piece, pieces)
 
     return strategy.distribute_datasets_from_function(batches_of)
@@ -53,7 +55,7 @@ class Scoring:
         self._step = tf.function(self._score, autograph=False, reduce_retracing=True)
 
     def score(self) -> dict[str, float]:
-        """`{loss, parallel_loss, refine_loss, accuracy}` over all persons, the same on every worker."""
+        """`{loss, intermediate_loss, final_loss, accuracy}` over all persons, the same on every worker."""
         self._model.reset_metrics()
         for batch in self._batches:
             self._step(batch)
@@ -63,9 +65,9 @@ class Scoring:
         self._model.distribute_strategy.run(self._model.test_step, (batch,))
 
 
-def _part(samples: Samples, share: Share) -> Samples:
+def _part(samples: Samples, shard: InputShard) -> Samples:
     """Neighbouring samples, since those of records are read in their order."""
-    start, stop = (len(samples) * number // share.count for number in (share.index, share.index + 1))
+    start, stop = (len(samples) * number // shard.num_shards for number in (shard.index, shard.index + 1))
     return samples.take(slice(start, stop))
 
 

@@ -10,9 +10,9 @@ import contextlib
 
 import tensorflow as tf
 
-from p2net_tf.data.pipeline import Share
-from p2net_tf.errors import UserError
+from p2net_tf.data.pipeline import InputShard
 from p2net_tf.training.cluster import Worker, read_cluster, worker_of
+from p2net_tf.utils.exceptions import UserError
 
 
 class StrategyError(UserError):
@@ -98,10 +98,10 @@ def check_batch_size(batch_size: int, replicas: int) -> None:
         )
 
 
-def share_of(context: tf.distribute.InputContext) -> Share:
+def shard_of(context: tf.distribute.InputContext) -> InputShard:
     """The part of every global batch that an input pipeline of a strategy loads."""
     pipelines = context.num_input_pipelines
-    return Share(context.input_pipeline_id, pipelines, context.num_replicas_in_sync // pipelines)
+    return InputShard(context.input_pipeline_id, pipelines, context.num_replicas_in_sync // pipelines)
 
 
 class FitsOnSeveralWorkers:

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
-from p2net_tf.config import AugmentConfig
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.augment.settings import AugmentConfig
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 CARD = load_skeleton("coco17")
 CROP = (64, 48)

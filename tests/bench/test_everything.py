@@ -6,8 +6,8 @@ import pytest
 
 from p2net_tf.bench import everything
 from p2net_tf.bench.everything import Selection, bench_all, entry, print_bench
-from p2net_tf.console import console
-from p2net_tf.errors import UserError
+from p2net_tf.utils.console import console
+from p2net_tf.utils.exceptions import UserError
 
 
 @pytest.mark.parametrize(

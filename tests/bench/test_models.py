@@ -11,9 +11,9 @@ from p2net_tf.bench import models
 from p2net_tf.bench.models_plot import print_bench
 from p2net_tf.bench.runtimes import lite_function
 from p2net_tf.cli import app
-from p2net_tf.config import load_config
-from p2net_tf.console import be_quiet
-from p2net_tf.errors import UserError
+from p2net_tf.config.loading import load_config
+from p2net_tf.utils.console import be_quiet
+from p2net_tf.utils.exceptions import UserError
 
 SMALL = """\
 data: {skeleton: lsp14, train: [{format: lsp, root: /lsp}]}

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from p2net_tf import geometry, heatmaps
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.bench.peer import PeerLoader, affine_matrix
 from p2net_tf.bench.pipeline import peer_recipe
-from p2net_tf.config import AugmentConfig
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.pipeline import evaluation_dataset
-from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.keypoints import geometry, heatmaps
 
 CROP = (64, 48)
 STILL = AugmentConfig(scale=0, rotation_probability=0, flip_probability=0, half_body_probability=0)

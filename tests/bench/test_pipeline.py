@@ -8,12 +8,12 @@ from typer.testing import CliRunner
 
 from p2net_tf.bench.pipeline import PipelineSettings, bench_pipeline
 from p2net_tf.cli import app
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.console import be_quiet
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import DataError
-from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.utils.console import be_quiet
 
 STAGES = {
     "read",

@@ -7,7 +7,7 @@ from networks import two_convolutions_in_place_of_p2net
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.console import be_quiet
+from p2net_tf.utils.console import be_quiet
 
 SMALL = (
     "model.width=4", "search.batch_size=8", "search.outer_batch_size=4",

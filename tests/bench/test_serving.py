@@ -10,8 +10,8 @@ import closed_form
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.console import be_quiet
 from p2net_tf.serving.server import Server, ServeSettings
+from p2net_tf.utils.console import be_quiet
 
 
 @pytest.fixture(scope="module")

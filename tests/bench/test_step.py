@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from p2net_tf.bench.step import bare_step, build_step_model, training_step
 from p2net_tf.bench.subjects import noise_people
 from p2net_tf.cli import app
-from p2net_tf.config import load_config
-from p2net_tf.console import be_quiet
+from p2net_tf.config.loading import load_config
+from p2net_tf.utils.console import be_quiet
 
 SMALL = (
     "model.width=4", "model.backbone_width=4", "model.refine_bottlenecks=[0,0,0,0]", "model.exchange_units=1",

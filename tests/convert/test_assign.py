@@ -22,7 +22,7 @@ def test_hrnet_w32_gives_the_heatmaps_of_pytorch():
     network = HRNet(17, (64, 64), width=32)
     assert assign_tensors(network, state) == len(state) == len(network.weights)
     assert 0.1 < expected.std() < 10
-    np.testing.assert_allclose(network(crops)["refine"], expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(network(crops)["heatmaps"], expected, rtol=0, atol=1e-4)
 
 
 def test_the_deeper_resnets_are_as_deep_as_published():

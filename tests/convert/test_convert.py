@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from p2net_tf.cli import app, main
 from p2net_tf.cli.conversion import PublishedModel
-from p2net_tf.config import load_config
-from p2net_tf.console import be_quiet
+from p2net_tf.config.loading import load_config
 from p2net_tf.convert.checkpoint import ConversionError
 from p2net_tf.convert.convert import convert_checkpoint
 from p2net_tf.convert.published import MODELS
+from p2net_tf.experiments.runs import load_run
 from p2net_tf.models import SimpleBaseline
 from p2net_tf.models.pose_network import IMAGENET_MEAN
-from p2net_tf.runs import load_run
+from p2net_tf.utils.console import be_quiet
 
 RESNET50 = ("--model", "simple_baseline_resnet50")
 SMALL = {"name": "simple_baseline", "backbone": "resnet18", "width": 8}
@@ -68,11 +68,11 @@ class TestOfficialResNet50:
         bgr = np.random.default_rng(1).uniform(size=(2, 64, 96, 3)).astype(np.float32)
         expected = heatmaps(PoseResNet, 50, state, bgr)
         assert 0.1 < expected.std() < 10
-        found = run.network(bgr[..., ::-1])["refine"]
+        found = run.network(bgr[..., ::-1])["heatmaps"]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
     def test_its_configuration_evaluates_it_as_published(self, run):
-        assert run.network.alignment == run.config.model.alignment == "legacy"
+        assert run.network.alignment == run.config.model.alignment == "pixel_index"
         assert run.config.model.input_size == run.network.input_size == (64, 96)
         assert run.config.model.backbone == "resnet50"
         assert run.config.evaluation.model_dump(exclude={"batch_size"}) == {
@@ -119,7 +119,7 @@ def test_a_caffe_style_resnet_strides_elsewhere(tmp_path):
     save_file(state, file)
     convert_checkpoint(file, RESNET50[1], out, (64, 96), stride_in_1x1=True)
     bgr = np.random.default_rng(1).uniform(size=(2, 64, 96, 3)).astype(np.float32)
-    found = keras.saving.load_model(out)(bgr[..., ::-1])["refine"]
+    found = keras.saving.load_model(out)(bgr[..., ::-1])["heatmaps"]
     np.testing.assert_allclose(found, heatmaps(PoseResNet, 50, state, bgr, caffe=True), rtol=0, atol=1e-4)
     assert np.abs(found - heatmaps(PoseResNet, 50, state, bgr)).max() > 0.01
 

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from p2net_tf import drawing, geometry
-from p2net_tf.config import AugmentConfig
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.browse import browse
 from p2net_tf.data.crops import warp
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import Samples
-from p2net_tf.skeletons import parse_skeleton
+from p2net_tf.keypoints import geometry
+from p2net_tf.skeletons import drawing
+from p2net_tf.skeletons.skeleton import parse_skeleton
 
 CARD = parse_skeleton(
     """

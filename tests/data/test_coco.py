@@ -5,7 +5,7 @@ import pytest
 
 from p2net_tf.data.coco import from_coco_keypoints, read_coco, to_coco_keypoints, write_results
 from p2net_tf.data.samples import DataError
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 
 def person(number=1, image_id=7, **changes) -> dict:

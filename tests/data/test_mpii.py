@@ -6,7 +6,7 @@ from scipy.io import savemat
 
 from p2net_tf.data.mpii import read_head_boxes, read_mpii
 from p2net_tf.data.samples import DataError
-from p2net_tf.geometry import box_center_and_size
+from p2net_tf.keypoints.geometry import box_center_and_size
 
 EMPTY = np.zeros((0, 0))
 

@@ -8,10 +8,9 @@ import yaml
 from PIL import Image
 from ten_people import AUGMENT, BATCH, CARD, COUNT, CROP, assert_same, numbers, people
 
-from p2net_tf import geometry
 from p2net_tf.augment.baseline import CropWindow, sample_window
-from p2net_tf.augment.policy import Policy, Stage
-from p2net_tf.config import AugmentConfig, DataConfig, DatasetConfig
+from p2net_tf.augment.policies import Policy, Stage
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.check import check_samples
 from p2net_tf.data.crops import take_crop, warp
 from p2net_tf.data.datasets import open_datasets, read_dataset
@@ -19,6 +18,8 @@ from p2net_tf.data.image_sources import ImageRecords
 from p2net_tf.data.pipeline import evaluation_dataset, training_dataset
 from p2net_tf.data.records import read_record_samples, skeleton_card, write_records
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.settings import DataConfig, DatasetConfig
+from p2net_tf.keypoints import geometry
 
 
 @pytest.fixture(params=["files", "records"])

@@ -9,7 +9,7 @@ from PIL import Image
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.records import read_record_samples, read_records, skeleton_card, write_records
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.skeletons import builtin_skeletons, load_skeleton, parse_skeleton
+from p2net_tf.skeletons.skeleton import builtin_skeletons, load_skeleton, parse_skeleton
 
 COLUMNS = ("image_paths", "boxes", "keypoints", "areas", "ids", "image_ids", "scores")
 

@@ -11,7 +11,7 @@ from p2net_tf.data import pipeline
 from p2net_tf.data.pipeline import training_batches
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.service import start_dispatcher, start_worker
-from p2net_tf.errors import UserError
+from p2net_tf.utils.exceptions import UserError
 
 AUGMENT = WITH_COLOR.model_copy(update={"color": 0.0})
 
@@ -36,17 +36,17 @@ def test_everybody_once_per_pass_and_as_they_are_here(kind, service, tmp_path, m
     for batch in training_batches(samples, CROP, BATCH, AUGMENT, seed=3).take(120):
         here |= {
             int(draw): part
-            for draw, *part in zip(batch.draws, batch.crops, batch.keypoints, batch.rows, strict=True)
+            for draw, *part in zip(batch.indices, batch.crops, batch.keypoints, batch.rows, strict=True)
         }
     first, steps = 4, 3 * (COUNT // BATCH)
     expected_draws = set(range(first, first + steps * BATCH))
-    away = training_batches(samples, CROP, BATCH, AUGMENT, seed=3, first_draw=first, service=service)
+    away = training_batches(samples, CROP, BATCH, AUGMENT, seed=3, first_index=first, service=service)
     draws = []
     # A worker that is slow may give the first ones late.
     for batch in away.take(60):
         assert batch.crops.shape == (BATCH, *CROP, 3)
         for draw, crop, keypoints, row in zip(
-            batch.draws.numpy(), batch.crops, batch.keypoints, batch.rows, strict=True
+            batch.indices.numpy(), batch.crops, batch.keypoints, batch.rows, strict=True
         ):
             expected = here[int(draw)]
             # They travel as whole grey levels.

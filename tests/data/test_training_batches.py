@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2net_tf.config import AugmentConfig
-from p2net_tf.data.pipeline import Share, training_batches
+from p2net_tf.augment.settings import AugmentConfig
+from p2net_tf.data.pipeline import InputShard, training_batches
 from p2net_tf.data.samples import Samples
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 CROP, BATCH, COUNT = (32, 32), 4, 13
 AUGMENT = AugmentConfig(scale=0.2, rotation=30, color=0.2, half_body_probability=0.0)
@@ -40,15 +40,15 @@ def assert_same(first, second):
 class TestWhereTheyComeFrom:
     def test_draws_count_on_and_rows_say_who(self, samples):
         found = batches(samples, 7)
-        assert np.concatenate([batch.draws for batch in found]).tolist() == list(range(7 * BATCH))
+        assert np.concatenate([batch.indices for batch in found]).tolist() == list(range(7 * BATCH))
         one_pass = np.concatenate([batch.rows for batch in found[:3]])
         assert len(set(one_pass.tolist())) == 3 * BATCH
 
     @pytest.mark.parametrize("draw", [4, 12, 13, 22])
     def test_going_on_at_any_draw(self, samples, draw):
         """In the middle of a batch, too: what comes is what would have come, grouped from there on."""
-        straight, found = batches(samples, 9), batches(samples, 3, first_draw=draw)
-        for name in ("crops", "keypoints", "rows", "draws"):
+        straight, found = batches(samples, 9), batches(samples, 3, first_index=draw)
+        for name in ("crops", "keypoints", "rows", "indices"):
             expected = np.concatenate([getattr(batch, name) for batch in straight])[draw : draw + 3 * BATCH]
             np.testing.assert_array_equal(np.concatenate([getattr(batch, name) for batch in found]), expected)
 
@@ -56,23 +56,23 @@ class TestWhereTheyComeFrom:
         """The one after a broken image takes its place; the draws say so, and a run resumes exactly."""
         open(samples.image_paths[6], "wb").close()
         straight = batches(samples, 8)
-        draws = np.concatenate([batch.draws for batch in straight])
+        draws = np.concatenate([batch.indices for batch in straight])
         assert len(draws) == 8 * BATCH < draws[-1] + 1
         for step in range(1, 8):
-            first = int(straight[step - 1].draws.max()) + 1
-            assert_same(batches(samples, 8 - step, first_draw=first), straight[step:])
+            first = int(straight[step - 1].indices.max()) + 1
+            assert_same(batches(samples, 8 - step, first_index=first), straight[step:])
 
 
 class TestShares:
     def test_two_pipelines_hold_the_halves_of_every_batch(self, samples):
         whole = batches(samples, 5)
-        halves = [batches(samples, 5, share=Share(index, 2)) for index in (0, 1)]
+        halves = [batches(samples, 5, shard=InputShard(index, 2)) for index in (0, 1)]
         joined = [a._make(map(np.concatenate, zip(a, b, strict=True))) for a, b in zip(*halves, strict=True)]
         assert_same(joined, whole)
 
     def test_pieces_for_replicas(self, samples):
         whole = batches(samples, 3)
-        pieces = batches(samples, 6, share=Share(pieces=2))
+        pieces = batches(samples, 6, shard=InputShard(replicas=2))
         joined = [
             a._make(map(np.concatenate, zip(a, b, strict=True)))
             for a, b in zip(pieces[::2], pieces[1::2], strict=True)
@@ -80,10 +80,10 @@ class TestShares:
         assert_same(joined, whole)
 
     def test_each_goes_on_where_it_stopped(self, samples):
-        straight = batches(samples, 5, share=Share(1, 2))
-        first = int(straight[1].draws.max()) + 1
-        assert_same(batches(samples, 3, share=Share(1, 2), first_draw=first), straight[2:])
+        straight = batches(samples, 5, shard=InputShard(1, 2))
+        first = int(straight[1].indices.max()) + 1
+        assert_same(batches(samples, 3, shard=InputShard(1, 2), first_index=first), straight[2:])
 
     def test_a_batch_that_does_not_divide(self, samples):
         with pytest.raises(ValueError, match="a batch of 4 persons cannot be shared out to 3 replicas"):
-            training_batches(samples, CROP, BATCH, share=Share(0, 3))
+            training_batches(samples, CROP, BATCH, shard=InputShard(0, 3))

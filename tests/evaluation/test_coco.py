@@ -8,7 +8,7 @@ import pytest
 
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import METRICS, coco_ground_truth, coco_results, evaluate_coco
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons.skeleton import load_skeleton
 from tests.plain_pycocotools import plain_stats
 
 RNG = np.random.default_rng(0)

@@ -6,16 +6,17 @@ import shutil
 import numpy as np
 import pytest
 
-from p2net_tf.config import DatasetConfig, ExperimentConfig
+from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.coco import from_coco_keypoints
 from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.samples import DataError
-from p2net_tf.data.synthetic import SceneOptions, write_synthetic
+from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.evaluation import evaluate as module
 from p2net_tf.evaluation.coco import CocoResult
-from p2net_tf.evaluation.errors.analysis import analyze_errors
+from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
 from p2net_tf.evaluation.evaluate import evaluate
-from p2net_tf.evaluation.recipe import Predictions
+from p2net_tf.inference.test_recipe import Predictions
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from p2net_tf.evaluation.pck import (
     pck_from_samples,
     pckh_from_samples,
 )
-from p2net_tf.skeletons import load_skeleton
+from p2net_tf.skeletons.skeleton import load_skeleton
 
 CPM_LSP = dict(Head=97.80, Shoulder=92.50, Elbow=87.05, Wrist=83.90, Hip=91.50, Knee=90.85, Ankle=89.90)
 HOURGLASS = dict(Head=95.80, Shoulder=94.57, Elbow=88.12, Wrist=83.31, Hip=86.24, Knee=80.88, Ankle=77.44)

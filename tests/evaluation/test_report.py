@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from p2net_tf import drawing
-from p2net_tf.environment import describe_environment, git_commit
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.evaluation.report_page import format_value
+from p2net_tf.skeletons import drawing
+from p2net_tf.utils.provenance import describe_environment, git_commit
 
 REPORT = {
     "title": "P2Net <small> & others",

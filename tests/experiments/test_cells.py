@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from p2net_tf.errors import Interrupted, UserError
 from p2net_tf.experiments.cells import CellFiles, ExperimentError, check_seeds, parse_seeds
+from p2net_tf.utils.exceptions import Interrupted, UserError
 
 
 class TestSeeds:

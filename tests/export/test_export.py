@@ -13,12 +13,12 @@ import tensorflow as tf
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.config import ConfigError
-from p2net_tf.console import be_quiet
+from p2net_tf.experiments.runs import load_run
 from p2net_tf.export import saved_model as module
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.saved_model import export_saved_model
-from p2net_tf.runs import load_run
+from p2net_tf.utils.console import be_quiet
+from p2net_tf.utils.yaml_files import ConfigError
 
 
 def export(*arguments):
@@ -40,7 +40,7 @@ def test_options_reach_the_graph_and_the_card(run, tmp_path):
     assert (card["recipe"]["flip_test"], card["recipe"]["decode"]) == (False, "dark")
     assert (card["folded_batch_norm"], card["exif"]) == (True, "stored")
     # The reference has the same recipe, so folding is all that differs.
-    assert document["parity"]["ways"]["C API"]["median_px"] < 0.01
+    assert document["parity"]["runtimes"]["C API"]["median_px"] < 0.01
     assert card["parity"] == document["parity"]
 
 

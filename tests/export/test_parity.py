@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 
 from p2net_tf.data.samples import DataError
+from p2net_tf.experiments.runs import RunError
 from p2net_tf.export.export import verify_export
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import EVALUATION, print_parity, verify
 from p2net_tf.export.session import SavedModelSession
-from p2net_tf.runs import RunError
 
 OPTIONS = ExportOptions(exif=Exif.stored)
 
@@ -30,20 +30,20 @@ def report(run, exported):
 
 def test_the_same_graph_is_the_same(report, people):
     assert report["people"] == len(people)
-    assert list(report["ways"])[0] == EVALUATION
+    assert list(report["runtimes"])[0] == EVALUATION
     for name in ("Python, one by one", "SavedModel in a Session", "C API"):
-        figures = report["ways"][name]
+        figures = report["runtimes"][name]
         assert figures["max_px"] <= 0.01
-        assert figures["score"] == report["ways"][EVALUATION]["score"]
+        assert figures["score"] == report["runtimes"][EVALUATION]["score"]
         assert figures["latency_ms"] > 0 and figures["people_per_s"] > 0
 
 
 def test_a_server_that_is_off_by_5_pixels_is_off_by_5_pixels(report):
-    figures = report["ways"]["a crooked server"]
+    figures = report["runtimes"]["a crooked server"]
     assert figures["median_px"] == pytest.approx(5, abs=1e-3)
     assert figures["max_px"] == pytest.approx(5, abs=0.01)
     assert figures["sure_99_px"] == pytest.approx(5, abs=0.01)
-    assert figures["size"] == report["ways"]["C API"]["size"] > 10_000
+    assert figures["size"] == report["runtimes"]["C API"]["size"] > 10_000
 
 
 def test_the_card_keeps_the_table(report, exported):
@@ -55,7 +55,7 @@ def test_the_table_names_every_way(report):
     console = Console(width=150, record=True, file=io.StringIO())
     print_parity(report, console)
     text = console.export_text()
-    assert all(name in text for name in report["ways"])
+    assert all(name in text for name in report["runtimes"])
     assert "5.0000" in text
 
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from p2net_tf.evaluation.recipe import predict
 from p2net_tf.export.c_api import CSession
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.networks import network_to_export
@@ -18,6 +17,7 @@ from p2net_tf.export.requests import MAX_PEOPLE
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.session import SavedModelSession
 from p2net_tf.export.warmup import WARMUP_FILE
+from p2net_tf.inference.test_recipe import predict
 
 UPRIGHT_FROM = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270}
 """EXIF orientation -> what turns the stored pixels upright."""
@@ -258,11 +258,11 @@ class TestNetworks:
         called = tf.function(folded).get_concrete_function(tf.TensorSpec((1, 64, 64, 3)))
         assert not {op.type for op in called.graph.get_operations()} & {"FusedBatchNormV3", "Rsqrt"}
         # And the network itself is what it was.
-        np.testing.assert_array_equal(run.network(crops)["refine"], before["refine"])
+        np.testing.assert_array_equal(run.network(crops)["heatmaps"], before["heatmaps"])
 
     def test_bfloat16_is_close_and_ends_in_float32(self, run, crops):
-        exact = run.network(crops)["refine"].numpy()
-        rough = network_to_export(run.network, ExportOptions(precision=Precision.bfloat16))(crops)["refine"]
+        exact = run.network(crops)["heatmaps"].numpy()
+        rough = network_to_export(run.network, ExportOptions(precision=Precision.bfloat16))(crops)["heatmaps"]
         assert rough.dtype == tf.float32
         # Eight bits of mantissa, through some forty layers.
         assert 0 < np.abs(rough - exact).max() < 0.1 * np.abs(exact).max()

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2net_tf.alignment import ALIGNMENTS
 from p2net_tf.data.crops import plain_crop
-from p2net_tf.errors import UserError
-from p2net_tf.evaluation.recipe import find_keypoints
 from p2net_tf.export.calibration import training_crops
 from p2net_tf.export.lite_session import LiteSession
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.options import Exif, ExportOptions, Precision
+from p2net_tf.export.runtimes import PYTHON_8_BIT, open_runtimes
 from p2net_tf.export.tflite import PRECISIONS, export_tflite
-from p2net_tf.export.ways import PYTHON_8_BIT, open_ways
+from p2net_tf.inference.test_recipe import estimate_keypoints
+from p2net_tf.keypoints.alignment import ALIGNMENTS
+from p2net_tf.utils.exceptions import UserError
 
 pytest.importorskip("ai_edge_litert", reason="TFLite files are run by ai-edge-litert")
 
@@ -41,7 +41,7 @@ def crops(run):
 
 def in_python(run, people, crops):
     pixels = crops.astype(np.float32) / 255
-    found = find_keypoints(run.network, pixels, run.config.evaluation, people.skeleton.flip_permutation)
+    found = estimate_keypoints(run.network, pixels, run.config.evaluation, people.skeleton.flip_permutation)
     return [part.numpy() for part in found]
 
 
@@ -116,13 +116,13 @@ def test_the_example_finds_what_python_finds(run, people, folder, tmp_path):
     pixels = np.array(Image.open(people.image_paths[0]).convert("RGB"))
     Image.fromarray(pixels).save(path)
     image = finder.open(str(path))
-    for name in ("legacy", "pure"):
-        finder.legacy = name == "legacy"
+    for name in ("pixel_index", "continuous"):
+        finder.pixel_index = name == "pixel_index"
         crop, _ = plain_crop(pixels, box, (64, 64), run.config.data.box_padding, ALIGNMENTS[name])
         mine = finder._crop(image, *finder._window(box)).astype(int)
         assert np.abs(mine - np.rint(crop.numpy() * 255)).max() <= 1
-    with open_ways(run, False, None, folder) as ways:
-        keypoints, scores, _ = ways[PYTHON_8_BIT].pose(path.read_bytes(), box[None])
+    with open_runtimes(run, False, None, folder) as runtimes:
+        keypoints, scores, _ = runtimes[PYTHON_8_BIT].pose(path.read_bytes(), box[None])
     found = finder.find(image, box)
     np.testing.assert_allclose(found[1], scores[0], atol=0.02 * np.abs(scores).max())
     # A level of rounding may turn the quarter offset of a pixel of the heatmap; most do not.

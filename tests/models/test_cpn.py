@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 from network_checks import CROPS, check_network, randomized
 
-from p2net_tf.config_networks import CPNConfig
+from p2net_tf.config.networks import CPNConfig, build_network
 from p2net_tf.layers import DilatedBottleneck
 from p2net_tf.layers.resampling import interpolation_matrix
-from p2net_tf.losses import PAPER_OHKM
-from p2net_tf.models import CPN, build_network
+from p2net_tf.losses.heatmap import PAPER_OHKM
+from p2net_tf.models import CPN
 from p2net_tf.models.cpn import GLOBAL_OUTPUTS
 from p2net_tf.training.pose_model import PoseModel
 
@@ -22,7 +22,7 @@ def network():
 
 
 def test_network(tmp_path):
-    check_network(CPN, [*GLOBAL_OUTPUTS, "refine"], tmp_path, **TINY)
+    check_network(CPN, [*GLOBAL_OUTPUTS, "heatmaps"], tmp_path, **TINY)
 
 
 def grown(x):
@@ -69,7 +69,7 @@ def test_refine_net_is_the_published_one(network):
 def test_heatmaps_on_the_way_do_not_enter_the_prediction(network):
     heads = [w for name in GLOBAL_OUTPUTS for w in network.get_layer(f"{name}_head").trainable_weights]
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(network(CROPS)["refine"])
+        total = tf.reduce_sum(network(CROPS)["heatmaps"])
     assert tape.gradient(total, heads) == [None] * len(heads)
 
 
@@ -79,10 +79,10 @@ def test_its_loss_mines_hard_keypoints(network):
     keypoints = np.random.default_rng(2).uniform(1, 32, (2, 17, 3)).astype("float32")
     outputs = network(CROPS)
     losses = model.losses_of(keypoints, outputs)
-    assert model.refine_loss.hard == PAPER_OHKM
-    means = [float(model.parallel_loss(keypoints, outputs[name])) for name in GLOBAL_OUTPUTS]
-    assert float(losses["parallel_loss"]) == pytest.approx(np.mean(means), rel=1e-5)
-    assert float(losses["refine_loss"]) == float(model.refine_loss(keypoints, outputs["refine"]))
+    assert model.final_loss.hard == PAPER_OHKM
+    means = [float(model.intermediate_loss(keypoints, outputs[name])) for name in GLOBAL_OUTPUTS]
+    assert float(losses["intermediate_loss"]) == pytest.approx(np.mean(means), rel=1e-5)
+    assert float(losses["final_loss"]) == float(model.final_loss(keypoints, outputs["heatmaps"]))
 
 
 def test_build_network_takes_the_configuration():

@@ -5,8 +5,8 @@ import pytest
 from layer_checks import check_layer, convolve, randomize_weights
 from network_checks import CROPS, check_network, randomized
 
-from p2net_tf.config_networks import HourglassConfig
-from p2net_tf.models import StackedHourglass, build_network
+from p2net_tf.config.networks import HourglassConfig, build_network
+from p2net_tf.models import StackedHourglass
 from p2net_tf.models.hourglass import Hourglass
 
 
@@ -16,7 +16,7 @@ def network():
 
 
 def test_network(tmp_path):
-    check_network(StackedHourglass, ["stack_1", "refine"], tmp_path, stacks=2, width=8, depth=1)
+    check_network(StackedHourglass, ["stack_1", "heatmaps"], tmp_path, stacks=2, width=8, depth=1)
 
 
 def test_odd_sizes(tmp_path):
@@ -66,7 +66,7 @@ def test_features_and_heatmaps_of_a_stack_go_into_the_next(network):
     x = x + plain(features, "merge_features_1") + plain(heatmaps, "merge_heatmaps_1")
     features = layer("features_2")(layer("residual_2")(layer("hourglass_2")(x)))
     found = network(CROPS)
-    for name, expected in (("stack_1", heatmaps), ("refine", plain(features, "refine_head"))):
+    for name, expected in (("stack_1", heatmaps), ("heatmaps", plain(features, "heatmaps_head"))):
         np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
@@ -75,4 +75,4 @@ def test_build_network_takes_the_configuration():
     network = build_network(section, 7, synchronized=True)
     expected = {"num_keypoints": 7, "stacks": 1, "width": 4, "depth": 1, "name": "hourglass"}
     assert {name: network.get_config()[name] for name in expected} == expected
-    assert list(network.output) == ["refine"]
+    assert list(network.output) == ["heatmaps"]

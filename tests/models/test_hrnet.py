@@ -5,8 +5,8 @@ import pytest
 from layer_checks import check_layer, conv_norm, convolve
 from network_checks import CROPS, check_network, randomized
 
-from p2net_tf.config_networks import HRNetConfig
-from p2net_tf.models import HRNet, build_network
+from p2net_tf.config.networks import HRNetConfig, build_network
+from p2net_tf.models import HRNet
 from p2net_tf.models.hrnet import HRModule
 from p2net_tf.models.pose_network import IMAGENET_MEAN, IMAGENET_STD
 
@@ -67,12 +67,12 @@ def pose_hrnet(x, layer):
             module = layer(f"stage_{stage}_module_{number}")
             maps = fuse(branches(maps, module), module)
     assert len(maps) == 1
-    head = layer("refine_head")
+    head = layer("heatmaps_head")
     return convolve(maps[0], np.asarray(head.kernel)) + np.asarray(head.bias)
 
 
 def test_network(tmp_path):
-    check_network(HRNet, ["refine"], tmp_path, width=2, modules=(1, 1, 1), blocks=1)
+    check_network(HRNet, ["heatmaps"], tmp_path, width=2, modules=(1, 1, 1), blocks=1)
 
 
 def test_module(tmp_path):
@@ -82,7 +82,7 @@ def test_module(tmp_path):
 def test_forward_pass_is_that_of_the_published_code(network):
     crops = np.random.default_rng(2).uniform(size=(1, 64, 96, 3)).astype("float32")
     expected = pose_hrnet((crops - IMAGENET_MEAN) / IMAGENET_STD, network.get_layer)
-    found = network(crops)["refine"]
+    found = network(crops)["heatmaps"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 

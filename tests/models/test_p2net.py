@@ -7,11 +7,11 @@ import tensorflow as tf
 from layer_checks import randomize_weights
 from networks import tiny_network
 
-from p2net_tf.config_networks import P2NetConfig
-from p2net_tf.models import P2Net, build_network
+from p2net_tf.config.networks import P2NetConfig, build_network
+from p2net_tf.models import P2Net
 from p2net_tf.models.summary import summarize
 
-OUTPUTS = {"parallel_4", "parallel_8", "parallel_16", "parallel_32", "refine"}
+OUTPUTS = {"parallel_4", "parallel_8", "parallel_16", "parallel_32", "heatmaps"}
 
 
 def random_crops(size=(64, 64), batch: int = 2) -> np.ndarray:
@@ -110,9 +110,9 @@ def test_the_network_normalizes_its_crops():
     plain = tiny_network(mean=(0, 0, 0), std=(1, 1, 1))
     plain.set_weights(network.get_weights())
     crops = random_crops()
-    expected = plain((crops - mean) / std)["refine"]
+    expected = plain((crops - mean) / std)["heatmaps"]
     np.testing.assert_allclose(
-        network(crops)["refine"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+        network(crops)["heatmaps"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
     )
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from layer_checks import randomize_weights
 from networks import tiny_network
 
-from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
+from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 
 STEP = 1e-6
 
@@ -17,12 +17,12 @@ def problem():
     rng = np.random.default_rng(0)
     network = tiny_network(dtype="float64")
     randomize_weights(network, rng)
-    parallel, refine = HeatmapLoss(dtype="float64"), HardKeypointLoss(2, dtype="float64")
+    parallel, refine = HeatmapLoss(dtype="float64"), OHKMLoss(2, dtype="float64")
     keypoints = np.concatenate([rng.uniform(0, 64, (2, 3, 2)), [[[2], [1], [2]], [[2], [0], [1]]]], axis=-1)
 
     def loss(crops):
         maps = network(crops, training=True)
-        return refine(keypoints, maps.pop("refine")) + tf.add_n(
+        return refine(keypoints, maps.pop("heatmaps")) + tf.add_n(
             [parallel(keypoints, m) for m in maps.values()]
         )
 

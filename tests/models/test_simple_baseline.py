@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from layer_checks import randomize_weights
 
-from p2net_tf.config import load_config
-from p2net_tf.config_networks import SimpleBaselineConfig
-from p2net_tf.models import SimpleBaseline, build_network
+from p2net_tf.config.loading import load_config
+from p2net_tf.config.networks import SimpleBaselineConfig, build_network
+from p2net_tf.models import SimpleBaseline
 from p2net_tf.models.summary import count_multiply_adds
 from p2net_tf.training.pose_model import PoseModel
 
@@ -27,7 +27,7 @@ def network():
 
 def test_one_output_at_stride_4(network):
     outputs = network(CROPS)
-    assert {name: tuple(maps.shape) for name, maps in outputs.items()} == {"refine": (2, 16, 8, 5)}
+    assert {name: tuple(maps.shape) for name, maps in outputs.items()} == {"heatmaps": (2, 16, 8, 5)}
     assert network.backbone is network.get_layer("backbone")
 
 
@@ -36,13 +36,13 @@ def test_a_file_gives_it_back(network, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "network.keras")
     assert isinstance(loaded, SimpleBaseline)
     assert loaded.get_config() == network.get_config()
-    np.testing.assert_array_equal(loaded(CROPS)["refine"], network(CROPS)["refine"])
+    np.testing.assert_array_equal(loaded(CROPS)["heatmaps"], network(CROPS)["heatmaps"])
 
 
 def test_heatmaps_stay_float32_in_half_precision(network):
     low = small(dtype="mixed_bfloat16")
     low.set_weights(network.get_weights())
-    exact, found = network(CROPS)["refine"], low(CROPS)["refine"]
+    exact, found = network(CROPS)["heatmaps"], low(CROPS)["heatmaps"]
     assert found.dtype == "float32"
     assert not np.array_equal(found, exact)
     np.testing.assert_allclose(found, exact, atol=0.05 * np.abs(exact).max())
@@ -54,7 +54,7 @@ def test_a_transposed_convolution_costs_its_kernel_per_input_pixel(network):
     assert [counts[f"deconv_{n}"] for n in (1, 2, 3)] == [
         2 * 1 * kernel * channels, 4 * 2 * kernel * 8, 8 * 4 * kernel * 8,
     ]  # fmt: skip
-    assert counts["refine_head"] == 16 * 8 * 8 * 5
+    assert counts["heatmaps_head"] == 16 * 8 * 8 * 5
 
 
 def test_build_network_takes_the_configuration():
@@ -71,11 +71,11 @@ def test_its_loss_mines_no_hard_keypoints_and_has_nothing_on_the_way(network):
     keypoints = np.random.default_rng(2).uniform(1, 32, (2, 5, 3)).astype("float32")
     outputs = network(CROPS)
     losses = model.losses_of(keypoints, outputs)
-    assert model.refine_loss.hard == 5
-    assert float(losses["parallel_loss"]) == 0
-    assert float(losses["loss"]) == float(losses["refine_loss"])
-    expected = model.parallel_loss(keypoints, outputs["refine"])
-    assert float(losses["refine_loss"]) == pytest.approx(float(expected), rel=1e-6)
+    assert model.final_loss.hard == 5
+    assert float(losses["intermediate_loss"]) == 0
+    assert float(losses["loss"]) == float(losses["final_loss"])
+    expected = model.intermediate_loss(keypoints, outputs["heatmaps"])
+    assert float(losses["final_loss"]) == pytest.approx(float(expected), rel=1e-6)
     assert model.person_losses(keypoints, outputs).shape == (2,)
 
 

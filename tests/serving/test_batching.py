@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from p2net_tf.serving.batching import BatchRunner, Job
 from p2net_tf.serving.core import _wait
-from p2net_tf.serving.errors import Code, RequestError, invalid
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.signatures import Signature, TensorSpec
+from p2net_tf.serving.status import Code, RequestError, invalid
 
 ROWS = TensorSpec("x", tf.float32, (None,))
 DOUBLE = Signature("double", {"x": ROWS}, {"y": ROWS})

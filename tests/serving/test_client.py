@@ -6,7 +6,7 @@ from closed_form import picture
 
 from p2net_tf.serving import client
 from p2net_tf.serving.client import GrpcClient, RequestFailed, RestClient, with_port, with_retries
-from p2net_tf.serving.errors import Code, ServingError, code_of_http, http_status
+from p2net_tf.serving.status import Code, ServingError, code_of_http, http_status
 
 
 class Clock:

@@ -8,9 +8,9 @@ import pytest
 from closed_form import picture
 
 from p2net_tf.serving.client import GrpcClient, RequestFailed
-from p2net_tf.serving.errors import Code
 from p2net_tf.serving.load import Case, LoadReport, difference_of, make_cases, run_load
 from p2net_tf.serving.model import Model
+from p2net_tf.serving.status import Code
 
 ANSWER = {"scores": np.array([1.0], np.float32)}
 CASES = [Case("s", {"n": n}, ANSWER, people=1) for n in range(4)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from closed_form import diagonal, picture, request, write_warm_up
 
-from p2net_tf.serving.errors import RequestError, ServingError
 from p2net_tf.serving.model import Model, read_warm_up
+from p2net_tf.serving.status import RequestError, ServingError
 from p2net_tf.serving.tensors import object_array
 
 

@@ -5,8 +5,8 @@ import pytest
 from closed_form import diagonal, picture
 
 from p2net_tf.serving.client import GrpcClient, RestClient
-from p2net_tf.serving.errors import ServingError
 from p2net_tf.serving.process import ServerProcess
+from p2net_tf.serving.status import ServingError
 
 
 def test_it_serves_until_it_is_told_to_stop(model_dir):

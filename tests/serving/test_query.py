@@ -10,10 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.console import be_quiet
 from p2net_tf.data.samples import DataError
-from p2net_tf.errors import UserError
 from p2net_tf.serving.client import RequestFailed
+from p2net_tf.utils.console import be_quiet
+from p2net_tf.utils.exceptions import UserError
 
 WIDTH, HEIGHT = 120, 60
 BOX = [10.0, 20.0, 50.0, 25.0]

@@ -11,9 +11,9 @@ import pytest
 from closed_form import diagonal, picture
 
 from p2net_tf.serving.client import GrpcClient, RequestFailed, RestClient
-from p2net_tf.serving.errors import Code, ServingError, invalid
 from p2net_tf.serving.model import Model
 from p2net_tf.serving.server import Server, ServeSettings
+from p2net_tf.serving.status import Code, ServingError, invalid
 
 BOX = np.array([[5, 7, 2.5, 1]], np.float32)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from p2net_tf.serving.errors import Code, RequestError
 from p2net_tf.serving.json_tensors import COLUMNAR, ROW, arrays_of_json, body_of_arrays
 from p2net_tf.serving.signatures import Signature, TensorSpec
+from p2net_tf.serving.status import Code, RequestError
 from p2net_tf.serving.tensors import LARGEST_TENSOR, arrays_of_protos
 
 FIELDS = {

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from p2net_tf.serving.errors import Code, RequestError, ServingError
+from p2net_tf.serving.status import Code, RequestError, ServingError
 from p2net_tf.serving.versions import Versions, VersionStatus, find_versions
 
 

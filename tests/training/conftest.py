@@ -4,9 +4,10 @@ import keras
 import pytest
 from networks import two_convolutions_in_place_of_p2net
 
-from p2net_tf.config import ExperimentConfig
-from p2net_tf.data.synthetic import SceneOptions, write_synthetic
-from p2net_tf.training import feed, trainer
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.experiments import training as trainer
+from p2net_tf.training import training_input as feed
 
 SCENES = SceneOptions(height=96, width=96, max_persons=2)
 

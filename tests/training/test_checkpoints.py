@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from p2net_tf.console import be_quiet, messages
 from p2net_tf.training.checkpoints import CheckpointError, Checkpoints
+from p2net_tf.utils.console import be_quiet, messages
 
 ARRAYS = {"network/0000/dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.int64(7)}
 

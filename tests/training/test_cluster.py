@@ -5,7 +5,6 @@ import json
 import pytest
 import tensorflow as tf
 
-from p2net_tf.errors import UserError
 from p2net_tf.training.cluster import (
     ALONE,
     ClusterError,
@@ -15,6 +14,7 @@ from p2net_tf.training.cluster import (
     read_cluster,
     work_folder,
 )
+from p2net_tf.utils.exceptions import UserError
 
 HOSTS = ["host0:2222", "host1:2223", "10.0.0.7:65535"]
 

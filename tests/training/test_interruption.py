@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from p2net_tf.config import dump_config
-from p2net_tf.errors import Interrupted
-from p2net_tf.training import trainer
+from p2net_tf.config.loading import dump_config
+from p2net_tf.experiments import training as trainer
 from p2net_tf.training.health import NotFiniteError
 from p2net_tf.training.interruption import Interruption
+from p2net_tf.utils.exceptions import Interrupted
 
 STEPS = 3
 """Of an epoch of `config`."""

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from networks import tiny_network, two_convolutions
 
-from p2net_tf.augment.policy import Policy, PolicyAugmentation, Stage
-from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
+from p2net_tf.augment.policies import Policy, PolicyAugmentation, Stage
+from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 from p2net_tf.training.pose_model import PoseModel
 
 
@@ -41,7 +41,7 @@ def kernels_of(model) -> dict[str, np.ndarray]:
 
 def test_the_logged_losses_are_those_of_the_losses():
     """One batch, learning rate 0: means over persons of L2 over the four outputs, of L2*, and their sum."""
-    model = tiny_model(parallel_weight=0.5, refine_weight=2.0, sigma=1.5, ohkm=2)
+    model = tiny_model(intermediate_weight=0.5, final_weight=2.0, sigma=1.5, ohkm=2)
     crops, keypoints = random_people(4)
     logs = {
         name: column[0]
@@ -49,10 +49,10 @@ def test_the_logged_losses_are_those_of_the_losses():
     }
     maps = model.network(crops, training=True)
     parallel = np.mean([HeatmapLoss(1.5)(keypoints, maps[f"parallel_{s}"]) for s in (4, 8, 16, 32)])
-    refine = float(HardKeypointLoss(2, sigma=1.5)(keypoints, maps["refine"]))
+    refine = float(OHKMLoss(2, sigma=1.5)(keypoints, maps["heatmaps"]))
     assert parallel > 0.1
-    assert logs["parallel_loss"] == pytest.approx(parallel, rel=1e-5)
-    assert logs["refine_loss"] == pytest.approx(refine, rel=1e-5)
+    assert logs["intermediate_loss"] == pytest.approx(parallel, rel=1e-5)
+    assert logs["final_loss"] == pytest.approx(refine, rel=1e-5)
     assert logs["loss"] == pytest.approx(0.5 * parallel + 2.0 * refine, rel=1e-5)
 
 
@@ -61,7 +61,7 @@ def test_logs_are_means_over_persons_not_batches():
     model = tiny_model()
     people = random_people(6)
     uneven, whole = (model.evaluate(batches(people, size), verbose=0, return_dict=True) for size in (4, 6))
-    assert set(whole) == {"loss", "parallel_loss", "refine_loss", "accuracy"}
+    assert set(whole) == {"loss", "intermediate_loss", "final_loss", "accuracy"}
     assert uneven == pytest.approx(whole, rel=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_weight_decay_adds_its_share_to_the_gradient_of_kernels_alone():
 
 def test_the_paper_keeps_10_of_17_hard_keypoints():
     assert PoseModel(tiny_network(17, (32, 32))).ohkm == 10
-    assert PoseModel(tiny_network(17, (32, 32)), ohkm=3).refine_loss.hard == 3
+    assert PoseModel(tiny_network(17, (32, 32)), ohkm=3).final_loss.hard == 3
 
 
 class TestAugmentation:
@@ -150,7 +150,7 @@ def test_fit_learns_and_calls_back(tmp_path):
     ]
     people = batches(random_people(8), 4)
     history = model.fit(people, validation_data=people, epochs=4, verbose=0, callbacks=callbacks).history
-    names = ["accuracy", "loss", "parallel_loss", "refine_loss"]
+    names = ["accuracy", "loss", "intermediate_loss", "final_loss"]
     assert seen == [sorted(names + [f"val_{name}" for name in names])] * 4
     assert history["loss"][-1] < history["loss"][0]
     best = keras.saving.load_model(tmp_path / "best.keras")
@@ -174,12 +174,12 @@ def test_fit_traces_its_step_once():
 
 
 def test_a_file_gives_the_model_back(tmp_path):
-    model = tiny_model(0.1, sigma=1.5, ohkm=2, parallel_weight=0.5, refine_weight=2.0, weight_decay=1e-4)
+    model = tiny_model(0.1, sigma=1.5, ohkm=2, intermediate_weight=0.5, final_weight=2.0, weight_decay=1e-4)
     crops, keypoints = random_people(4)
     model.fit(batches((crops, keypoints), 4), verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    options = ("sigma", "ohkm", "parallel_weight", "refine_weight", "weight_decay")
+    options = ("sigma", "ohkm", "intermediate_weight", "final_weight", "weight_decay")
     assert [getattr(loaded, name) for name in options] == [1.5, 2, 0.5, 2.0, 1e-4]
     before, after = model(crops), loaded(crops)
     for name in before:

@@ -6,15 +6,15 @@ import pytest
 import tensorflow as tf
 from networks import tiny_network, two_convolutions
 
-from p2net_tf.config import TrainingConfig
 from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import ExportOptions, Precision
-from p2net_tf.losses import HardKeypointLoss, HeatmapLoss
+from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 from p2net_tf.models import P2Net
 from p2net_tf.training.averaging import AveragedWeights
 from p2net_tf.training.optimizers import LossScaleOptimizer
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import make_optimizer
+from p2net_tf.training.settings import TrainingConfig
 
 HALVES = ["mixed_bfloat16", "mixed_float16"]
 PRECISIONS = ["float32", *HALVES]
@@ -30,7 +30,7 @@ def people(number: int = 4, size: int = 32):
 def half_heatmaps(precision: str, size=(48, 64)) -> dict:
     """Two outputs in half precision, and keypoints far from the origin, where its steps are wide."""
     dtype, rng = precision.removeprefix("mixed_"), np.random.default_rng(1)
-    maps = {name: rng.normal(0, 0.3, (4, *size, 3)) for name in ("parallel_4", "refine")}
+    maps = {name: rng.normal(0, 0.3, (4, *size, 3)) for name in ("parallel_4", "heatmaps")}
     return {name: tf.cast(values, dtype) for name, values in maps.items()}
 
 
@@ -44,8 +44,8 @@ class TestLosses:
         keypoints = people(size=180)[1]
         exact = {name: tf.cast(values, tf.float32) for name, values in maps.items()}
         losses = model.losses_of(tf.constant(keypoints), maps)
-        assert float(losses["parallel_loss"]) == float(HeatmapLoss()(keypoints, exact["parallel_4"]))
-        assert float(losses["refine_loss"]) == float(HardKeypointLoss(2)(keypoints, exact["refine"]))
+        assert float(losses["intermediate_loss"]) == float(HeatmapLoss()(keypoints, exact["parallel_4"]))
+        assert float(losses["final_loss"]) == float(OHKMLoss(2)(keypoints, exact["heatmaps"]))
         persons = model.person_losses(keypoints, maps)
         np.testing.assert_array_equal(persons, model.person_losses(keypoints, exact))
         kernels = [w.numpy() for w in model.trainable_weights if w.name == "kernel"]
@@ -57,7 +57,7 @@ class TestLosses:
         """The test above could not fail otherwise."""
         dtype, keypoints = precision.removeprefix("mixed_"), people(size=180)[1]
         rounded = tf.cast(tf.cast(keypoints, dtype), tf.float32)
-        maps = tf.cast(half_heatmaps(precision)["refine"], tf.float32)
+        maps = tf.cast(half_heatmaps(precision)["heatmaps"], tf.float32)
         assert float(HeatmapLoss()(keypoints, maps)) != float(HeatmapLoss()(rounded, maps))
 
     def test_float64_stays(self):
@@ -66,7 +66,7 @@ class TestLosses:
         model = PoseModel(two_convolutions(dtype="float64"), ohkm=2)
         keypoints = tf.constant(people()[1], tf.float64)
         persons = model.person_losses(
-            keypoints, {"parallel_4": tf.constant(maps), "refine": tf.constant(maps)}
+            keypoints, {"parallel_4": tf.constant(maps), "heatmaps": tf.constant(maps)}
         )
         assert persons.dtype == tf.float64
 
@@ -117,7 +117,7 @@ class TestTraining:
         precision, model, _ = trained
         variables = [*model.network.weights, *model.optimizer.variables]
         assert {v.dtype for v in variables if "float" in v.dtype} == {"float32"}
-        assert model.network(people()[0])["refine"].dtype == precision.removeprefix("mixed_")
+        assert model.network(people()[0])["heatmaps"].dtype == precision.removeprefix("mixed_")
 
     def test_float16_scales_its_loss_and_a_checkpoint_keeps_the_scale(self, trained):
         precision, model, _ = trained
@@ -198,4 +198,4 @@ class TestFiles:
         same = tiny_network(input_size=(32, 32), dtype=policy)
         same.set_weights(network.get_weights())
         crops = people()[0]
-        np.testing.assert_array_equal(exported(crops)["refine"], same(crops)["refine"])
+        np.testing.assert_array_equal(exported(crops)["heatmaps"], same(crops)["heatmaps"])

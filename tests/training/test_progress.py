@@ -4,10 +4,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from p2net_tf.console import messages
 from p2net_tf.training import progress as module
 from p2net_tf.training.loop import Clock
 from p2net_tf.training.progress import TrainingProgress, describe_rates
+from p2net_tf.utils.console import messages
 
 
 @pytest.fixture

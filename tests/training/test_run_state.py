@@ -53,13 +53,13 @@ class TestRestoring:
         model = one_weight([1.0, 2.0, 3.0])
         model.optimizer.iterations.assign(20)
         state = RunState(model, {"validation": Counter(4)})
-        state.step, state.epoch, state.draws = 12, 3, np.array([96])
+        state.step, state.epoch, state.next_indices = 12, 3, np.array([96])
         other, counter = one_weight([0.0, 0.0, 0.0]), Counter()
         restored = RunState(other, {"validation": counter})
         restored.restore(state.arrays(), HERE)
         np.testing.assert_array_equal(other.w, [1, 2, 3])
         assert int(other.optimizer.iterations.numpy()) == 20
-        assert (restored.step, restored.epoch, list(restored.draws), counter.count) == (12, 3, [96], 4)
+        assert (restored.step, restored.epoch, list(restored.next_indices), counter.count) == (12, 3, [96], 4)
 
     def test_every_variable_is_there_also_of_layers_in_lists(self):
         """`tf.train.Checkpoint(network=model)` leaves moving statistics in lists out, and says nothing."""

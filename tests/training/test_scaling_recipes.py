@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from p2net_tf.config import load_config
+from p2net_tf.config.loading import load_config
 from p2net_tf.training.cluster import Worker, WorkerLostError, read_cluster
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from p2net_tf.config import TrainingConfig
 from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer, RMSprop
 from p2net_tf.training.schedules import (
     Cosine,
@@ -17,6 +16,7 @@ from p2net_tf.training.schedules import (
     make_optimizer,
     make_schedule,
 )
+from p2net_tf.training.settings import TrainingConfig
 
 
 def rate(schedule, step) -> float:

@@ -58,4 +58,4 @@ def test_scores_are_those_of_evaluate(samples):
     expected = model.evaluate(validation_dataset(few, SIZE, BATCH), verbose=0, return_dict=True)
     for _ in range(2):
         assert scoring.score() == pytest.approx(expected, rel=1e-6)
-    assert expected["loss"] > expected["parallel_loss"] + expected["refine_loss"]
+    assert expected["loss"] > expected["intermediate_loss"] + expected["final_loss"]

@@ -17,7 +17,7 @@ import tensorflow as tf
 from networks import tiny_network
 
 from p2net_tf.layers import BatchNormalization
-from p2net_tf.training.strategy import StrategyError, check_batch_size, make_strategy, share_of
+from p2net_tf.training.strategy import StrategyError, check_batch_size, make_strategy, shard_of
 
 TESTS = Path(__file__).parents[1]
 TWO_HOSTS = json.dumps(
@@ -114,7 +114,7 @@ def test_a_batch_that_cannot_be_shared_out_names_the_nearest(batch_size, replica
     ("context", "share"), [((1, 0, 1), (0, 1, 1)), ((1, 0, 4), (0, 1, 4)), ((2, 1, 8), (1, 2, 4))]
 )
 def test_shares_of_input_pipelines(context, share):
-    assert share_of(tf.distribute.InputContext(*context)) == share
+    assert shard_of(tf.distribute.InputContext(*context)) == share
 
 
 def test_all_batch_statistics_of_a_p2net_are_synchronized():
@@ -178,7 +178,7 @@ class TestReplicas:
     LOSSES = {
         f"{where}_{loss}"
         for where in ("loop", "score", "fit", "fit_val")
-        for loss in ("loss", "parallel_loss", "refine_loss", "accuracy")
+        for loss in ("loss", "intermediate_loss", "final_loss", "accuracy")
     }
 
     @pytest.fixture(

@@ -1,0 +1,71 @@
+"""The `search` section of a configuration: Auto-Pose (section 3.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from p2net_tf.utils.yaml_files import Probability, Section
+
+Level = Annotated[float, Field(ge=0, le=10)]
+
+
+class PlantConfig(Section):
+    """Makes the outer part of a search differ from the inner one by a known operation, to see it found."""
+
+    operation: str
+    """A name of `p2net policy list`."""
+    magnitude: tuple[Level, Level] = (0.0, 10.0)
+    """Levels between which each person's is drawn; both signs occur."""
+
+
+class SearchConfig(Section):
+    """Auto-Pose: the search of an augmentation policy (section 3.4, equations 6 to 8)."""
+
+    relaxation: Literal["expectation", "mixture"] = "expectation"
+    """expectation: sampled hard operations. mixture: equation 6 to the letter, averaged images."""
+    hypergradient: Literal["scores", "double_backprop", "unrolled", "finite_differences"] | None = None
+    """How equation 8 is computed; None: `scores` for expectation, `double_backprop` for mixture."""
+    inner_step: Literal["adam", "sgd"] = "adam"
+    """The look-ahead step: as the optimizer scales it, or equation 8's plain gradient step."""
+    sub_policies: PositiveInt = 3
+    stages: PositiveInt = 2
+    operations: list[str] | None = None
+    """Candidates; None takes Table 1 and Identity."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
+    """Steps of the weights alone, on plain crops, before the policy moves."""
+    steps: PositiveInt = 300
+    """Steps of weights and policy."""
+    batch_size: PositiveInt = 64
+    outer_batch_size: PositiveInt | None = None
+    """People per step of the outer part; None: as many as of the inner part."""
+    weights_learning_rate: PositiveFloat | None = None
+    """None: that of `training`, for its batch."""
+    zeta: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] = 1e-3
+    """Inner learning rate of equation 8. Not the training rate: 1e-2 overshoots. Negative: a control, which
+    must find the worst operations."""
+    learning_rate: PositiveFloat = 0.1
+    """Of the mixing weights (Adam, beta 0.5); falls along a cosine to 0, so that noise undoes nothing."""
+    probability_learning_rate: Annotated[float, Field(ge=0)] = 0.03
+    magnitude_learning_rate: Annotated[float, Field(ge=0)] = 0.1
+    chains_per_person: Annotated[int, Field(ge=2)] = 4
+    """expectation: chains that each person of a score batch is seen with, to be compared with each other."""
+    exploration: Probability = 0.3
+    """Share of operations drawn uniformly at the end; it falls from 1, linearly."""
+    outer_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """Share of the training images that make up the outer part; the weights never train on them."""
+    people: PositiveInt = 5000
+    """At most so many take part (the paper searches on 5k images); their crops are kept in memory."""
+    plant: PlantConfig | None = None
+    gap_steps: Annotated[int, Field(ge=0)] = 20
+    """Training steps after which relaxed and discrete policy are compared."""
+    checkpoint_every: PositiveInt = 50
+    log_every: PositiveInt = 10
+
+    @field_validator("zeta")
+    @classmethod
+    def _is_not_zero(cls, zeta: float) -> float:
+        if zeta == 0:
+            raise ValueError("with zeta 0 the weights do not move, and the gradient is zero (equation 8)")
+        return zeta

@@ -1,0 +1,20 @@
+"""The table of `p2net info`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(summary: dict, console: Console) -> None:
+    """Prints what `summarize` returns as a table."""
+    table = Table("", "parameters", "multiply-adds")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, part in summary["sub_networks"].items():
+        table.add_row(name, f"{part['parameters']:,}", f"{part['multiply_adds']:,}")
+    table.add_section()
+    table.add_row("total", f"{summary['parameters']:,}", f"{summary['multiply_adds']:,}")
+    console.print(table)
+    for name, shape in summary["output_shapes"].items():
+        console.print(f"{name}: {' x '.join(map(str, shape))}")

@@ -1,0 +1,105 @@
+"""All training images decoded in memory, where there is room for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf.data.image_files import decode_image, image_sizes
+from p2net_tf.data.image_sources import open_images
+from p2net_tf.data.samples import Samples
+from p2net_tf.data.warping import BORDER, pack_pixels
+from p2net_tf.utils.console import messages, progress
+
+_SHARE = 4
+"""`auto` takes one part in so many of the memory that is available."""
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""What a container may use, in bytes or as the word `max`."""
+_MOST_PIXELS = 2**31 - 1
+"""They are counted in 32 bits."""
+
+
+class ImageCache(NamedTuple):
+    """The images of `Samples`, packed as `data.warping` reads them."""
+
+    pixels: tf.Tensor
+    """`[P]` int32."""
+    starts: tf.Tensor
+    """`[N]` int32, where the image of each sample begins."""
+    sizes: tf.Tensor
+    """`[N, 2]` int32, (height, width)."""
+    known: tf.Tensor
+    """`[N]` bool, False where the image does not decode."""
+
+
+def open_image_cache(samples: Samples, megabytes: int | Literal["auto"] = "auto") -> ImageCache | None:
+    """Decodes every distinct image once; None where they need more than `megabytes`.
+
+    Args:
+        megabytes: room for pixels; `auto` takes a quarter of the memory that is available now.
+    """
+    room = available_bytes() // _SHARE if megabytes == "auto" else megabytes * 2**20
+    most = min(room // np.dtype(np.int32).itemsize, _MOST_PIXELS)
+    _, first, place = np.unique(samples.image_paths, return_index=True, return_inverse=True)
+    if not samples.records and _pixels_by_headers(samples.image_paths[first]) > most:
+        return None
+    images: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    needed, wanted = 0, set(first.tolist())
+    with progress("decoding images", total=len(wanted)) as advance:
+        for row, pixels, size in _decoded(samples, wanted):
+            images[int(row)] = pixels, size
+            needed += len(pixels)
+            if needed > most:
+                return None
+            advance()
+    return _store(samples, images, first[place.reshape(-1)]) if images else None
+
+
+def available_bytes() -> int:
+    """Memory that this process can still take; 0 where the system does not say."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 0
+    limit = _MEMORY_LIMIT.read_text().strip() if _MEMORY_LIMIT.is_file() else ""
+    return min(free, int(limit)) if limit.isdecimal() else free
+
+
+def _pixels_by_headers(paths: np.ndarray) -> int:
+    """How many the images will have, packed: a set that does not fit need not be decoded to find out."""
+    return int(np.prod(image_sizes(paths) + 2 * BORDER, axis=1, dtype=np.float64).sum())
+
+
+def _decoded(samples: Samples, wanted: set[int]):
+    """`(row, packed pixels, size)` of the wanted rows whose images decode."""
+    images = open_images(samples)
+    wanted_rows = np.zeros(len(samples), bool)
+    wanted_rows[list(wanted)] = True
+    is_wanted = tf.constant(wanted_rows)
+
+    def load(row, handle):
+        image = decode_image(images.contents(handle), samples.exif_orientation)
+        return row, pack_pixels(image), tf.shape(image)[:2]
+
+    rows = images.in_order().filter(lambda row, handle: is_wanted[row])
+    decoded = rows.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return decoded.ignore_errors().prefetch(8).as_numpy_iterator()
+
+
+def _store(samples: Samples, images: dict[int, tuple], owners: np.ndarray) -> ImageCache:
+    """`owners`: `[N]`, the row under which the image of each sample was decoded."""
+    lengths = [len(pixels) for pixels, _ in images.values()]
+    begins = dict(zip(images, np.cumsum([0, *lengths[:-1]]), strict=True))
+    known = np.array([owner in images for owner in owners], bool)
+    for path in sorted(set(samples.image_paths[~known])):
+        messages.print(f"[yellow]left out[/yellow] {path}: it does not decode any more", soft_wrap=True)
+    starts = [begins.get(owner, 0) for owner in owners]
+    sizes = [images[owner][1] if owner in images else (1, 1) for owner in owners]
+    pixels = np.concatenate([pixels for pixels, _ in images.values()])
+    return ImageCache(
+        tf.constant(pixels), tf.constant(starts, tf.int32), tf.constant(sizes, tf.int32), tf.constant(known)
+    )

@@ -1,0 +1,49 @@
+"""The `data` section of a configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from p2net_tf.utils.yaml_files import Section
+
+
+class DatasetConfig(Section):
+    """One source of people. `root` and `annotations` may hold `${VARIABLE}` or `${VARIABLE:-default}`."""
+
+    format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
+    root: str
+    """Folder of the data set as its archive unpacks; for `records`, which stand alone, that of the shards."""
+    split: str = "train"
+    """coco: folder and annotation suffix, e.g. `train2017`; lsp: train / test / all; mpii: train / valid."""
+    annotations: str | None = None
+    """Annotation file, when it does not lie where the format puts it."""
+    detections: str | None = None
+    """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
+    rows: tuple[int, int] | None = None
+    """Keep the samples [start, stop) only; how a validation part is split off."""
+    repeat: PositiveInt = 1
+    """How often each of these samples is seen per epoch; not for `records`."""
+    size: PositiveInt = 1000
+    """synthetic: number of images rendered into `root` where it holds none yet."""
+    seed: int = 0
+    """synthetic: seed of the renderer."""
+
+
+class DataConfig(Section):
+    skeleton: str = "coco17"
+    """A built-in skeleton card or the path of one."""
+    train: list[DatasetConfig]
+    validation: list[DatasetConfig] = []
+    """Watched during training and used to choose the best checkpoint; never the test part."""
+    test: list[DatasetConfig] = []
+    """Scored once, by `p2net evaluate` and at the end of `p2net train`."""
+    box_padding: PositiveFloat = 1.25
+    """Factor by which the crop window is larger than the person box."""
+    cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Keep all training images decoded in memory if they need no more than this; `auto`: than a quarter of
+    what is available. No batch depends on it."""
+    service: str | None = None
+    """Address of a tf.data dispatcher, `grpc://host:port`, whose workers load the training batches. Their
+    order then depends on timing, so that a resumed run is not the uninterrupted one bit for bit."""

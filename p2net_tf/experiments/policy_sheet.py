@@ -1,0 +1,117 @@
+"""A policy at a glance: each sub-policy at work on real crops, with their skeletons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf.augment import operations as ops
+from p2net_tf.augment import stateless_random
+from p2net_tf.augment.policies import Policy, draw_chains, with_level
+from p2net_tf.data.pipeline import evaluation_dataset
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.keypoints import geometry
+from p2net_tf.skeletons import drawing
+from p2net_tf.skeletons.skeleton import Skeleton
+
+_MOST_ROWS = 12
+_TILE_HEIGHT = 192
+"""Smaller crops are enlarged to about this many pixels, so that one sees something."""
+_TITLE_HEIGHT = 24
+_CANDIDATES = 4
+"""People looked at for each one needed, since some of their images may be broken."""
+
+
+def show_policy(
+    policy: Policy,
+    samples: Samples,
+    path: str | Path,
+    crop_size: tuple[int, int] = (256, 192),
+    seed: int = 0,
+    columns: int = 6,
+    box_padding: float = geometry.BOX_PADDING,
+) -> list[int]:
+    """Writes a contact sheet (`.png` or `.jpg`) with one row per sub-policy, at most 12 drawn by `seed`.
+
+    A row begins with a plain crop, captioned with the stages of the sub-policy. The same person follows, then
+    others, each after one draw, captioned with the operations that were applied and their levels.
+
+    Args:
+        crop_size: `(height, width)`.
+        columns: tiles per row, the plain one included; at least 2.
+
+    Returns:
+        The sub-policies shown, by their index.
+
+    Raises:
+        ValueError: fewer than two columns.
+        DataError: no person whose image can be read.
+    """
+    if columns < 2:
+        raise ValueError(f"a row needs a plain crop and one after a draw, so 2 columns, not {columns}")
+    crops, keypoints = _people(samples, columns - 1, crop_size, box_padding, np.random.default_rng(seed))
+    return draw_sheet(policy, crops, keypoints, samples.skeleton, path, seed, columns)
+
+
+def draw_sheet(
+    policy: Policy, crops, keypoints, skeleton: Skeleton, path: str | Path, seed: int = 0, columns: int = 6
+) -> list[int]:
+    """`show_policy` on crops `[P, H, W, 3]` in 0..1 and keypoints `[P, K, 3]` that are at hand."""
+    count = len(policy.sub_policies)
+    chosen_rows = np.random.default_rng(seed).choice(count, min(count, _MOST_ROWS), replace=False)
+    shown = sorted(chosen_rows.tolist())
+    tiles, captions = [], []
+    for row in shown:
+        stages = policy.sub_policies[row]
+        people = np.arange(columns - 1) + row
+        chosen = [tf.gather(values, people % len(crops)) for values in (crops, keypoints)]
+        seeds = stateless_random.sample_seeds([seed, row], columns - 1)
+        operations, levels = draw_chains(Policy(sub_policies=[stages]).tensors(), seeds)
+        drawn = ops.apply_chain(*chosen, operations, levels, seeds)
+        tiles.append(_tile(chosen[0][0], chosen[1][0], skeleton))
+        captions.append("\n".join([f"sub-policy {row}", *map(str, stages)]))
+        tiles += [_tile(crop, points, skeleton) for crop, points in zip(*drawn, strict=True)]
+        captions += [_applied(*chain) for chain in zip(operations.numpy(), levels.numpy(), strict=True)]
+    sheet = drawing.contact_sheet(tiles, columns, captions)
+    drawing.write_image(path, np.concatenate([_title(policy, count, shown, sheet.shape[1]), sheet]))
+    return shown
+
+
+def _people(samples, count, crop_size, box_padding, random) -> tuple[tf.Tensor, tf.Tensor]:
+    """Plain crops and keypoints of up to `count` people with as many labels as there are."""
+    rows = random.permutation(len(samples))[: _CANDIDATES * count]
+    # Who has few keypoints shows little of what a policy does to them.
+    labeled = np.sum(samples.keypoints[rows, :, 2] > 0, axis=1)
+    candidates = samples.take(rows[np.argsort(-labeled, kind="stable")])
+    found = []
+    if len(candidates):
+        people = evaluation_dataset(candidates, crop_size, 1, box_padding)
+        found = list(people.ignore_errors(log_warning=True).take(count))
+    if not found:
+        raise DataError(f"{samples.source or 'the data set'}: no person to show whose image can be read")
+    return tuple(tf.concat([batch[name] for batch in found], axis=0) for name in ("crops", "keypoints"))
+
+
+def _tile(crop, keypoints, skeleton) -> np.ndarray:
+    factor = max(1, round(_TILE_HEIGHT / crop.shape[0]))
+    image = np.uint8(np.rint(np.clip(crop, 0, 1) * 255))
+    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return drawing.draw_skeleton(image, np.asarray(keypoints) * (factor, factor, 1), skeleton)
+
+
+def _applied(operations, levels) -> str:
+    names = [ops.OPERATION_NAMES[operation] for operation in operations]
+    pairs = zip(names, levels, strict=True)
+    lines = [with_level(name, f"{level:.1f}") for name, level in pairs if name != "Identity"]
+    return "\n".join(lines or ["unchanged"])
+
+
+def _title(policy: Policy, count: int, shown: list[int], width: int) -> np.ndarray:
+    strip = np.full((_TITLE_HEIGHT, width, 3), drawing.SHEET_BACKGROUND, np.uint8)
+    left_out = f"; {len(shown)} shown, {count - len(shown)} left out" if len(shown) < count else ""
+    text = f"policy {policy.name}: {count} sub-policies{left_out}"
+    drawing.write_lines(strip, text, top=4, margin=8)
+    return strip

@@ -1,0 +1,281 @@
+"""The run folder: what `p2net train` leaves behind, and what evaluate and predict read.
+
+| file | content |
+|---|---|
+| `config.yaml` | the resolved configuration |
+| `policy.yaml` | the augmentation policy, where `policy` names one |
+| `problems.json` | everything broken or suspicious in the data, with remedies |
+| `history.csv`, `tensorboard/` | logs per epoch |
+| `checkpoints/` | what `--resume` needs |
+| `best.keras`, `last.keras` | the network with the best validation, and after the last epoch |
+| `curves.png`, `overlays.jpg` | loss and accuracy over the epochs; predictions on unseen people |
+| `predictions.json` | poses of the test part in COCO result form |
+| `report.json`, `report.html` | scores, curves and overlays on one page |
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.config.loading import load_config
+from p2net_tf.config.networks import describe_model
+from p2net_tf.data.coco import write_results
+from p2net_tf.data.crops import picture
+from p2net_tf.data.image_files import decode_image
+from p2net_tf.data.image_sources import image_readers
+from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.evaluation.coco import CocoResult
+from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
+from p2net_tf.evaluation.error_analysis.report import write_errors
+from p2net_tf.evaluation.error_analysis.sheet import pictures_of_samples
+from p2net_tf.evaluation.evaluate import Evaluation, evaluate, oks_inputs
+from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.experiments.training import train
+from p2net_tf.keypoints import geometry
+from p2net_tf.models.summary import summarize
+from p2net_tf.skeletons import drawing
+from p2net_tf.training.cluster import read_cluster
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.provenance import describe_environment
+
+_SHEET_PEOPLE = 24
+_TILE_HEIGHT = 256
+
+
+class RunError(UserError):
+    """A run folder that cannot be used; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and the configuration it was trained with."""
+
+    config: ExperimentConfig
+    network: keras.Model
+    folder: Path
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    folder: str | Path,
+    resume: bool = False,
+    strict: bool = False,
+    command: str = "",
+) -> dict | None:
+    """Trains, scores the test part where there is one, and writes the run folder; returns the report.
+
+    Of several workers only the chief has a report; the others return None.
+
+    Args:
+        command: the command line, for the report.
+    """
+    folder = Path(folder)
+    start = time.perf_counter()
+    train(config, folder, resume=resume, strict=strict)
+    if not read_cluster().is_chief:  # who alone has a run folder
+        return None
+    minutes = (time.perf_counter() - start) / 60
+    plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
+    run = load_run(folder)
+    clock = "training_minutes_since_resume" if resume else "training_minutes"
+    facts = {clock: round(minutes, 2), **_size_of(run.network)}
+    return report_run(run, config.data.test, facts, strict, command)
+
+
+def report_run(
+    run: Run, sources: Sequence[DatasetConfig], facts: dict, strict: bool = False, command: str = ""
+) -> dict:
+    """Scores `run` on the first of `sources`, if any, and writes predictions, overlays and the report."""
+    report = {
+        "title": run.config.name,
+        "subtitle": _subtitle(run.config),
+        "headline": {},
+        "scores": {"Run": facts},
+        "figures": _figures(run.folder),
+        "environment": describe_environment(seed=run.config.seed),
+        "command": command,
+    }
+    if sources:
+        evaluation = evaluate(run.network, sources[0], run.config, strict)
+        _add_scores(report, run, evaluation)
+    write_report(run.folder, report)
+    return report
+
+
+def _add_scores(report: dict, run: Run, evaluation: Evaluation) -> None:
+    save_predictions(run.folder / "predictions.json", evaluation)
+    write_overlays(run.folder / "overlays.jpg", evaluation, run.config)
+    report["headline"] = headline_scores(evaluation) | report["headline"]
+    report["scores"] = {evaluation.result.name: _table(evaluation)} | report["scores"]
+    report["result"] = evaluation.result.to_dict()
+    report["notes"] = list(getattr(evaluation.result, "diagnostics", ()))
+    report["figures"] = [
+        {"file": "overlays.jpg", "caption": "Predictions on people the network never saw"},
+        *report["figures"],
+    ]
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path | None = None) -> Run:
+    """Opens a run folder, or one `.keras` file beside a `config.yaml`.
+
+    Args:
+        path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
+        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`.
+        config: configuration to use instead of the `config.yaml` beside the network.
+
+    Raises:
+        RunError: there is no network, no configuration, or one of another alignment than the network's.
+    """
+    path = Path(path)
+    if path.suffix in (".yaml", ".yml"):
+        path = Path("runs") / load_config(path).name
+    file = _network_file(path)
+    config_file = Path(config) if config else file.parent / "config.yaml"
+    if not config_file.is_file():
+        raise RunError(f"{config_file}: not found; name the configuration of {file} with --config")
+    network = keras.saving.load_model(file, compile=False)
+    run = Run(load_config(config_file, list(overrides)), network, file.parent)
+    if run.config.model.alignment != network.alignment:
+        raise RunError(
+            f"{config_file}: model.alignment is {run.config.model.alignment}, but the network in {file} was "
+            f"trained in {network.alignment}; set model.alignment={network.alignment}"
+        )
+    return run
+
+
+def _network_file(path: Path) -> Path:
+    if path.suffix == ".keras" and path.is_file():
+        return path
+    for name in ("best.keras", "last.keras"):
+        if (path / name).is_file():
+            return path / name
+    raise RunError(f"{path}: no run folder with best.keras, no .keras file; train one with `p2net train`")
+
+
+def evaluate_run(run: Run, part: str = "test", out: Path | None = None, strict: bool = False) -> Evaluation:
+    """Scores a run on the first data source of one of its parts.
+
+    Args:
+        part: `test`, `validation` or `train`.
+        out: folder for `predictions.json` and `overlays.jpg`; None writes nothing.
+
+    Raises:
+        RunError: the configuration names no data for this part.
+    """
+    evaluation = evaluate(run.network, source_of(run, part), run.config, strict)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        save_predictions(out / "predictions.json", evaluation)
+        write_overlays(out / "overlays.jpg", evaluation, run.config)
+    return evaluation
+
+
+def analyze_run(
+    run: Run, evaluation: Evaluation, part: str = "test", out: Path | None = None, command: str = ""
+) -> ErrorAnalysis:
+    """The keypoint errors behind an evaluation of `part` by OKS AP.
+
+    Args:
+        out: folder for `errors.html`, `errors.json`, plots and the worst poses; None writes nothing.
+        command: the command line, for the page.
+    """
+    samples = evaluation.samples
+    inputs = oks_inputs(samples, evaluation.predictions, source_of(run, part), run.config)
+    analysis = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
+    if out is not None:
+        pictures = pictures_of_samples(samples, inputs.offset)
+        write_errors(out, analysis, f"Errors of {run.config.name}", pictures, command)
+    return analysis
+
+
+def require_oks(config: ExperimentConfig) -> None:
+    """Raises:
+    RunError: the metric is another than OKS AP, of which alone the errors have a cost.
+    """
+    if config.evaluation.metric != "oks_ap":
+        raise RunError(
+            f"--errors splits OKS AP, but evaluation.metric is {config.evaluation.metric}; add "
+            "evaluation.metric=oks_ap, which every skeleton card has the sigmas for"
+        )
+
+
+def source_of(run: Run, part: str) -> DatasetConfig:
+    """The first data source of a part, each person once.
+
+    Raises:
+        RunError: the configuration names no data for this part.
+    """
+    sources = getattr(run.config.data, part, None)
+    if not sources:
+        raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
+    return sources[0].model_copy(update={"repeat": 1})
+
+
+def headline_scores(evaluation: Evaluation) -> dict[str, float]:
+    """The scores that a report begins with, as fractions; the first one judges."""
+    result = evaluation.result
+    if isinstance(result, CocoResult):
+        return {"AP": result["AP"], "AP50": result["AP50"], "AR": result["AR"]}
+    return {result.name: result.total / 100}
+
+
+def save_predictions(path: Path, evaluation: Evaluation) -> None:
+    """Writes the poses of an evaluation as a COCO result file."""
+    samples, predictions = evaluation.samples, evaluation.predictions
+    write_results(
+        path, samples.image_ids, predictions.scored_keypoints, predictions.scores, boxes=samples.boxes
+    )
+
+
+def write_overlays(path: Path, evaluation: Evaluation, config: ExperimentConfig) -> None:
+    """A sheet of people spread evenly over the evaluated set, each crop with its predicted skeleton."""
+    samples = evaluation.samples
+    rows = np.unique(np.linspace(0, len(samples) - 1, _SHEET_PEOPLE).astype(int))
+    images = image_readers(samples, rows)
+    tiles = [_overlay(evaluation, row, images[row](), config) for row in rows]
+    captions = [f"score {evaluation.predictions.scores[row]:.2f}" for row in rows]
+    drawing.write_image(path, drawing.contact_sheet(tiles, columns=8, captions=captions))
+
+
+def _overlay(evaluation: Evaluation, row: int, contents, config: ExperimentConfig) -> np.ndarray:
+    """The crop window of the network, at a height that people can see."""
+    samples, (height, width) = evaluation.samples, config.model.input_size
+    size = (_TILE_HEIGHT, round(_TILE_HEIGHT * width / height))
+    image = decode_image(contents, samples.exif_orientation)
+    crop, matrix = picture(image, samples.boxes[row], size, config.data.box_padding)
+    keypoints = geometry.transform_points(evaluation.predictions.keypoints[row], matrix)
+    scores = np.clip(evaluation.predictions.keypoint_scores[row], 0, 1)
+    return drawing.draw_skeleton(crop, np.asarray(keypoints), samples.skeleton, scores=scores)
+
+
+def _figures(folder: Path) -> list[dict]:
+    if not (folder / "curves.png").is_file():
+        return []
+    return [{"file": "curves.png", "caption": "Loss, accuracy and learning rate over the epochs"}]
+
+
+def _subtitle(config: ExperimentConfig) -> str:
+    height, width = config.model.input_size
+    return f"{describe_model(config.model)}, {height}x{width}"
+
+
+def _table(evaluation: Evaluation) -> dict[str, float]:
+    result = evaluation.result
+    if isinstance(result, CocoResult):
+        return dict(result.metrics)
+    return {**result.per_group, "Total": result.total, "Mean": result.mean}
+
+
+def _size_of(network: keras.Model) -> dict:
+    summary = summarize(network)
+    return {
+        "parameters": summary["parameters"],
+        "multiply_adds": summary["multiply_adds"],
+    }

@@ -1,0 +1,285 @@
+"""One training run from a configuration to a run folder."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from p2net_tf.augment.policies import Policy
+from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.config.loading import dump_config, load_config
+from p2net_tf.config.networks import build_network
+from p2net_tf.data.check import write_problems
+from p2net_tf.data.datasets import open_datasets
+from p2net_tf.data.image_cache import open_image_cache
+from p2net_tf.data.pipeline import steps_per_epoch
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.training.averaging import Calibration
+from p2net_tf.training.callbacks import HistoryLog, Validate, save_network
+from p2net_tf.training.checkpoints import Checkpoints
+from p2net_tf.training.cluster import naming_lost_workers, work_folder, worker_of
+from p2net_tf.training.collectives import from_chief
+from p2net_tf.training.health import HealthReport
+from p2net_tf.training.interruption import Interruption
+from p2net_tf.training.loop import Clock, Plan, TrainingLoop
+from p2net_tf.training.pose_model import PoseModel
+from p2net_tf.training.progress import TrainingProgress
+from p2net_tf.training.run_state import RunState
+from p2net_tf.training.schedules import describe_learning_rate, make_optimizer
+from p2net_tf.training.scoring import scoring_batches
+from p2net_tf.training.strategy import check_batch_size, make_strategy
+from p2net_tf.training.training_input import TrainingInput
+from p2net_tf.utils.console import be_quiet, messages
+from p2net_tf.utils.yaml_files import ConfigError
+
+
+def train(
+    config: ExperimentConfig, folder: str | Path, resume: bool = False, strict: bool = False
+) -> keras.Model:
+    """Trains as `config` says and returns the network, with averaged weights where it keeps them.
+
+    The run folder gets `config.yaml`, `problems.json`, `history.csv`, `tensorboard/`, `checkpoints/`,
+    `best.keras` (chosen on the validation part) and `last.keras`, and `policy.yaml`, a copy of the policy
+    where the run has one.
+
+    Args:
+        resume: go on from the newest checkpoint in `folder`.
+        strict: stop at the first broken item of the data instead of setting it aside.
+
+    Raises:
+        ConfigError: a network of the alignment `pixel_index`.
+        PolicyError: a policy that does not exist or is broken.
+        DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
+        CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
+        NotFiniteError: the loss or a weight became NaN or Inf.
+        Interrupted: SIGTERM came; the run is saved.
+        StrategyError, ClusterError: not the devices or workers that the configuration asks for.
+        WorkerLostError: another worker is gone.
+    """
+    _demand_pure(config)  # before there is a run folder
+    training = config.training
+    strategy = make_strategy(training.replicas, training.strategy, training.tpu)  # before anything runs
+    check_batch_size(training.batch_size, strategy.num_replicas_in_sync)
+    worker = worker_of(strategy)
+    if not worker.is_chief:
+        be_quiet()
+    with naming_lost_workers(worker), work_folder(Path(folder), worker) as folder:
+        return _train(config, folder, strategy, resume, strict)
+
+
+def _train(
+    config: ExperimentConfig, folder: Path, strategy: tf.distribute.Strategy, resume: bool, strict: bool
+) -> keras.Model:
+    policy = _open_policy(config, folder, resume)
+    folder = _prepare_folder(folder, resume)
+    if resume:
+        _say_what_changed(folder / "config.yaml", config)
+    dump_config(config, folder / "config.yaml")
+    if policy is not None:
+        policy.save(folder / "policy.yaml")
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    samples, validation = _open_data(config, folder, strict)
+    keras.utils.set_random_seed(config.seed)
+    pass_steps = steps_per_epoch(samples, config.training.batch_size)
+    if not pass_steps:
+        raise DataError(
+            f"{samples.source}: {len(samples)} samples do not fill one batch; "
+            f"set training.batch_size to at most {len(samples)} or data.train.0.repeat higher"
+        )
+    steps = config.training.steps_per_epoch or pass_steps
+    checkpoints = Checkpoints(folder / "checkpoints", config.training.keep_checkpoints)
+    with strategy.scope():
+        model = build_pose_model(
+            config,
+            samples.skeleton.num_keypoints,
+            steps,
+            replicas=strategy.num_replicas_in_sync,
+            download=not checkpoints.exist(),
+        )
+    # The workers of a service decode for themselves.
+    store = None if config.data.service else open_image_cache(samples, config.data.cache_mb)
+    training_input = TrainingInput(
+        strategy,
+        samples,
+        config.model.input_size,
+        config.training.batch_size,
+        config.augment,
+        config.data.box_padding,
+        config.seed,
+        policy,
+        store,
+        config.data.service,
+    )
+    calibration = Calibration(model.network, training_input.calibration())
+    validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
+    state = RunState(model, {} if validate is None else {"validation": validate})
+    if resume:
+        _restore(state, checkpoints, strategy, steps)
+    messages.print(describe_learning_rate(config.training))
+    clock = Clock()
+    place = f"in {folder}" if worker_of(strategy).is_chief else "by worker 0"
+    with Interruption(f"saved {place}; go on with --resume") as interruption, ExitStack() as closing:
+        loop = TrainingLoop(
+            model,
+            strategy,
+            state,
+            Plan(config.training.epochs, steps, config.training.checkpoint_every),
+            checkpoints,
+            HealthReport(folder, samples),
+            _callbacks(config, folder, steps, validate, state.step, clock, closing),
+            clock,
+        )
+        loop.run(training_input.going_on(state), interruption)
+    if config.training.ema_momentum is not None:
+        # The averaged weights are what is kept; their batch statistics have to be measured.
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        calibration.measure()
+    save_network(model.network, folder / "last.keras")
+    if validate is None:  # nothing to choose by
+        save_network(model.network, folder / "best.keras")
+    return model.network
+
+
+def build_pose_model(
+    config: ExperimentConfig, num_keypoints: int, steps: int, replicas: int = 1, download: bool = True
+) -> PoseModel:
+    """The compiled model of an experiment before its first step; to be called in the scope of its strategy.
+
+    Args:
+        num_keypoints: K of the skeleton.
+        steps: optimizer steps per epoch, for the schedule.
+        replicas: batch statistics are synchronized where there is more than one.
+        download: fetch ImageNet weights where the configuration wants them.
+
+    Raises:
+        ConfigError: a network of the alignment `pixel_index`.
+    """
+    _demand_pure(config)
+    keras.config.set_dtype_policy(config.training.precision)
+    network = build_network(config.model, num_keypoints, synchronized=replicas > 1, download=download)
+    coupled = config.training.optimizer != "adamw"
+    model = PoseModel(
+        network,
+        sigma=config.loss.sigma,
+        ohkm=config.loss.ohkm,
+        intermediate_weight=config.loss.intermediate_weight,
+        final_weight=config.loss.final_weight,
+        weight_decay=config.training.weight_decay if coupled else 0.0,
+    )
+    model.compile(make_optimizer(config.training, steps), jit_compile=config.training.jit_compile)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _demand_pure(config: ExperimentConfig) -> None:
+    """Training draws its crops and targets in the project's own alignment."""
+    if config.model.alignment != "continuous":
+        raise ConfigError(
+            f"model.alignment={config.model.alignment}: is for converted weights, which are evaluated and "
+            "exported; to train, set model.alignment=continuous"
+        )
+
+
+def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | None:
+    """A resumed run keeps to its own copy, whatever became of the file since, until another one is named."""
+    if config.policy is None:
+        return None
+    copy, before = folder / "policy.yaml", folder / "config.yaml"
+    if resume and copy.is_file() and before.is_file() and load_config(before).policy == config.policy:
+        return Policy.load(copy)
+    return Policy.load(config.policy)
+
+
+def _prepare_folder(folder: Path, resume: bool) -> Path:
+    if not resume and Checkpoints(folder / "checkpoints").exist():
+        raise DataError(f"{folder} already holds a run; continue it with --resume or give another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
+    """A resumed run may change its configuration, but not unnoticed: other epochs, say, bend the schedule."""
+    if not file.is_file():
+        return
+    before = load_config(file).model_dump()
+    for section, now in config.model_dump().items():
+        if before[section] != now:
+            messages.print(
+                f"[yellow]changed since the run began[/yellow] {section}: {before[section]} -> {now}",
+                soft_wrap=True,
+            )
+
+
+def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
+    samples, problems = open_datasets(config.data.train, config.data, strict)
+    validation = None
+    if config.data.validation:
+        validation, more = open_datasets(config.data.validation, config.data, strict)
+        problems = problems + more
+    write_problems(problems, folder / "problems.json")
+    aside = sum(problem.severity == "error" for problem in problems)
+    messages.print(
+        f"{len(samples)} people to train on, {len(validation) if validation else 0} to validate; "
+        f"{aside} broken items set aside, {len(problems) - aside} warnings ({folder / 'problems.json'})"
+    )
+    return samples, validation
+
+
+def _restore(state: RunState, checkpoints: Checkpoints, strategy: tf.distribute.Strategy, steps: int) -> None:
+    """From the checkpoint that the chief finds; `steps`: per epoch."""
+    path, arrays = checkpoints.newest() or (None, None)
+    arrays = from_chief(strategy, arrays)
+    if arrays is None:
+        messages.print("no checkpoint to resume from; the run begins anew")
+        return
+    state.restore(arrays, path)
+    begin = state.epoch * steps
+    if not begin <= state.step <= begin + steps:
+        messages.print(
+            f"[yellow]epochs have another length now[/yellow]: epoch {state.epoch + 1} begins anew"
+        )
+        state.step = begin
+    messages.print(f"resuming after step {state.step - begin} of {steps}, epoch {state.epoch + 1} ({path})")
+
+
+def _validate(
+    strategy: tf.distribute.Strategy,
+    config: ExperimentConfig,
+    folder: Path,
+    samples: Samples,
+    calibration: Calibration,
+) -> Validate:
+    training = config.training
+    batches = scoring_batches(
+        strategy, samples, config.model.input_size, training.batch_size, config.data.box_padding
+    )
+    return Validate(
+        batches,
+        calibration,
+        folder / "best.keras",
+        training.validation_every,
+        training.epochs,
+        training.early_stopping,
+    )
+
+
+def _callbacks(
+    config: ExperimentConfig,
+    folder: Path,
+    steps: int,
+    validate: Validate | None,
+    step: int,
+    clock: Clock,
+    closing: ExitStack,
+) -> list[keras.callbacks.Callback]:
+    training = config.training
+    return [
+        *([validate] if validate else []),
+        HistoryLog(folder / "history.csv"),
+        keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+        TrainingProgress(training.epochs, steps, training.batch_size, step, clock, closing),
+    ]

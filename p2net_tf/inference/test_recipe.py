@@ -1,0 +1,104 @@
+"""The paper's test recipe (section 4.1): crop, flip pass, Gaussian filter, quarter offset, pose score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from p2net_tf.data.pipeline import evaluation_dataset
+from p2net_tf.data.samples import Samples
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.keypoints import geometry
+from p2net_tf.keypoints.alignment import alignment_of
+from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
+from p2net_tf.utils.console import track
+
+DECODE_SCOPE = "estimate_keypoints"
+"""Name scope of what turns heatmaps into keypoints."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Poses of N boxes.
+
+    Attributes:
+        keypoints: `[N, K, 2]` x, y in image pixels.
+        keypoint_scores: `[N, K]` heights of the heatmaps.
+        scores: `[N]` pose scores.
+    """
+
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+    scores: np.ndarray
+
+    def take(self, rows) -> Predictions:
+        return Predictions(self.keypoints[rows], self.keypoint_scores[rows], self.scores[rows])
+
+    @property
+    def scored_keypoints(self) -> np.ndarray:
+        """`[N, K, 3]` x, y, score."""
+        return np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
+
+
+def predict(
+    network: keras.Model, samples: Samples, config: EvaluationConfig, box_padding: float
+) -> Predictions:
+    """Poses of `samples`, in their order; only their images and boxes are looked at.
+
+    Args:
+        network: `[B, H, W, 3] ->` dict of heatmaps with `heatmaps`.
+        box_padding: factor by which the crop window is larger than the box; that of the training.
+    """
+    step = make_predict_step(network, config, samples.skeleton.flip_permutation)
+    batches = evaluation_dataset(
+        samples, network.input_size, config.batch_size, box_padding, alignment_of(network)
+    )
+    total = -(-len(samples) // config.batch_size)
+    parts = []
+    for batch in track(batches, "predicting", total=total):
+        keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
+        parts.append((keypoints.numpy(), keypoint_scores.numpy()))
+    keypoints, keypoint_scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, config))
+
+
+def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permutation):
+    """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`."""
+
+    @tf.function(reduce_retracing=True)
+    def step(crops, matrices):
+        keypoints, scores = estimate_keypoints(network, crops, config, flip_permutation)
+        return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores
+
+    return step
+
+
+def estimate_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_permutation):
+    """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
+    alignment = alignment_of(network)
+    if config.flip_test:
+        # One pass over both: an exported graph then holds the network once.
+        crops = tf.concat([crops, tf.reverse(crops, axis=[2])], axis=0)
+    maps = network(crops, training=False)[HEATMAPS_OUTPUT]
+    # The name tells exporters what is network and what comes after it.
+    with tf.name_scope(DECODE_SCOPE):
+        if config.flip_test:
+            maps, mirrored = tf.split(maps, 2)
+            maps = alignment.average_mirrored(maps, mirrored, flip_permutation)
+        return alignment.decode(maps, config.decode, config.filter_sigma)
+
+
+def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig) -> np.ndarray:
+    """`[N]` box score times the mean score of the keypoints above the threshold (all of them by default)."""
+    return box_scores * np.asarray(mean_scores(keypoint_scores, config))
+
+
+def mean_scores(keypoint_scores, config: EvaluationConfig):
+    """`[N]` pose scores for boxes of score 1; also in a graph."""
+    counted = ops.cast(keypoint_scores > config.keypoint_threshold, keypoint_scores.dtype)
+    total = ops.sum(keypoint_scores * counted, axis=1)
+    return total / ops.maximum(ops.sum(counted, axis=1), 1)
