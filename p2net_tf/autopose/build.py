@@ -14,12 +14,13 @@ from p2net_tf.autopose.space import SearchError, make_space
 from p2net_tf.autopose.step import Searcher
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import one_host_strategy
 
 
-def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
+def build_searcher(config: ExperimentConfig, skeleton: Skeleton) -> Searcher:
     """A searcher before its first step, on as many devices of this host as `training.replicas` says.
 
     Raises:
@@ -38,7 +39,7 @@ def build_searcher(config: ExperimentConfig, num_keypoints: int) -> Searcher:
     plain = config.model_copy(update={"training": training.model_copy(update=changes)})
     strategy = one_host_strategy(training.replicas)
     with strategy.scope():
-        model = build_pose_model(plain, num_keypoints, steps=1, replicas=strategy.num_replicas_in_sync)
+        model = build_pose_model(plain, skeleton, steps=1, replicas=strategy.num_replicas_in_sync)
         relaxed = make_relaxed(settings, config.seed)
     return make_searcher(model, relaxed, settings, config.seed, strategy)
 

@@ -72,7 +72,7 @@ def run_search(
     folder = Path(folder)
     _check_folder(folder, config, resume)
     inner, outer, problems = open_parts(config, strict)
-    searcher = build_searcher(config, inner.skeleton.num_keypoints)
+    searcher = build_searcher(config, inner.skeleton)
     _check_batches(config.search, searcher.replicas, len(inner), len(outer))
     # Not before: what failed for its data may be begun again under a mended configuration.
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def open_parts(
     if search.plant is not None and search.plant.operation not in OPERATIONS:
         name = search.plant.operation
         raise SearchError(f"search.plant.operation: unknown '{name}'{did_you_mean(name, OPERATION_NAMES)}")
-    samples, problems = open_datasets(config.data.train, config.data, strict)
+    samples, problems = open_datasets(config.data.train, config.data.skeleton, strict)
     parts = split_people(samples, search.outer_fraction, search.people, config.seed)
     inner, outer = (
         InMemoryCrops.read(part, config.model.input_size, config.data.box_padding) for part in parts

@@ -119,7 +119,7 @@ def _check_names(names: Sequence[str], torch_files: Mapping[str, Path]) -> None:
 def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_file: Path | None):
     """`({(runtime, task): measure}, facts)` of one network; a measure takes the seconds of one batch."""
     skeleton = load_skeleton(config.data.skeleton)
-    model = build_step_model(config, skeleton.num_keypoints)
+    model = build_step_model(config, skeleton)
     people = noise_people(settings.batch, skeleton.num_keypoints, config.model.input_size)
     network, recipe = model.network, config.evaluation
 

@@ -22,7 +22,7 @@ LIMIT = 0.05
 
 def measure_waiting(config: ExperimentConfig, samples: Samples, steps: int = 10) -> dict:
     """Trains the network of `config` on `samples` for some steps, as the training loop does."""
-    model = build_step_model(config, samples.skeleton.num_keypoints)
+    model = build_step_model(config, samples.skeleton)
     step = make_step_function(model, tf.distribute.get_strategy())
     batches = iter(
         training_batches(

@@ -20,6 +20,7 @@ from p2net_tf.cli import (
     evaluation,
     export,
     policy,
+    prediction,
     search,
     serving,
     training,
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # `p2net --help` lists the verbs in this order.
-for verbs in (training, search, ablation, evaluation, conversion, export, serving, doctor):
+for verbs in (training, search, ablation, prediction, evaluation, conversion, export, serving, doctor):
     app.add_typer(verbs.app)
 for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
     app.add_typer(verbs.app, name=name)

@@ -1,4 +1,4 @@
-"""`p2net evaluate`, `score`, `predict` and `info`: what a network is, finds and is worth."""
+"""`p2net evaluate`, `score` and `info`: what a network is and what it is worth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from p2net_tf.cli.options import AsJson, Config, Overrides, RunPath, Strict, command_line, print_json, start
-from p2net_tf.utils.console import console, messages
+from p2net_tf.utils.console import console
 
 app = typer.Typer()
 
@@ -102,35 +102,6 @@ def _show(result, analysis, as_json: bool) -> None:
     print_result(result, console)
     if analysis:
         print_errors(analysis, console)
-
-
-@app.command(epilog="Example: `p2net predict photo.jpg --model runs/demo --whole-image`")
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="pictures")],
-    model: Annotated[Path, typer.Option(help="run folder, or a .keras file beside its config.yaml")],
-    boxes: Annotated[
-        str | None, typer.Option(help="x,y,w,h in every image, or a COCO JSON of boxes", show_default=False)
-    ] = None,
-    whole_image: Annotated[bool, typer.Option("--whole-image", help="every image is one box")] = False,
-    out: Annotated[Path, typer.Option(help="folder of overlays and predictions.json")] = Path("predictions"),
-    as_json: AsJson = False,
-):
-    """Find poses in pictures: overlays with confidence, and JSON in COCO result form."""
-    start(as_json)
-    from p2net_tf.experiments.runs import load_run
-    from p2net_tf.inference.predicting import predict_images, write_poses
-
-    if (boxes is None) == (not whole_image):
-        raise typer.BadParameter("give either --boxes or --whole-image")
-    poses = predict_images(load_run(model), images, boxes)
-    overlays = write_poses(poses, out)
-    for name, reason in poses.unreadable.items():
-        messages.print(f"[yellow]set aside[/yellow] {name}: {reason}", soft_wrap=True)
-    if as_json:
-        console.file.write((out / "predictions.json").read_text(encoding="utf-8"))
-    else:
-        found = len(poses.predictions.scores)
-        console.print(f"{found} poses in {len(overlays)} images: {out}", soft_wrap=True)
 
 
 @app.command(epilog="Example: `p2net info configs/p2net_resnet101_coco_384x288.yaml --json`")

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 
+from p2net_tf.inference.transfer import inherited_arguments
 from p2net_tf.models import NETWORKS, PoseNetwork, pretrained
-from p2net_tf.utils.yaml_files import Section
+from p2net_tf.utils.yaml_files import ConfigError, Section
 
 
 class NetworkConfig(Section):
@@ -20,8 +21,8 @@ class NetworkConfig(Section):
     """(height, width) of the crop, multiples of 32."""
     synchronized_batch_norm: bool | None = None
     """None: synchronized where there is more than one replica."""
-    weights: None = None
-    """Initial weights; nobody publishes any for Keras but those of ResNets."""
+    weights: str | None = None
+    """A `.keras` file or a run folder to start from: of the same network, if for other keypoints."""
     alignment: Literal["continuous", "pixel_index"] = "continuous"
     """How crops and heatmaps lie on the image. pixel_index: as the published PyTorch networks had them, whose
     weights `p2net convert` takes over; for evaluation and export, not for training."""
@@ -43,8 +44,9 @@ class ResNetNetworkConfig(NetworkConfig):
     """small backbone only: channels at stride 4; they double at each coarser resolution."""
     backbone_blocks: PositiveInt = 2
     """small backbone only: residual blocks per resolution."""
-    weights: Literal["imagenet"] | None = None
-    """Initial weights of the backbone; `imagenet` downloads them on first use."""
+    weights: str | None = None
+    """`imagenet` downloads those of the backbone on first use; else a `.keras` file or a run folder to start
+    from: of the same network, if for other keypoints."""
 
 
 class P2NetConfig(ResNetNetworkConfig):
@@ -107,6 +109,7 @@ ModelConfig = Annotated[
 ]
 
 
+IMAGENET = "imagenet"
 _NOT_ARGUMENTS = {"name", "weights", "synchronized_batch_norm"}
 
 
@@ -119,6 +122,8 @@ def build_network(
 ) -> PoseNetwork:
     """The network that `config` describes, with random weights or ImageNet's in its backbone.
 
+    It is built as the weights of a file need it; `p2net_tf.inference.transfer` copies these.
+
     Args:
         num_keypoints: K of the skeleton.
         synchronized: batch statistics over all replicas, where the configuration leaves it open.
@@ -127,20 +132,31 @@ def build_network(
         arguments: further ones of the network's constructor, for weights that need them.
 
     Raises:
-        PretrainedError: the ImageNet weights cannot be had.
+        ConfigError: the ImageNet weights cannot be had.
+        NetworkFileError: the file of weights cannot be opened.
     """
     chosen = config.synchronized_batch_norm
-    options = pretrained.model_options(config.backbone) if config.weights else {}
-    network = NETWORKS[config.name](
-        num_keypoints,
-        synchronized_batch_norm=synchronized if chosen is None else chosen,
-        **config.model_dump(exclude=_NOT_ARGUMENTS),
-        **options,
-        **arguments,
-    )
-    if config.weights and download:
-        pretrained.load_imagenet_weights(network.backbone, config.backbone)
+    try:
+        network = NETWORKS[config.name](
+            num_keypoints,
+            synchronized_batch_norm=synchronized if chosen is None else chosen,
+            **config.model_dump(exclude=_NOT_ARGUMENTS),
+            **_arguments_of_weights(config),
+            **arguments,
+        )
+        if config.weights == IMAGENET and download:
+            pretrained.load_imagenet_weights(network.backbone, config.backbone)
+    except pretrained.PretrainedError as error:
+        raise ConfigError(f"model.weights={config.weights}: {error}") from error
     return network
+
+
+def _arguments_of_weights(config: ModelConfig) -> dict:
+    if config.weights is None:
+        return {}
+    if config.weights == IMAGENET:
+        return pretrained.needed_arguments(getattr(config, "backbone", config.name), IMAGENET)
+    return inherited_arguments(config.weights)
 
 
 def describe_model(section: NetworkConfig) -> str:

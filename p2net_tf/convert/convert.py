@@ -11,16 +11,18 @@ from typing import Literal
 import numpy as np
 import yaml
 
+from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.networks import build_network
 from p2net_tf.convert.assign import assign_tensors
 from p2net_tf.convert.checkpoint import Checkpoint, ConversionError, read_checkpoint
 from p2net_tf.convert.names import STEM_KERNEL
 from p2net_tf.convert.published import MODELS, READS_BGR, RECIPE, SETS, PublishedSet, keypoints_of, what_it_is
+from p2net_tf.inference.keras_file import save_network
 from p2net_tf.models.pose_network import IMAGENET_MEAN, IMAGENET_STD, PoseNetwork
 from p2net_tf.models.summary import count_parameters
 from p2net_tf.utils.console import progress
-from p2net_tf.utils.files import replacing, write_text
+from p2net_tf.utils.files import write_text
 
 Channels = Literal["rgb", "bgr"]
 
@@ -95,8 +97,7 @@ def convert_checkpoint(
             network, _for_rgb(checkpoint.tensors, channels), what_it_is(checkpoint.tensors, model)
         )
         advance()
-        with replacing(out) as scratch:
-            network.save(scratch)
+        save_network(network, out, card_of(ExperimentConfig(**config), network))
         advance()
     conversion = Conversion(
         source=source.name,

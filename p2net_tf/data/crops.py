@@ -75,6 +75,22 @@ def plain_crop(
     return warp(image, matrix, crop_size), matrix
 
 
+def crop_people(
+    image,
+    boxes,
+    crop_size: tuple[int, int],
+    box_padding: float = geometry.BOX_PADDING,
+    alignment: Alignment = CONTINUOUS,
+):
+    """`plain_crop` of every box `[n, 4]` of one image: `(crops [n, H, W, 3], matrices [n, 2, 3])`."""
+    specs = tf.TensorSpec((*crop_size, 3), tf.float32), tf.TensorSpec((2, 3), tf.float32)
+    return tf.map_fn(
+        lambda box: plain_crop(image, box, crop_size, box_padding, alignment),
+        boxes,
+        fn_output_signature=specs,
+    )
+
+
 def picture(image, box, crop_size: tuple[int, int], box_padding: float = geometry.BOX_PADDING):
     """`plain_crop` to draw on: the crop as uint8 numpy."""
     crop, matrix = plain_crop(image, box, crop_size, box_padding)

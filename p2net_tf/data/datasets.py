@@ -13,19 +13,22 @@ from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
-from p2net_tf.data.settings import DataConfig, DatasetConfig
+from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.data.synthetic.render import write_synthetic
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 
-def read_dataset(config: DatasetConfig, skeleton: str) -> Samples:
+def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
     """Reads one source, as it is; broken items are found by `checked`.
+
+    Args:
+        skeleton: the card, or its name or path.
 
     Raises:
         DataError: the source cannot be read at all, has other keypoints, or `rows` selects nothing.
     """
-    samples = _READERS[config.format](config, skeleton)
-    card = load_skeleton(skeleton)
+    card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
+    samples = _READERS[config.format](config, card)
     if samples.skeleton.keypoints != card.keypoints:
         raise DataError(
             f"{config.root}: the keypoints are those of the card '{samples.skeleton.name}', not of "
@@ -40,7 +43,7 @@ def read_dataset(config: DatasetConfig, skeleton: str) -> Samples:
 
 
 def open_datasets(
-    sources: Sequence[DatasetConfig], data: DataConfig, strict: bool = False
+    sources: Sequence[DatasetConfig], skeleton: str | Skeleton, strict: bool = False
 ) -> tuple[Samples, list[Problem]]:
     """Reads, checks and joins `sources`; what is broken is set aside and listed.
 
@@ -50,7 +53,7 @@ def open_datasets(
     _refuse_mixed_records(sources)
     parts, problems = [], []
     for source in sources:
-        samples = read_dataset(source, data.skeleton)
+        samples = read_dataset(source, skeleton)
         found = check_samples(samples)
         broken = first_error(found)
         if strict and broken is not None:
@@ -80,7 +83,7 @@ def _refuse_mixed_records(sources: Sequence[DatasetConfig]) -> None:
             )
 
 
-def _synthetic(config: DatasetConfig, skeleton: str) -> Samples:
+def _synthetic(config: DatasetConfig, skeleton: Skeleton) -> Samples:
     write_synthetic(Path(config.root), config.size, config.seed, config.split)
     return read_coco(config.root, config.split, skeleton=skeleton)
 

@@ -60,6 +60,34 @@ def training_dataset(
     return batches.map(lambda batch: (batch.crops, batch.keypoints)).prefetch(2)
 
 
+def fit_dataset(
+    samples: Samples,
+    crop_size: tuple[int, int],
+    batch_size: int,
+    augment: AugmentConfig | None = None,
+    box_padding: float = geometry.BOX_PADDING,
+    seed: int = 0,
+    policy: Policy | None = None,
+) -> tf.data.Dataset:
+    """`training_dataset` for a plain `model.fit`: it ends after a pass, and the next time it is another one.
+
+    Keras opens a data set anew for every epoch. Which passes these are is drawn by `seed`, so that a second
+    `fit` on the same data set goes on, and the same program gives the same batches again.
+    """
+    steps = steps_per_epoch(samples, batch_size)
+    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    batches = training_batches(
+        samples, crop_size, batch_size, augment, box_padding, seed, policy, passes=numbers.map(_pass_number)
+    )
+    batches = batches.map(lambda batch: (batch.crops, batch.keypoints)).take(steps)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def _pass_number(random):
+    """Small enough to count the persons of all passes before it."""
+    return random % 2**31
+
+
 class TrainingBatch(NamedTuple):
     """What a training step gets, and where it comes from."""
 
@@ -97,6 +125,7 @@ def training_batches(
     shard: InputShard = WHOLE,
     store: ImageCache | None = None,
     service: str | None = None,
+    passes: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
     """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
 
@@ -108,6 +137,7 @@ def training_batches(
             they are needed.
         service: address of a tf.data dispatcher, whose workers then load the images, without the store. Every
             person is still given once per pass, but the order of the batches depends on timing.
+        passes: numbers of the passes to give, without a service; None counts up from that of `first_index`.
 
     Raises:
         ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
@@ -160,7 +190,8 @@ def training_batches(
         return batch._replace(crops=crops, keypoints=keypoints)
 
     first_piece = first_index // pass_persons * pieces + first_index % pass_persons // piece_persons
-    rows = tf.data.Dataset.range(first_piece, tf.int64.max).flat_map(rows_of_piece)
+    numbers = tf.data.Dataset.range(first_piece, tf.int64.max) if passes is None else passes
+    rows = numbers.flat_map(rows_of_piece)
     if shard.num_shards > 1:
         rows = rows.filter(mine)
     # An image that broke since it was checked is told of, and its place taken by the next one.

@@ -7,7 +7,6 @@ the shards says what they hold; it is written last, so a folder with it is compl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ import tensorflow as tf
 from p2net_tf.data.annotation_files import load_json, write_json
 from p2net_tf.data.image_files import unreadable_images
 from p2net_tf.data.samples import DataError, Problem, Samples
-from p2net_tf.skeletons.skeleton import Skeleton, SkeletonError, parse_skeleton
+from p2net_tf.skeletons.card import SkeletonError
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import replacing
 
@@ -249,37 +249,16 @@ def _left_out(samples: Samples, path: str, reason: str) -> Problem:
 
 
 def _header_to_json(header: RecordsHeader) -> dict:
-    data = {"version": _VERSION, **asdict(header), "skeleton": skeleton_card(header.skeleton)}
+    data = {"version": _VERSION, **asdict(header), "skeleton": header.skeleton.to_card()}
     return {**data, "shards": list(header.shards)}
 
 
 def _header_from_json(data: dict, source: str) -> RecordsHeader:
-    # JSON is YAML, so the card's own parser judges it.
     return RecordsHeader(
-        skeleton=parse_skeleton(json.dumps(data["skeleton"]), source),
+        skeleton=Skeleton.from_card(data["skeleton"], source),
         count=int(data["count"]),
         images=int(data["images"]),
         exif_orientation=bool(data["exif_orientation"]),
         shards=tuple(Path(name).name for name in data["shards"]),
         source=str(data["source"]),
     )
-
-
-def skeleton_card(skeleton: Skeleton) -> dict:
-    """The mapping that the card's YAML would hold, so that `parse_skeleton` gives `skeleton` back."""
-    names = skeleton.keypoints
-    return {
-        "name": skeleton.name,
-        "keypoints": list(names),
-        "sigmas": list(skeleton.sigmas),
-        "flip_pairs": [[names[left], names[right]] for left, right in skeleton.flip_pairs],
-        "upper_body": [names[index] for index in skeleton.upper_body],
-        "limbs": [
-            {"from": names[limb.start], "to": names[limb.end], "color": _hex(limb.color)}
-            for limb in skeleton.limbs
-        ],
-    }
-
-
-def _hex(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

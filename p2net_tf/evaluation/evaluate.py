@@ -1,4 +1,4 @@
-"""Scores a network on a data set of the configuration."""
+"""Scores a network on people whose keypoints are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
@@ -18,6 +17,8 @@ from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.coco import CocoResult, coco_ground_truth, coco_results, evaluate_coco
 from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.pck import PckResult, head_sizes, pck_from_samples, pckh_from_samples
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import Predictions, predict
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 
@@ -29,7 +30,7 @@ class Evaluation:
     result: CocoResult | PckResult
     samples: Samples
     predictions: Predictions
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...] = ()
 
     @property
     def headline(self) -> float:
@@ -38,35 +39,56 @@ class Evaluation:
 
 
 def evaluate(
-    network: keras.Model, source: DatasetConfig, config: ExperimentConfig, strict: bool = False
+    network: keras.Model,
+    card: InferenceCard,
+    source: DatasetConfig,
+    settings: EvaluationConfig,
+    strict: bool = False,
 ) -> Evaluation:
-    """Predicts and scores `source` by the test recipe of `config.evaluation`.
+    """Predicts by the recipe of `card`, and scores by `settings`, what `source` holds.
 
     Raises:
         DataError: nothing usable in `source`, or a metric that the data set has no annotations for.
     """
-    samples, problems = open_people(source, config, strict)
+    samples, problems = open_people(source, card, strict)
     if source.repeat != 1:
         raise DataError(f"{source.root}: repeat={source.repeat} would count people twice; set repeat=1")
-    predictions = predict(network, samples, config.evaluation, config.data.box_padding)
-    return Evaluation(score(samples, predictions, source, config), samples, predictions, tuple(problems))
+    predictions = predict(network, samples, card)
+    result = score(samples, predictions, card, settings, source)
+    return Evaluation(result, samples, predictions, tuple(problems))
 
 
 def open_people(
-    source: DatasetConfig, config: ExperimentConfig, strict: bool = False
+    source: DatasetConfig, card: InferenceCard, strict: bool = False
 ) -> tuple[Samples, list[Problem]]:
-    """The people of `source`, in boxes as the network of `config` is to see them, and what was set aside."""
-    samples, problems = open_datasets([source], config.data, strict)
-    if config.model.alignment == "pixel_index":
+    """The people of `source`, in boxes as the network of `card` is to see them, and what was set aside."""
+    samples, problems = open_datasets([source], card.skeleton, strict)
+    if card.alignment == "pixel_index":
         samples = as_published(samples, source)
     return samples, problems
 
 
 def score(
-    samples: Samples, predictions: Predictions, source: DatasetConfig, config: ExperimentConfig
+    samples: Samples,
+    predictions: Predictions,
+    card: InferenceCard,
+    settings: EvaluationConfig,
+    source: DatasetConfig | None = None,
 ) -> CocoResult | PckResult:
-    """Scores predictions of the `samples` of `source`, wherever they were made, by the configured metric."""
-    return _SCORERS[config.evaluation.metric](samples, predictions, source, config)
+    """Scores predictions of `samples`, wherever they were made, by the metric of `settings`.
+
+    Args:
+        source: where the samples come from. It has what they do not: crowds to ignore, boxes of heads.
+
+    Raises:
+        DataError: the metric needs what is not there.
+    """
+    if settings.metric == "pck":
+        return pck_from_samples(samples, predictions.keypoints)
+    if settings.metric == "pckh":
+        return pckh_from_samples(samples, predictions.keypoints, _head_sizes(samples, source))
+    inputs = oks_inputs(samples, predictions, card, settings, source)
+    return evaluate_coco(inputs.ground_truth, inputs.results, samples.skeleton.sigmas)
 
 
 def headline(result: CocoResult | PckResult) -> float:
@@ -90,14 +112,15 @@ class OksInputs:
 
 
 def oks_inputs(
-    samples: Samples, predictions: Predictions, source: DatasetConfig, config: ExperimentConfig
+    samples: Samples,
+    predictions: Predictions,
+    card: InferenceCard,
+    settings: EvaluationConfig,
+    source: DatasetConfig | None = None,
 ) -> OksInputs:
     """Arguments as for `score`."""
-    settings, sigmas = config.evaluation, samples.skeleton.sigmas
-    height, width = config.model.input_size
-    areas = ALIGNMENTS[config.model.alignment].suppression_areas(
-        samples.boxes, width / height, config.data.box_padding
-    )
+    sigmas = samples.skeleton.sigmas
+    areas = ALIGNMENTS[card.alignment].suppression_areas(samples.boxes, card.aspect_ratio, card.box_padding)
     rows, scores = suppress_poses(
         settings.nms,
         samples.image_ids,
@@ -118,29 +141,20 @@ def oks_inputs(
     return OksInputs(annotation_file, results, PIXEL_CENTER)
 
 
-def _score_oks(samples: Samples, predictions: Predictions, source, config) -> CocoResult:
-    inputs = oks_inputs(samples, predictions, source, config)
-    return evaluate_coco(inputs.ground_truth, inputs.results, samples.skeleton.sigmas)
-
-
-def _annotation_file(source: DatasetConfig) -> Path | None:
-    if source.format not in ("coco", "synthetic") or source.rows is not None:
+def _annotation_file(source: DatasetConfig | None) -> Path | None:
+    if source is None or source.format not in ("coco", "synthetic") or source.rows is not None:
         return None
     name = source.annotations or f"annotations/person_keypoints_{source.split}.json"
     in_root = Path(source.root) / name
     return in_root if in_root.is_file() else Path(name)
 
 
-def _score_pck(samples: Samples, predictions: Predictions, source, config) -> PckResult:
-    return pck_from_samples(samples, predictions.keypoints)
-
-
-def _score_pckh(samples: Samples, predictions: Predictions, source: DatasetConfig, config) -> PckResult:
-    if source.format != "mpii":
-        raise DataError(
-            f"{source.root}: PCKh needs the head boxes of MPII; set evaluation.metric to pck or oks_ap"
-        )
-    everyone = read_dataset(source.model_copy(update={"rows": None}), config.data.skeleton)
+def _head_sizes(samples: Samples, source: DatasetConfig | None) -> np.ndarray:
+    """`[N]` what PCKh divides by."""
+    if source is None or source.format != "mpii":
+        root = samples.source if source is None else source.root
+        raise DataError(f"{root}: PCKh needs the head boxes of MPII; set evaluation.metric to pck or oks_ap")
+    everyone = read_dataset(source.model_copy(update={"rows": None}), samples.skeleton)
     boxes = read_head_boxes(source.root, source.split, source.annotations)
     box_of = dict(zip(everyone.ids.tolist(), boxes, strict=True))
     boxes = np.array([box_of[i] for i in samples.ids.tolist()])
@@ -149,8 +163,4 @@ def _score_pckh(samples: Samples, predictions: Predictions, source: DatasetConfi
             f"{samples.source}: has no head boxes, which PCKh divides by; put HRNet's gt_valid.mat beside "
             "it, evaluate on the release's .mat, or set evaluation.metric to pck or oks_ap"
         )
-    sizes = head_sizes(np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
-    return pckh_from_samples(samples, predictions.keypoints, sizes)
-
-
-_SCORERS = {"oks_ap": _score_oks, "pck": _score_pck, "pckh": _score_pckh}
+    return head_sizes(np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))

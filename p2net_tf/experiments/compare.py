@@ -34,6 +34,7 @@ from pathlib import Path
 
 import keras
 
+from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.evaluation import evaluate as evaluation
 from p2net_tf.experiments import training as trainer
@@ -72,7 +73,9 @@ def train_cell(config: ExperimentConfig, folder: Path, resume: bool, strict: boo
 
 def score_cell(network: keras.Model, config: ExperimentConfig, strict: bool) -> tuple[str, float]:
     """`(name of the metric, value 0..1, higher is better)` on the test part."""
-    found = evaluation.evaluate(network, config.data.test[0], config, strict)
+    found = evaluation.evaluate(
+        network, card_of(config, network), config.data.test[0], config.evaluation, strict
+    )
     return found.result.name, found.headline
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
 from p2net_tf.config.networks import describe_model
@@ -37,28 +38,28 @@ from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.error_analysis.sheet import pictures_of_samples
 from p2net_tf.evaluation.evaluate import Evaluation, evaluate, oks_inputs
 from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.experiments.run_folder import RunError, demand_current
 from p2net_tf.experiments.training import train
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.keras_file import open_network
+from p2net_tf.inference.run_folder import network_file
 from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
 from p2net_tf.training.cluster import read_cluster
-from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.provenance import describe_environment
 
 _SHEET_PEOPLE = 24
 _TILE_HEIGHT = 256
 
 
-class RunError(UserError):
-    """A run folder that cannot be used; the message names the remedy."""
-
-
 @dataclass(frozen=True)
 class Run:
-    """A trained network and the configuration it was trained with."""
+    """A trained network, its inference card, and the configuration it was trained with."""
 
     config: ExperimentConfig
     network: keras.Model
+    card: InferenceCard
     folder: Path
 
 
@@ -103,7 +104,7 @@ def report_run(
         "command": command,
     }
     if sources:
-        evaluation = evaluate(run.network, sources[0], run.config, strict)
+        evaluation = evaluate(run.network, run.card, sources[0], run.config.evaluation, strict)
         _add_scores(report, run, evaluation)
     write_report(run.folder, report)
     return report
@@ -123,7 +124,7 @@ def _add_scores(report: dict, run: Run, evaluation: Evaluation) -> None:
 
 
 def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path | None = None) -> Run:
-    """Opens a run folder, or one `.keras` file beside a `config.yaml`.
+    """Opens a run folder, or one `.keras` file, with the `config.yaml` beside it where there is one.
 
     Args:
         path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
@@ -131,32 +132,29 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         config: configuration to use instead of the `config.yaml` beside the network.
 
     Raises:
-        RunError: there is no network, no configuration, or one of another alignment than the network's.
+        NetworkFileError: there is no network.
+        RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
     """
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
         path = Path("runs") / load_config(path).name
-    file = _network_file(path)
+    file = network_file(path)
     config_file = Path(config) if config else file.parent / "config.yaml"
-    if not config_file.is_file():
-        raise RunError(f"{config_file}: not found; name the configuration of {file} with --config")
-    network = keras.saving.load_model(file, compile=False)
-    run = Run(load_config(config_file, list(overrides)), network, file.parent)
-    if run.config.model.alignment != network.alignment:
+    if config and not config_file.is_file():
+        raise RunError(f"{config_file}: no such configuration")
+    demand_current(config_file)
+    network, stored = open_network(file)
+    if config_file.is_file():
+        loaded = load_config(config_file, list(overrides))
+    else:
+        loaded = config_of(stored, str(file), overrides)
+    card = card_of(loaded, network, stored.skeleton)
+    if loaded.model.alignment != card.alignment:
         raise RunError(
-            f"{config_file}: model.alignment is {run.config.model.alignment}, but the network in {file} was "
-            f"trained in {network.alignment}; set model.alignment={network.alignment}"
+            f"{config_file}: model.alignment is {loaded.model.alignment}, but the network in {file} was "
+            f"trained in {card.alignment}; set model.alignment={card.alignment}"
         )
-    return run
-
-
-def _network_file(path: Path) -> Path:
-    if path.suffix == ".keras" and path.is_file():
-        return path
-    for name in ("best.keras", "last.keras"):
-        if (path / name).is_file():
-            return path / name
-    raise RunError(f"{path}: no run folder with best.keras, no .keras file; train one with `p2net train`")
+    return Run(loaded, network, card.updated(licence=stored.licence or card.licence), file.parent)
 
 
 def evaluate_run(run: Run, part: str = "test", out: Path | None = None, strict: bool = False) -> Evaluation:
@@ -169,7 +167,7 @@ def evaluate_run(run: Run, part: str = "test", out: Path | None = None, strict: 
     Raises:
         RunError: the configuration names no data for this part.
     """
-    evaluation = evaluate(run.network, source_of(run, part), run.config, strict)
+    evaluation = evaluate(run.network, run.card, source_of(run, part), run.config.evaluation, strict)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_predictions(out / "predictions.json", evaluation)
@@ -187,7 +185,9 @@ def analyze_run(
         command: the command line, for the page.
     """
     samples = evaluation.samples
-    inputs = oks_inputs(samples, evaluation.predictions, source_of(run, part), run.config)
+    inputs = oks_inputs(
+        samples, evaluation.predictions, run.card, run.config.evaluation, source_of(run, part)
+    )
     analysis = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
     if out is not None:
         pictures = pictures_of_samples(samples, inputs.offset)
@@ -201,7 +201,7 @@ def require_oks(config: ExperimentConfig) -> None:
     """
     if config.evaluation.metric != "oks_ap":
         raise RunError(
-            f"--errors splits OKS AP, but evaluation.metric is {config.evaluation.metric}; add "
+            f"the errors are those of OKS AP, but evaluation.metric is {config.evaluation.metric}; add "
             "evaluation.metric=oks_ap, which every skeleton card has the sigmas for"
         )
 

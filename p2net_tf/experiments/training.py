@@ -9,16 +9,21 @@ import keras
 import tensorflow as tf
 
 from p2net_tf.augment.policies import Policy
+from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config, load_config
-from p2net_tf.config.networks import build_network
+from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_cache import open_image_cache
 from p2net_tf.data.pipeline import steps_per_epoch
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.experiments.run_folder import demand_current
+from p2net_tf.inference.keras_file import save_network
+from p2net_tf.inference.transfer import transfer_weights
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.averaging import Calibration
-from p2net_tf.training.callbacks import HistoryLog, Validate, save_network
+from p2net_tf.training.callbacks import HistoryLog, Validate
 from p2net_tf.training.checkpoints import Checkpoints
 from p2net_tf.training.cluster import naming_lost_workers, work_folder, worker_of
 from p2net_tf.training.collectives import from_chief
@@ -51,6 +56,7 @@ def train(
 
     Raises:
         ConfigError: a network of the alignment `pixel_index`.
+        RunError: `folder` holds a run of p2net_tf 0.1.
         PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
         CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
@@ -59,7 +65,7 @@ def train(
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
         WorkerLostError: another worker is gone.
     """
-    _demand_pure(config)  # before there is a run folder
+    _demand_continuous(config)  # before there is a run folder
     training = config.training
     strategy = make_strategy(training.replicas, training.strategy, training.tpu)  # before anything runs
     check_batch_size(training.batch_size, strategy.num_replicas_in_sync)
@@ -73,6 +79,7 @@ def train(
 def _train(
     config: ExperimentConfig, folder: Path, strategy: tf.distribute.Strategy, resume: bool, strict: bool
 ) -> keras.Model:
+    demand_current(folder / "config.yaml")
     policy = _open_policy(config, folder, resume)
     folder = _prepare_folder(folder, resume)
     if resume:
@@ -95,7 +102,7 @@ def _train(
     with strategy.scope():
         model = build_pose_model(
             config,
-            samples.skeleton.num_keypoints,
+            samples.skeleton,
             steps,
             replicas=strategy.num_replicas_in_sync,
             download=not checkpoints.exist(),
@@ -138,32 +145,36 @@ def _train(
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
         calibration.measure()
-    save_network(model.network, folder / "last.keras")
+    save_network(model.network, folder / "last.keras", model.card)
     if validate is None:  # nothing to choose by
-        save_network(model.network, folder / "best.keras")
+        save_network(model.network, folder / "best.keras", model.card)
     return model.network
 
 
 def build_pose_model(
-    config: ExperimentConfig, num_keypoints: int, steps: int, replicas: int = 1, download: bool = True
+    config: ExperimentConfig, skeleton: Skeleton, steps: int, replicas: int = 1, download: bool = True
 ) -> PoseModel:
     """The compiled model of an experiment before its first step; to be called in the scope of its strategy.
 
     Args:
-        num_keypoints: K of the skeleton.
+        skeleton: the keypoints.
         steps: optimizer steps per epoch, for the schedule.
         replicas: batch statistics are synchronized where there is more than one.
-        download: fetch ImageNet weights where the configuration wants them.
+        download: take up the weights that the configuration starts from.
 
     Raises:
         ConfigError: a network of the alignment `pixel_index`.
     """
-    _demand_pure(config)
+    _demand_continuous(config)
     keras.config.set_dtype_policy(config.training.precision)
-    network = build_network(config.model, num_keypoints, synchronized=replicas > 1, download=download)
+    keypoints = skeleton.num_keypoints
+    network = build_network(config.model, keypoints, synchronized=replicas > 1, download=download)
+    if download and config.model.weights not in (None, IMAGENET):
+        _start_from(config.model.weights, network, skeleton)
     coupled = config.training.optimizer != "adamw"
     model = PoseModel(
         network,
+        card=card_of(config, network, skeleton),
         sigma=config.loss.sigma,
         ohkm=config.loss.ohkm,
         intermediate_weight=config.loss.intermediate_weight,
@@ -175,7 +186,14 @@ def build_pose_model(
     return model
 
 
-def _demand_pure(config: ExperimentConfig) -> None:
+def _start_from(weights: str, network: keras.Model, skeleton: Skeleton) -> None:
+    """From the weights of a trained network, of other keypoints perhaps."""
+    new = transfer_weights(weights, network, skeleton)
+    heads = f"new for these keypoints: {', '.join(new)}" if new else "heads included"
+    messages.print(f"starting from the weights of {weights}; {heads}", soft_wrap=True)
+
+
+def _demand_continuous(config: ExperimentConfig) -> None:
     """Training draws its crops and targets in the project's own alignment."""
     if config.model.alignment != "continuous":
         raise ConfigError(
@@ -215,10 +233,10 @@ def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
 
 
 def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
-    samples, problems = open_datasets(config.data.train, config.data, strict)
+    samples, problems = open_datasets(config.data.train, config.data.skeleton, strict)
     validation = None
     if config.data.validation:
-        validation, more = open_datasets(config.data.validation, config.data, strict)
+        validation, more = open_datasets(config.data.validation, config.data.skeleton, strict)
         problems = problems + more
     write_problems(problems, folder / "problems.json")
     aside = sum(problem.severity == "error" for problem in problems)

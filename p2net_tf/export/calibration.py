@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -11,24 +11,24 @@ from p2net_tf.data.check import check_samples, usable
 from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 
 
-def training_crops(config: ExperimentConfig, count: int) -> Iterator[np.ndarray]:
-    """Crops `[H, W, 3]` uint8 of `count` people of the training part, as evaluation takes them.
-
-    The people are drawn by `config.seed`, from all sources alike.
-
-    Raises:
-        DataError: there is nobody to take crops of.
-    """
-    model, padding = config.model, config.data.box_padding
-    for people in _people(config, count):
-        for batch in evaluation_dataset(people, model.input_size, 32, padding, ALIGNMENTS[model.alignment]):
+def crops_of(people: Iterable[Samples], card: InferenceCard) -> Iterator[np.ndarray]:
+    """Crops `[H, W, 3]` uint8 of `people`, as evaluation takes them."""
+    alignment = ALIGNMENTS[card.alignment]
+    for part in people:
+        for batch in evaluation_dataset(part, card.input_size, 32, card.box_padding, alignment):
             yield from np.rint(batch["crops"].numpy() * 255).astype(np.uint8)
 
 
-def _people(config: ExperimentConfig, count: int) -> list[Samples]:
+def training_people(config: ExperimentConfig, count: int) -> list[Samples]:
+    """`count` usable people of the training part, drawn by `config.seed` from all sources alike.
+
+    Raises:
+        DataError: there is nobody.
+    """
     sources = [read_dataset(source, config.data.skeleton) for source in config.data.train]
     owners = np.repeat(np.arange(len(sources)), [len(samples) for samples in sources])
     if not len(owners):

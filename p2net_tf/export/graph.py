@@ -18,13 +18,12 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.data.crops import plain_crop
+from p2net_tf.data.crops import crop_people, plain_crop
 from p2net_tf.export.requests import demand_boxes, demand_image, demand_shape
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import estimate_keypoints, mean_scores
 from p2net_tf.keypoints import geometry
-from p2net_tf.keypoints.alignment import alignment_of
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 
 
 class PoseGraph:
@@ -32,20 +31,19 @@ class PoseGraph:
 
     Args:
         network: `[B, H, W, 3] ->` dict of heatmaps with `heatmaps`.
-        config: recipe, padding and skeleton.
+        card: recipe, padding and skeleton.
         exif_orientation: turn pictures the way their EXIF header says; boxes then refer to these.
     """
 
-    def __init__(self, network: keras.Model, config: ExperimentConfig, exif_orientation: bool):
-        self._settings = config.evaluation
-        self._padding = config.data.box_padding
-        self._skeleton = load_skeleton(config.data.skeleton)
+    def __init__(self, network: keras.Model, card: InferenceCard, exif_orientation: bool):
+        self._card = card
         self._exif = exif_orientation
-        self._size = tuple(network.input_size)
-        self._alignment = alignment_of(network)
+        self._size = card.input_size
+        # Padding and alignment as `plain_crop` takes them.
+        self._window = card.box_padding, ALIGNMENTS[card.alignment]
         # A function of its own stands once in the SavedModel, however many signatures call it.
         self._find = tf.function(
-            lambda crops: estimate_keypoints(network, crops, self._settings, self._skeleton.flip_permutation),
+            lambda crops: estimate_keypoints(network, crops, card),
             input_signature=[tf.TensorSpec((None, *self._size, 3), tf.float32)],
             autograph=False,
         )
@@ -69,10 +67,10 @@ class PoseGraph:
         boxes = demand_shape(boxes, "boxes", (None, 4))
         image = demand_image(image_bytes, self._exif)
 
-        def crop(box):
-            return self._crop(image, box)
+        def people():
+            return crop_people(image, demand_boxes(boxes, image), self._size, *self._window)
 
-        return self._if_any(boxes, lambda: self._poses(*self._map(crop, demand_boxes(boxes, image))))
+        return self._if_any(boxes, lambda: self._poses(*people()))
 
     def whole_image(self, image_bytes):
         image_bytes = demand_shape(image_bytes, "image_bytes", (None,))
@@ -110,7 +108,7 @@ class PoseGraph:
         return self._answer(*self._find(tf.cast(crops, tf.float32) / 255.0))
 
     def _crop(self, image, box):
-        return plain_crop(image, box, self._size, self._padding, self._alignment)
+        return plain_crop(image, box, self._size, *self._window)
 
     def _map(self, crop, items):
         """`(crops [n, H, W, 3], matrices [n, 2, 3] image -> crop)` of `crop` of every item."""
@@ -122,12 +120,12 @@ class PoseGraph:
         return self._answer(geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores)
 
     def _answer(self, keypoints, keypoint_scores):
-        scores = mean_scores(keypoint_scores, self._settings)
+        scores = mean_scores(keypoint_scores, self._card.recipe)
         return {"keypoints": keypoints, "keypoint_scores": keypoint_scores, "scores": scores}
 
     def _if_any(self, items, answer):
         """`answer()`, or no poses of no items, on which a convolution fails."""
-        count = self._skeleton.num_keypoints
+        count = self._card.skeleton.num_keypoints
 
         def nobody():
             return self._answer(tf.zeros((0, count, 2)), tf.zeros((0, count)))

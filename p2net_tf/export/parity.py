@@ -9,17 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from p2net_tf.data.image_sources import image_readers
-from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.samples import Samples
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.evaluate import headline, open_people, score
-from p2net_tf.experiments.runs import Run, RunError
+from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.export.requests import MAX_PEOPLE
 from p2net_tf.export.runtimes import PoseFunction, Runtime, folder_size, open_runtimes
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import Predictions, predict
 from p2net_tf.utils.console import progress
 
@@ -32,37 +34,31 @@ _THREADED_REQUESTS = 64
 
 
 def verify(
-    run: Run,
-    part: str,
+    network: keras.Model,
+    card: InferenceCard,
+    source: DatasetConfig,
+    settings: EvaluationConfig,
     exif_orientation: bool,
     saved_model: Path | None = None,
     tflite: Path | None = None,
     others: Mapping[str, PoseFunction] | None = None,
-    limit: int | None = None,
 ) -> dict:
-    """Compares every runtime with Python's evaluation of the first source of a part of the data.
+    """Compares every runtime with Python's evaluation of `source`.
 
     Args:
-        part: `test`, `validation` or `train`.
         exif_orientation: of the exported model; the evaluation sees the pictures the same way.
         saved_model, tflite: version folders.
         others: name -> a further runtime to the SavedModel, such as a server that holds it.
-        limit: only the first people of the part.
 
     Returns:
         `{"data", "people", "metric", "runtimes": {name: figures}}`. Differences are in image pixels.
-
-    Raises:
-        RunError: the configuration names no data for the part.
-        DataError: `limit` on detector boxes, which belong to all people of their images.
     """
-    source = _source(run, part, limit)
-    samples, _ = open_people(source, run.config)
+    samples, _ = open_people(source, card)
     samples = replace(samples, exif_orientation=exif_orientation)
     start = time.perf_counter()
-    evaluated = predict(run.network, samples, run.config.evaluation, run.config.data.box_padding)
+    evaluated = predict(network, samples, card)
     seconds = time.perf_counter() - start
-    scored = score(samples, evaluated, source, run.config)
+    scored = score(samples, evaluated, card, settings, source)
     first = {"score": headline(scored), "size": None, "latency_ms": None}
     first["people_per_s"] = len(samples) / seconds
     report = {
@@ -73,7 +69,7 @@ def verify(
         "runtimes": {EVALUATION: first},
     }
     requests = _requests(samples)
-    with open_runtimes(run, exif_orientation, saved_model, tflite) as runtimes:
+    with open_runtimes(network, card, exif_orientation, saved_model, tflite) as runtimes:
         size = folder_size(saved_model) if saved_model else None
         runtimes |= {name: Runtime(pose, size) for name, pose in (others or {}).items()}
         found = {None: evaluated}
@@ -83,7 +79,7 @@ def verify(
                 found[name], clock = _ask(runtime, samples, requests, advance)
                 report["runtimes"][name] = {
                     **_differences(found[name], found[runtime.reference]),
-                    "score": headline(score(samples, found[name], source, run.config)),
+                    "score": headline(score(samples, found[name], card, settings, source)),
                     "size": runtime.size,
                     "compared_with": runtime.reference or EVALUATION,
                     **clock,
@@ -111,19 +107,6 @@ def print_parity(report: dict, console: Console) -> None:
         "(TFLite: one, on all cores).",
         soft_wrap=True,
     )
-
-
-def _source(run: Run, part: str, limit: int | None) -> DatasetConfig:
-    sources = getattr(run.config.data, part, None)
-    if not sources or part not in ("test", "validation", "train"):
-        raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
-    source = sources[0].model_copy(update={"repeat": 1})
-    if limit is None:
-        return source
-    if source.detections:
-        raise DataError(f"{source.root}: --limit cuts people off, but detector boxes belong to whole images")
-    start, stop = source.rows or (0, limit)
-    return source.model_copy(update={"rows": (start, min(stop, start + limit))})
 
 
 def _requests(samples: Samples) -> list[tuple[Callable[[], bytes], np.ndarray]]:

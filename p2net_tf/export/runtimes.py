@@ -8,19 +8,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.data.crops import plain_crop
+from p2net_tf.data.crops import crop_people
 from p2net_tf.data.image_files import decode_image
-from p2net_tf.experiments.runs import Run
 from p2net_tf.export.c_api import CSession
 from p2net_tf.export.lite_session import LiteSession
 from p2net_tf.export.session import SavedModelSession
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import make_predict_step, mean_scores
 from p2net_tf.keypoints import geometry
-from p2net_tf.keypoints.alignment import alignment_of
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 
 PoseFunction = Callable[[bytes, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """(bytes of a picture, boxes `[n, 4]`) -> (keypoints `[n, K, 2]`, keypoint scores `[n, K]`, scores `[n]`)."""
@@ -46,7 +46,11 @@ class Runtime:
 
 @contextmanager
 def open_runtimes(
-    run: Run, exif_orientation: bool, saved_model: Path | None, tflite: Path | None
+    network: keras.Model,
+    card: InferenceCard,
+    exif_orientation: bool,
+    saved_model: Path | None,
+    tflite: Path | None,
 ) -> Iterator[dict[str, Runtime]]:
     """Name -> `Runtime` of Python and of everything that was exported.
 
@@ -54,7 +58,7 @@ def open_runtimes(
         saved_model: version folder of `export_saved_model`, if there is one.
         tflite: version folder of `export_tflite`, if there is one.
     """
-    runtimes = {PYTHON: Runtime(_python(run, exif_orientation))}
+    runtimes = {PYTHON: Runtime(_python(network, card, exif_orientation))}
     with ExitStack() as stack:
         if saved_model is not None:
             size = folder_size(saved_model)
@@ -63,10 +67,10 @@ def open_runtimes(
                 runtimes[name] = Runtime(_through(session), size)
         if tflite is not None:
             # TFLite starts at the crop in whole grey levels; it cannot know more than Python does from there.
-            runtimes[PYTHON_8_BIT] = Runtime(_python(run, exif_orientation, whole_levels=True))
+            runtimes[PYTHON_8_BIT] = Runtime(_python(network, card, exif_orientation, whole_levels=True))
             for file in sorted(tflite.glob("*.tflite")):
                 name = f"TFLite {file.stem.rpartition('_')[2]}"
-                pose = _lite(LiteSession(file), run, exif_orientation)
+                pose = _lite(LiteSession(file), card, exif_orientation)
                 runtimes[name] = Runtime(pose, file.stat().st_size, threads=1, reference=PYTHON_8_BIT)
         yield runtimes
 
@@ -83,23 +87,23 @@ def _through(session) -> PoseFunction:
     return pose
 
 
-def _python(run: Run, exif_orientation: bool, whole_levels: bool = False) -> PoseFunction:
-    settings = run.config.evaluation
-    permutation = load_skeleton(run.config.data.skeleton).flip_permutation
-    step = make_predict_step(run.network, settings, permutation)
+def _python(
+    network: keras.Model, card: InferenceCard, exif_orientation: bool, whole_levels: bool = False
+) -> PoseFunction:
+    step = make_predict_step(network, card)
 
     def pose(image_bytes, boxes):
-        crops, matrices = _crops(image_bytes, boxes, run, exif_orientation)
+        crops, matrices = _crops(image_bytes, boxes, card, exif_orientation)
         crops = tf.cast(_whole_levels(crops), tf.float32) / 255.0 if whole_levels else crops
         keypoints, scores = (part.numpy() for part in step(crops, matrices))
-        return keypoints, scores, np.asarray(mean_scores(scores, settings))
+        return keypoints, scores, np.asarray(mean_scores(scores, card.recipe))
 
     return pose
 
 
-def _lite(session: LiteSession, run: Run, exif_orientation: bool) -> PoseFunction:
+def _lite(session: LiteSession, card: InferenceCard, exif_orientation: bool) -> PoseFunction:
     def pose(image_bytes, boxes):
-        crops, matrices = _crops(image_bytes, boxes, run, exif_orientation)
+        crops, matrices = _crops(image_bytes, boxes, card, exif_orientation)
         found = session.run(_whole_levels(crops))
         keypoints = geometry.transform_points(found["keypoints"], geometry.invert_affine(matrices))
         return np.asarray(keypoints), found["keypoint_scores"], found["scores"]
@@ -107,13 +111,11 @@ def _lite(session: LiteSession, run: Run, exif_orientation: bool) -> PoseFunctio
     return pose
 
 
-def _crops(image_bytes, boxes, run: Run, exif_orientation: bool):
+def _crops(image_bytes, boxes, card: InferenceCard, exif_orientation: bool):
     """`(crops [n, H, W, 3] float32 in 0..1, matrices [n, 2, 3])`."""
     image = decode_image(tf.constant(image_bytes), exif_orientation)
-    size, padding = tuple(run.network.input_size), run.config.data.box_padding
-    alignment = alignment_of(run.network)
-    pairs = [plain_crop(image, box, size, padding, alignment) for box in tf.constant(boxes)]
-    return tuple(tf.stack(column) for column in zip(*pairs, strict=True))
+    alignment = ALIGNMENTS[card.alignment]
+    return crop_people(image, tf.constant(boxes), card.input_size, card.box_padding, alignment)
 
 
 def _whole_levels(crops) -> np.ndarray:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.experiments.runs import Run
-from p2net_tf.export.calibration import training_crops
+from p2net_tf.data.samples import Samples
+from p2net_tf.export.calibration import crops_of
 from p2net_tf.export.graph import PoseGraph
 from p2net_tf.export.model_card import model_card, write_card
 from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import Exif, ExportOptions, Precision
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import DECODE_SCOPE
 from p2net_tf.utils.console import track
 from p2net_tf.utils.exceptions import UserError
@@ -34,29 +35,36 @@ _MERGING = re.compile(r"refine_net[^/]*/(apm_4|upsample|concat|gather|head)")
 
 
 def export_tflite(
-    run: Run, out: str | Path, options: ExportOptions | None = None, calibration: int = CALIBRATION_CROPS
+    network: keras.Model,
+    card: InferenceCard,
+    out: str | Path,
+    options: ExportOptions | None = None,
+    calibration: Sequence[Samples] = (),
+    facts: dict | None = None,
 ) -> Path:
     """Writes one file per precision, `NAME_<precision>.tflite`, into the next version `out/N`; returns that.
 
     Args:
-        calibration: training crops that int8 is calibrated on.
+        calibration: people whose crops int8 is calibrated on; without any there is no int8.
+        facts: more to say in `model_card.json`.
 
     Raises:
         UserError: the options ask for a network in bfloat16.
     """
     options = options or ExportOptions()
     if options.precision is not Precision.float32:
-        raise UserError(f"--precision {options.precision.value} is for SavedModels; TFLite has its own three")
-    graph = PoseGraph(network_to_export(run.network, options), run.config, options.exif is Exif.upright)
-    crops = list(training_crops(run.config, calibration))
+        raise UserError(f"precision {options.precision.value} is for SavedModels; TFLite has its own three")
+    graph = PoseGraph(network_to_export(network, options), card, options.exif is Exif.upright)
+    crops = list(crops_of(calibration, card))
+    precisions = PRECISIONS if crops else tuple(name for name in PRECISIONS if name != "int8")
     with next_version(out) as scratch, tempfile.TemporaryDirectory() as source:
         spec = _write_crops_model(graph, source)
-        for precision in track(PRECISIONS, "converting to TFLite"):
+        for precision in track(precisions, "converting to TFLite"):
             contents = convert(source, precision, crops)
-            (scratch / f"{run.config.name}_{precision}.tflite").write_bytes(contents)
+            (scratch / f"{card.name}_{precision}.tflite").write_bytes(contents)
         signature = {spec.name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}}
-        facts = {"format": "tflite", "signatures": {"crops": signature}, "calibration_crops": len(crops)}
-        write_card(model_card(run, options, **facts), scratch)
+        told = {"format": "tflite", "signatures": {"crops": signature}, "calibration_crops": len(crops)}
+        write_card(model_card(card, options, **told, **(facts or {})), scratch)
     return newest_version(out)
 
 

@@ -11,9 +11,10 @@ from keras import ops
 
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
-from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.keypoints import geometry
-from p2net_tf.keypoints.alignment import alignment_of
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.utils.console import track
 
@@ -44,61 +45,59 @@ class Predictions:
         return np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
 
 
-def predict(
-    network: keras.Model, samples: Samples, config: EvaluationConfig, box_padding: float
-) -> Predictions:
+def predict(network: keras.Model, samples: Samples, card: InferenceCard) -> Predictions:
     """Poses of `samples`, in their order; only their images and boxes are looked at.
 
     Args:
         network: `[B, H, W, 3] ->` dict of heatmaps with `heatmaps`.
-        box_padding: factor by which the crop window is larger than the box; that of the training.
+        card: how it is to be asked.
     """
-    step = make_predict_step(network, config, samples.skeleton.flip_permutation)
+    step = make_predict_step(network, card)
+    batch_size = card.recipe.batch_size
     batches = evaluation_dataset(
-        samples, network.input_size, config.batch_size, box_padding, alignment_of(network)
+        samples, card.input_size, batch_size, card.box_padding, ALIGNMENTS[card.alignment]
     )
-    total = -(-len(samples) // config.batch_size)
     parts = []
-    for batch in track(batches, "predicting", total=total):
+    for batch in track(batches, "predicting", total=-(-len(samples) // batch_size)):
         keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
         parts.append((keypoints.numpy(), keypoint_scores.numpy()))
     keypoints, keypoint_scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, config))
+    return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, card.recipe))
 
 
-def make_predict_step(network: keras.Model, config: EvaluationConfig, flip_permutation):
+def make_predict_step(network: keras.Model, card: InferenceCard):
     """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`."""
 
     @tf.function(reduce_retracing=True)
     def step(crops, matrices):
-        keypoints, scores = estimate_keypoints(network, crops, config, flip_permutation)
+        keypoints, scores = estimate_keypoints(network, crops, card)
         return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores
 
     return step
 
 
-def estimate_keypoints(network: keras.Model, crops, config: EvaluationConfig, flip_permutation):
+def estimate_keypoints(network: keras.Model, crops, card: InferenceCard):
     """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
-    alignment = alignment_of(network)
-    if config.flip_test:
+    alignment, recipe = ALIGNMENTS[card.alignment], card.recipe
+    if recipe.flip_test:
         # One pass over both: an exported graph then holds the network once.
         crops = tf.concat([crops, tf.reverse(crops, axis=[2])], axis=0)
     maps = network(crops, training=False)[HEATMAPS_OUTPUT]
     # The name tells exporters what is network and what comes after it.
     with tf.name_scope(DECODE_SCOPE):
-        if config.flip_test:
+        if recipe.flip_test:
             maps, mirrored = tf.split(maps, 2)
-            maps = alignment.average_mirrored(maps, mirrored, flip_permutation)
-        return alignment.decode(maps, config.decode, config.filter_sigma)
+            maps = alignment.average_mirrored(maps, mirrored, card.skeleton.flip_permutation)
+        return alignment.decode(maps, recipe.decode, recipe.filter_sigma)
 
 
-def pose_scores(box_scores, keypoint_scores, config: EvaluationConfig) -> np.ndarray:
+def pose_scores(box_scores, keypoint_scores, recipe: TestRecipe) -> np.ndarray:
     """`[N]` box score times the mean score of the keypoints above the threshold (all of them by default)."""
-    return box_scores * np.asarray(mean_scores(keypoint_scores, config))
+    return box_scores * np.asarray(mean_scores(keypoint_scores, recipe))
 
 
-def mean_scores(keypoint_scores, config: EvaluationConfig):
+def mean_scores(keypoint_scores, recipe: TestRecipe):
     """`[N]` pose scores for boxes of score 1; also in a graph."""
-    counted = ops.cast(keypoint_scores > config.keypoint_threshold, keypoint_scores.dtype)
+    counted = ops.cast(keypoint_scores > recipe.keypoint_threshold, keypoint_scores.dtype)
     total = ops.sum(keypoint_scores * counted, axis=1)
     return total / ops.maximum(ops.sum(counted, axis=1), 1)

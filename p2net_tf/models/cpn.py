@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import BilinearUpsampling, ConvNorm
+from p2net_tf.models import pretrained
 from p2net_tf.models.backbones import ResNet
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 from p2net_tf.models.pyramid_net import STRIDES, PyramidNet
@@ -31,10 +32,12 @@ class CPN(PoseNetwork):
         backbone_blocks: residual blocks per resolution of the `small` backbone.
         refine_bottlenecks: bottlenecks per resolution of the RefineNet, finest first.
         stride_in_1x1: where bottlenecks stride; true for the weights of keras.applications.
+        weights: `imagenet` fetches those of the backbone, and builds the network as they need it.
         common: further arguments of `NetworkInput`.
 
     Raises:
         ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
+        PretrainedError: the ImageNet weights cannot be had.
     """
 
     uses_ohkm = True
@@ -49,10 +52,13 @@ class CPN(PoseNetwork):
         backbone_blocks: int = 2,
         refine_bottlenecks=(0, 1, 2, 3),
         stride_in_1x1: bool = False,
+        weights: str | None = None,
         name: str = "cpn",
         **common,
     ):
-        given = NetworkInput(num_keypoints, input_size, name, **common)
+        needed = pretrained.needed_arguments(backbone, weights)
+        stride_in_1x1 = needed.pop("stride_in_1x1", stride_in_1x1)
+        given = NetworkInput(num_keypoints, input_size, name, **(needed | common))
         options = given.layer_options
         pyramid = PyramidNet(
             backbone, width, backbone_width, backbone_blocks, stride_in_1x1, name="pyramid_net", **options
@@ -87,6 +93,8 @@ class CPN(PoseNetwork):
             refine_bottlenecks=list(refine_bottlenecks),
             stride_in_1x1=stride_in_1x1,
         )
+        if weights is not None:
+            pretrained.load_imagenet_weights(self.backbone, backbone)
 
     @property
     def backbone(self) -> ResNet:

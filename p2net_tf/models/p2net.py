@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import BilinearUpsampling, ExchangeUnit
+from p2net_tf.models import pretrained
 from p2net_tf.models.backbones import ResNet
 from p2net_tf.models.pose_network import (
     HEATMAPS_OUTPUT,
@@ -103,10 +104,12 @@ class P2Net(PoseNetwork):
         refine_bottlenecks: dilated bottlenecks per resolution of the RefineNet, finest first.
         apm: Attention Partial Modules on or off (Table 5).
         stride_in_1x1: where bottlenecks stride; true for the weights of keras.applications.
+        weights: `imagenet` fetches those of the backbone, and builds the network as they need it.
         common: further arguments of `NetworkInput`.
 
     Raises:
         ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
+        PretrainedError: the ImageNet weights cannot be had.
     """
 
     uses_ohkm = True
@@ -123,10 +126,13 @@ class P2Net(PoseNetwork):
         refine_bottlenecks=(0, 1, 2, 3),
         apm: bool = True,
         stride_in_1x1: bool = False,
+        weights: str | None = None,
         name: str = "p2net",
         **common,
     ):
-        given = NetworkInput(num_keypoints, input_size, name, **common)
+        needed = pretrained.needed_arguments(backbone, weights)
+        stride_in_1x1 = needed.pop("stride_in_1x1", stride_in_1x1)
+        given = NetworkInput(num_keypoints, input_size, name, **(needed | common))
         options = given.layer_options
         pyramid = PyramidNet(
             backbone, width, backbone_width, backbone_blocks, stride_in_1x1, name="pyramid_net", **options
@@ -149,6 +155,8 @@ class P2Net(PoseNetwork):
             apm=apm,
             stride_in_1x1=stride_in_1x1,
         )
+        if weights is not None:
+            pretrained.load_imagenet_weights(self.backbone, backbone)
 
     @property
     def backbone(self) -> ResNet:

@@ -6,12 +6,13 @@ is taken off its moving mean, and keras.applications' BGR input becomes our RGB.
 
 from __future__ import annotations
 
+import importlib
+
 import keras
 import numpy as np
 
 from p2net_tf.layers import ConvNorm
 from p2net_tf.models.backbones import ResNet
-from p2net_tf.utils.exceptions import UserError
 
 CAFFE_NORMALIZATION = {
     "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255),
@@ -23,21 +24,27 @@ _APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": 
 _HUB_PRESETS = {"resnet18": "resnet_18_imagenet"}
 
 
-class PretrainedError(UserError):
+class PretrainedError(ValueError):
     """ImageNet weights that cannot be had; the message names the remedy."""
 
 
-def model_options(backbone: str) -> dict:
-    """Arguments of a network that the ImageNet weights of `backbone` need.
+def needed_arguments(backbone: str, weights: str | None) -> dict:
+    """Arguments of a network that the weights of its backbone need: none without weights.
 
     Raises:
-        PretrainedError: nobody publishes weights for this backbone.
+        PretrainedError: nobody publishes such weights for this backbone.
     """
+    if weights is None:
+        return {}
+    if weights != "imagenet":
+        raise PretrainedError(
+            f"weights are 'imagenet' or None, not '{weights}'; open files with PoseEstimator.load"
+        )
     if backbone in _APPLICATIONS:
         return {"stride_in_1x1": True, **CAFFE_NORMALIZATION}
     if backbone in _HUB_PRESETS:
         return {}
-    raise PretrainedError(f"no ImageNet weights for backbone '{backbone}'; set model.weights to null")
+    raise PretrainedError(f"no ImageNet weights for backbone '{backbone}'; take weights=None")
 
 
 def load_imagenet_weights(backbone: ResNet, name: str) -> None:
@@ -58,15 +65,15 @@ def _download_application(name: str) -> keras.Model:
     except Exception as error:  # every backend of the download has exceptions of its own
         raise PretrainedError(
             f"cannot download the ImageNet weights of {name} ({error}); connect this machine once, copy "
-            "~/.keras/models from one that is, or train from random weights with model.weights=null"
+            "~/.keras/models from one that is, or train from random weights"
         ) from error
 
 
 def _download_hub(name: str) -> keras.Model:
     if name not in _HUB_PRESETS:
-        raise PretrainedError(f"no ImageNet weights for backbone '{name}'; set model.weights to null")
+        raise PretrainedError(f"no ImageNet weights for backbone '{name}'; take weights=None")
     try:
-        import keras_hub
+        keras_hub = importlib.import_module("keras_hub")  # an extra
     except ImportError as error:
         raise PretrainedError(
             f"weights of {name} come from keras-hub: pip install 'p2net_tf[hub]'"
@@ -76,7 +83,7 @@ def _download_hub(name: str) -> keras.Model:
     except Exception as error:
         raise PretrainedError(
             f"cannot download the preset {_HUB_PRESETS[name]} ({error}); connect this machine once, "
-            "or train from random weights with model.weights=null"
+            "or train from random weights"
         ) from error
 
 

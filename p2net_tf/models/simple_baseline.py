@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import DeconvNorm
+from p2net_tf.models import pretrained
 from p2net_tf.models.backbones import ResNet, backbone_spec
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 
@@ -21,10 +22,12 @@ class SimpleBaseline(PoseNetwork):
         backbone_blocks: residual blocks per resolution of the `small` backbone.
         width: channels of the three transposed convolutions.
         stride_in_1x1: where bottlenecks stride; true for the weights of keras.applications.
+        weights: `imagenet` fetches those of the backbone, and builds the network as they need it.
         common: further arguments of `NetworkInput`.
 
     Raises:
         ValueError: `input_size` is not a multiple of 32, or an unknown backbone.
+        PretrainedError: the ImageNet weights cannot be had.
     """
 
     def __init__(
@@ -36,10 +39,13 @@ class SimpleBaseline(PoseNetwork):
         backbone_blocks: int = 2,
         width: int = 256,
         stride_in_1x1: bool = False,
+        weights: str | None = None,
         name: str = "simple_baseline",
         **common,
     ):
-        given = NetworkInput(num_keypoints, input_size, name, **common)
+        needed = pretrained.needed_arguments(backbone, weights)
+        stride_in_1x1 = needed.pop("stride_in_1x1", stride_in_1x1)
+        given = NetworkInput(num_keypoints, input_size, name, **(needed | common))
         options = given.layer_options
         spec = backbone_spec(backbone, backbone_width, backbone_blocks)
         x = ResNet(spec, stride_in_1x1, name="backbone", **options)(given.normalized)[-1]
@@ -54,6 +60,8 @@ class SimpleBaseline(PoseNetwork):
             width=width,
             stride_in_1x1=stride_in_1x1,
         )
+        if weights is not None:
+            pretrained.load_imagenet_weights(self.backbone, backbone)
 
     @property
     def backbone(self) -> ResNet:

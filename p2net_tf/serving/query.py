@@ -11,7 +11,8 @@ from rich.table import Table
 
 from p2net_tf.data.image_files import decode_image, image_headers, unreadable_images
 from p2net_tf.data.samples import DataError
-from p2net_tf.inference.predicting import draw_poses, read_boxes
+from p2net_tf.inference.boxes import read_boxes
+from p2net_tf.inference.poses import draw_poses
 from p2net_tf.inference.test_recipe import Predictions
 from p2net_tf.serving.client import Client
 from p2net_tf.serving.status import ServingError
@@ -80,7 +81,7 @@ def write_overlay(answer: Answer, path: Path, skeleton: str | None = None) -> No
     """Draws boxes and skeletons on the picture; `.jpg` or `.png`."""
     card = skeleton_of(answer, skeleton)
     image = decode_image(answer.image.read_bytes(), exif_orientation=True).numpy()
-    drawing.write_image(path, draw_poses(image, answer.boxes, answer.predictions, card))
+    drawing.write_image(path, draw_poses(image, answer.predictions, answer.boxes, card))
 
 
 def print_answer(answer: Answer, console: Console, skeleton: str | None = None) -> None:

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from p2net_tf.inference.keras_file import save_network
 from p2net_tf.training.averaging import AveragedWeights, Calibration
 from p2net_tf.training.scoring import Scoring
 from p2net_tf.utils.console import messages
-from p2net_tf.utils.files import replacing, write_text
+from p2net_tf.utils.files import write_text
 
 
 class Validate(keras.callbacks.Callback):
@@ -63,7 +64,7 @@ class Validate(keras.callbacks.Callback):
             self._waited += 1
             if scores["loss"] < self.best:
                 self.best, self._waited = scores["loss"], 0
-                save_network(self.model.network, self._best_file)
+                save_network(self.model.network, self._best_file, self.model.card)
         logs.update({f"val_{name}": value for name, value in scores.items()})
         if self._is_enough():
             messages.print(
@@ -73,12 +74,6 @@ class Validate(keras.callbacks.Callback):
 
     def _is_enough(self) -> bool:
         return self._patience is not None and self._waited >= self._patience
-
-
-def save_network(network: keras.Model, path: Path) -> None:
-    """Writes a `.keras` file atomically."""
-    with replacing(path) as scratch:
-        network.save(scratch)
 
 
 class HistoryLog(keras.callbacks.Callback):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from p2net_tf.augment.policies import PolicyAugmentation
+from p2net_tf.augment.policies import Policy, PolicyAugmentation
+from p2net_tf.augment.settings import AugmentConfig
+from p2net_tf.data.pipeline import fit_dataset, validation_dataset
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.inference.card import InferenceCard, heatmap_count
+from p2net_tf.keypoints import geometry
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss, default_ohkm, mean_loss
 from p2net_tf.losses.keypoint_accuracy import KeypointAccuracy
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.training.schedules import make_optimizer
+from p2net_tf.training.settings import TrainingConfig
 from p2net_tf.training.strategy import FitsOnSeveralWorkers
 
 
@@ -22,13 +32,19 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     update does not depend on the number of replicas.
 
     ```python
-    model = PoseModel(P2Net(17, (256, 192)))
-    model.compile(keras.optimizers.Adam(5e-4))
-    model.fit(training_dataset(...), steps_per_epoch=..., validation_data=...)
+    skeleton = Skeleton.load("coco17")
+    model = PoseModel(P2Net(skeleton.num_keypoints, (256, 192)), skeleton=skeleton)
+    model.compile()
+    model.fit(model.make_dataset(read_coco(root, "train2017"), batch_size=32), epochs=20)
+    PoseEstimator(model).save("people.keras")
     ```
 
     Args:
         network: `[B, H, W, 3] ->` dict of heatmaps `[B, h, w, K]`, one of them named `heatmaps`.
+        skeleton: the keypoints, a `Skeleton` or the name or path of a card. Only a model that has one can be
+            predicted with, exported or served.
+        box_padding: factor by which the crop window is larger than the person box, here and ever after.
+        card: the whole inference card instead, as a saved model has it.
         sigma: standard deviation of the targets in heatmap pixels.
         ohkm: hard keypoints kept; None scales the paper's 10 of 17 for a network that was published with
             such a loss, and keeps all for another one.
@@ -41,16 +57,23 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     def __init__(
         self,
         network: keras.Model,
+        skeleton: Skeleton | str | None = None,
+        box_padding: float = geometry.BOX_PADDING,
         sigma: float = 2.0,
         ohkm: int | None = None,
         intermediate_weight: float = 1.0,
         final_weight: float = 1.0,
         weight_decay: float = 0.0,
         augmentation: PolicyAugmentation | None = None,
+        card: InferenceCard | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.network = network
+        if card is None and skeleton is not None:
+            skeleton = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
+            card = InferenceCard.of(network, skeleton, name=network.name, box_padding=box_padding)
+        self.card = card
         self.sigma = sigma
         self.ohkm = ohkm or _published_ohkm(network)
         self.intermediate_weight = intermediate_weight
@@ -64,6 +87,58 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         self.final_tracker = keras.metrics.Mean(name="final_loss")
         self.accuracy = KeypointAccuracy(name="accuracy")
         self.built = True
+
+    def compile(self, optimizer: keras.optimizers.Optimizer | str = "paper", **kwargs: Any) -> None:
+        """As `keras.Model.compile`; by default with Adam and the paper's schedule (section 4.1).
+
+        Args:
+            optimizer: `paper` is Adam at 5e-4, halved every 3.6 M persons in batches of 32.
+        """
+        if optimizer == "paper":
+            optimizer = make_optimizer(TrainingConfig(), steps_per_epoch=1)  # its schedule counts persons
+        super().compile(optimizer, **kwargs)
+
+    def make_dataset(
+        self,
+        samples: Samples,
+        batch_size: int = 32,
+        training: bool = True,
+        augment: AugmentConfig | None = None,
+        policy: Policy | None = None,
+        seed: int = 0,
+    ) -> tf.data.Dataset:
+        """Batches `(crops, keypoints)` of people for `fit`, cut as this model will be asked to predict.
+
+        Args:
+            samples: people, from the readers of `p2net_tf.data`.
+            batch_size: persons of a global batch.
+            training: shuffled and augmented anew in every epoch, without the rest that fills no batch; False:
+                everybody once, in order and as they are, for `validation_data`.
+            augment: the hand-crafted augmentation; None is HRNet's, as configurations have it.
+            policy: a learned one in its place, with the flip of `augment` alone.
+            seed: of order and augmentation.
+
+        Raises:
+            DataError: the model has no skeleton, the samples have another one, or do not fill a batch.
+        """
+        if self.card is None:
+            raise DataError(
+                "the model has no skeleton to make a data set for: PoseModel(network, skeleton=...)"
+            )
+        if samples.skeleton.keypoints != self.card.skeleton.keypoints:
+            raise DataError(
+                f"{samples.source}: has the keypoints of '{samples.skeleton.name}', the model those of "
+                f"'{self.card.skeleton.name}'"
+            )
+        size, padding = self.card.input_size, self.card.box_padding
+        if not training:
+            return validation_dataset(samples, size, batch_size, padding)
+        if len(samples) < batch_size:
+            raise DataError(
+                f"{samples.source}: {len(samples)} people do not fill a batch of {batch_size}; take "
+                "a smaller batch_size"
+            )
+        return fit_dataset(samples, size, batch_size, augment or AugmentConfig(), padding, seed, policy)
 
     def call(self, crops, training=None):
         return self.network(crops, training=training)
@@ -142,6 +217,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
+            "card": self.card and self.card.to_plain(),
             "sigma": self.sigma,
             "ohkm": self.ohkm,
             "intermediate_weight": self.intermediate_weight,
@@ -154,12 +230,13 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
     def from_config(cls, config, custom_objects=None):
         parts = ("network", "augmentation")
         parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in parts}
-        return cls(**parts, **config)
+        card = config.pop("card", None)
+        return cls(**parts, card=card and InferenceCard.model_validate(card), **config)
 
 
 def _published_ohkm(network: keras.Model) -> int:
-    keypoints = network.num_keypoints
-    return default_ohkm(keypoints) if network.uses_ohkm else keypoints
+    keypoints = heatmap_count(network)
+    return default_ohkm(keypoints) if getattr(network, "uses_ohkm", False) else keypoints
 
 
 def _replicas() -> int:

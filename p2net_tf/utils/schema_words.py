@@ -37,7 +37,7 @@ def describe_expected(schema: type[BaseModel], path: tuple) -> str:
 def accepted_keys(schema: type[BaseModel], path: tuple) -> list[str]:
     """The keys of the section at `path`; none where `path` is not a section."""
     section = _bare(_annotation_at(schema, path)[0])
-    return list(section.model_fields) if _is_section(section) else []
+    return list(_fields(section)) if _is_section(section) else []
 
 
 def accepted_tags(schema: type[BaseModel], path: tuple) -> list[str]:
@@ -74,7 +74,7 @@ def _annotation_at(schema, path: tuple) -> tuple[object, int]:
 def _below(bare, key):
     """The annotation of the entry `key` of a section, list, tuple or dict; None where there is none."""
     if _is_section(bare):
-        field = bare.model_fields.get(key)
+        field = _fields(bare).get(key)
         return field and Annotated[(field.annotation, *field.metadata, None)]
     if sections := _tagged(bare):
         return sections.get(key)
@@ -91,6 +91,11 @@ def _tagged(bare) -> dict[str, object]:
     members = get_args(bare) if get_origin(bare) in (Union, types.UnionType) else ()
     notes = [(note, member) for member in members for note in getattr(member, "__metadata__", ())]
     return {note.tag: member for note, member in notes if isinstance(note, Tag)}
+
+
+def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """By the keys that a file has."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _is_section(annotation) -> bool:
@@ -122,7 +127,7 @@ def _words(annotation, limits: tuple = ()) -> str:
     if origin in (list, tuple):
         return f"a list of {_plural(arguments[0])}"
     if _is_section(annotation):
-        return f"a section with keys of {', '.join(annotation.model_fields)}"
+        return f"a section with keys of {', '.join(_fields(annotation))}"
     return _SINGULAR.get(annotation, getattr(annotation, "__name__", str(annotation))) + _range(limits)
 
 
@@ -132,7 +137,7 @@ def _plural(annotation) -> str:
         arguments = get_args(annotation)
         return _plural(arguments[0]) + _range(_flat(arguments[1:]))
     if _is_section(annotation):
-        return f"sections with keys of {', '.join(annotation.model_fields)}"
+        return f"sections with keys of {', '.join(_fields(annotation))}"
     return _PLURAL.get(annotation, f"entries, each {_words(annotation)}")
 
 

@@ -57,8 +57,17 @@ def load_model(schema: type[Model], path: Path, overrides: Sequence[str] = ()) -
         document.override(override)
     document.expand_variables()
     document.tree.setdefault("name", path.stem)
+    return validate(schema, document)
+
+
+def validate(schema: type[Model], document: Document) -> Model:
+    """The values of `document` as a `schema`, whose validators find the whole document in their context.
+
+    Raises:
+        ConfigError: naming all faults at once, one per line.
+    """
     try:
-        return schema.model_validate(document.tree)
+        return schema.model_validate(document.tree, context=document.tree)
     except ValidationError as error:
         faults = dict.fromkeys(_explain(schema, document, fault) for fault in error.errors())
         raise ConfigError("\n".join(faults)) from None
@@ -66,7 +75,7 @@ def load_model(schema: type[Model], path: Path, overrides: Sequence[str] = ()) -
 
 def dump_model(model: BaseModel, path: str | Path) -> None:
     """Writes `model` as YAML that `load_model` reads back equal. Makes missing folders; never half a file."""
-    write_text(path, dump_text(model.model_dump(mode="json")))
+    write_text(path, dump_text(model.model_dump(mode="json", by_alias=True)))
 
 
 def dump_text(tree: dict) -> str:
@@ -125,6 +134,13 @@ class Document:
             return cls(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+    @classmethod
+    def of_tree(cls, tree: dict, source: str) -> Document:
+        """Plain values that have no lines, such as those of a JSON file."""
+        document = cls("", source)
+        document.tree, document.places = tree, {(): source}
+        return document
 
     def place(self, path: KeyPath) -> str:
         while path not in self.places:

@@ -290,7 +290,7 @@ class TestParts:
     @pytest.fixture(scope="class")
     def samples(self, rendered):
         config = make_config(rendered)
-        return parts.open_datasets(config.data.train, config.data, False)[0]
+        return parts.open_datasets(config.data.train, config.data.skeleton, False)[0]
 
     def test_share_no_image(self, samples):
         assert len(set(samples.image_paths)) < len(samples)  # some images show two people

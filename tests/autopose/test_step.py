@@ -253,7 +253,7 @@ TWO_REPLICAS = """
     from p2net_tf.training.strategy import make_strategy
 
     strategy = make_strategy(2)
-    import test_searcher as t
+    import test_step as t
 
     ends, relaxation = [], sys.argv[1]
     for devices in (None, strategy):

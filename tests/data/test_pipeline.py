@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 from PIL import Image
 from ten_people import AUGMENT, BATCH, CARD, COUNT, CROP, assert_same, numbers, people
 
@@ -16,7 +15,7 @@ from p2net_tf.data.crops import take_crop, warp
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.image_sources import ImageRecords
 from p2net_tf.data.pipeline import evaluation_dataset, training_dataset
-from p2net_tf.data.records import read_record_samples, skeleton_card, write_records
+from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.settings import DataConfig, DatasetConfig
 from p2net_tf.keypoints import geometry
@@ -292,7 +291,7 @@ class TestRecordsAsASource:
     def card(self, tmp_path):
         """The people's card as a user would name it in `data.skeleton`."""
         path = tmp_path / "six.yaml"
-        path.write_text(yaml.safe_dump(skeleton_card(CARD)))
+        CARD.save(path)
         return str(path)
 
     def test_another_card_than_the_configured_one_is_refused(self, folder):
@@ -301,7 +300,7 @@ class TestRecordsAsASource:
 
     def test_rows_select_and_the_check_finds_nothing_wrong(self, folder, card):
         source = self.source(folder, rows=(2, 7))
-        samples, problems = open_datasets([source], DataConfig(train=[source], skeleton=card))
+        samples, problems = open_datasets([source], card)
         assert problems == [] and samples.ids.tolist() == [2, 3, 4, 5, 6]
         assert samples.skeleton == CARD
         crops, _ = next(iter(training_dataset(samples, CROP, len(samples))))
@@ -329,9 +328,9 @@ class TestRecordsAsASource:
         source = self.source(folder)
         files = DatasetConfig(format="lsp", root="/nowhere")
         with pytest.raises(DataError, match="only source of their list; write all sources into one"):
-            open_datasets([files, source], DataConfig(train=[source]))
+            open_datasets([files, source], "coco17")
         source = self.source(folder, repeat=3)
         with pytest.raises(DataError, match="remove repeat=3 and set training.epochs 3 times as high"):
-            open_datasets([source], DataConfig(train=[source]))
+            open_datasets([source], "coco17")
         with pytest.raises(DataError, match=r"rows 10\.\.12 of 10 samples select nothing"):
             read_dataset(self.source(folder, rows=(10, 12)), card)

@@ -7,9 +7,9 @@ import tensorflow as tf
 from PIL import Image
 
 from p2net_tf.data.coco import read_coco
-from p2net_tf.data.records import read_record_samples, read_records, skeleton_card, write_records
+from p2net_tf.data.records import read_record_samples, read_records, write_records
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.skeletons.skeleton import builtin_skeletons, load_skeleton, parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons, load_skeleton
 
 COLUMNS = ("image_paths", "boxes", "keypoints", "areas", "ids", "image_ids", "scores")
 
@@ -164,5 +164,5 @@ class TestUnusableRecords:
 @pytest.mark.parametrize("name", builtin_skeletons())
 def test_cards_survive_the_header(name):
     card = load_skeleton(name)
-    assert parse_skeleton(json.dumps(skeleton_card(card))) == card
+    assert Skeleton.from_card(json.loads(json.dumps(card.to_card()))) == card
     assert dataclasses.replace(card, name="other") != card

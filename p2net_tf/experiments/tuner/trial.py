@@ -70,7 +70,7 @@ class PolicyTrials:
         changes |= {"ema_momentum": None, "warmup_steps": warmup}
         training = config.training.model_copy(update=changes)
         config = config.model_copy(update={"training": training})
-        self._model = build_pose_model(config, inner.skeleton.num_keypoints, steps_per_epoch)
+        self._model = build_pose_model(config, inner.skeleton, steps_per_epoch)
         self._schedule = _Stretched(make_schedule(training, steps_per_epoch), length)
         self._model.optimizer.learning_rate = self._schedule
         self._fresh = _FreshValues(self._model, pretrained=config.model.weights is not None)

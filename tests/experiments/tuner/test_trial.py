@@ -80,7 +80,7 @@ def values(network) -> list[np.ndarray]:
 class TestParts:
     def test_share_no_picture_and_hold_the_training_part(self, tables, config):
         inner, outer = tables
-        people, _ = datasets.open_datasets(config.data.train, config.data)
+        people, _ = datasets.open_datasets(config.data.train, config.data.skeleton)
         assert len(inner) + len(outer) == len(people)
         assert min(len(inner), len(outer)) >= BATCH
         assert inner.crops.shape[1:] == (64, 64, 3)

@@ -1,0 +1,325 @@
+"""The front door: a trained network that takes pictures and gives poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf.data.check import check_samples, usable
+from p2net_tf.data.crops import crop_people
+from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.evaluation.coco import CocoResult
+from p2net_tf.evaluation.evaluate import score
+from p2net_tf.evaluation.pck import PckResult
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference import presets
+from p2net_tf.inference.card import CardError, InferenceCard
+from p2net_tf.inference.keras_file import open_network, save_network
+from p2net_tf.inference.pictures import PictureSource, as_list, load_pictures
+from p2net_tf.inference.poses import Poses
+from p2net_tf.inference.run_folder import network_file
+from p2net_tf.inference.test_recipe import make_predict_step, mean_scores, predict
+from p2net_tf.keypoints.alignment import ALIGNMENTS
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.console import messages, track
+
+Boxes = np.ndarray | Sequence
+
+
+class PoseEstimator:
+    """Poses in pictures, by a trained network and its inference card.
+
+    ```python
+    pose = PoseEstimator.from_preset("p2net_small_lsp")        # or .load("runs/first"), .load("people.keras")
+    poses = pose.predict("street.jpg", boxes=[[40, 20, 120, 300]])
+    poses[0].keypoints                                         # [persons, K, 2] image pixels
+    pose.evaluate(read_lsp(root, "test"), metric="pck")
+    pose.export("exports/lsp", format="saved_model")
+    pose.save("people.keras")
+    ```
+
+    Args:
+        model: a `PoseModel`, which knows its card, or any `keras.Model` from crops `[B, H, W, 3]` in 0..1 to
+            a dict with `heatmaps [B, H / 4, W / 4, K]`.
+        card: how the network is to be asked; None takes the model's own.
+
+    Attributes:
+        network: the `keras.Model`.
+        card: the `InferenceCard`.
+
+    Raises:
+        CardError: a model without a card, and none is given.
+    """
+
+    def __init__(self, model: keras.Model, card: InferenceCard | None = None):
+        card = card or getattr(model, "card", None)
+        if card is None:
+            raise CardError(
+                f"the model '{model.name}' does not say which keypoints it finds; make it with "
+                "PoseModel(network, skeleton=...), or give card=InferenceCard.of(network, skeleton)"
+            )
+        self.network = getattr(model, "network", model)
+        self.card = card
+
+    @classmethod
+    def load(cls, path: str | Path, card: InferenceCard | None = None) -> PoseEstimator:
+        """Opens a run folder (its best network) or a `.keras` file.
+
+        Args:
+            card: for a file that has none, since `keras.Model.save` of a bare network wrote it.
+
+        Raises:
+            NetworkFileError: there is no such file, or Keras cannot open it.
+            CardError: it has no card.
+        """
+        return cls(*open_network(network_file(path), card))
+
+    @classmethod
+    def from_preset(cls, name: str) -> PoseEstimator:
+        """A network with published weights, by its name in `presets()`.
+
+        Raises:
+            PresetError: there is none of this name, or its file cannot be had.
+        """
+        return cls.load(presets.preset_file(name))
+
+    @staticmethod
+    def presets() -> dict[str, str]:
+        """Name -> description of everything that `from_preset` knows."""
+        return {name: preset.description for name, preset in presets.PRESETS.items()}
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Names, pairs and limbs of the keypoints."""
+        return self.card.skeleton
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the crop."""
+        return self.card.input_size
+
+    def with_recipe(self, **changes: Any) -> PoseEstimator:
+        """The same network under another test recipe, such as `flip_test=False` or `decode="dark"`.
+
+        Raises:
+            CardError: there is no such setting, or not with this value.
+        """
+        unknown = sorted(set(changes) - set(type(self.card.recipe).model_fields))
+        if unknown:
+            known = ", ".join(type(self.card.recipe).model_fields)
+            raise CardError(f"the test recipe has no '{unknown[0]}'; it has {known}")
+        return type(self)(self.network, self.card.updated(recipe=changes))
+
+    def predict(
+        self,
+        pictures: PictureSource | Sequence[PictureSource],
+        boxes: Boxes | None = None,
+        box_scores: Boxes | None = None,
+    ) -> list[Poses]:
+        """One pose per box of every picture.
+
+        Args:
+            pictures: one, or a list: paths, arrays `[H, W, 3]` (uint8, or float in 0..1), PIL images. Files
+                are turned the way their EXIF header says.
+            boxes: `[n, 4]` xywh in pixels of the one picture, or a list of such, one for each picture. None,
+                for all or in the list: the whole picture is the box.
+            box_scores: of the boxes, in the same form; None counts every box as certain.
+
+        Returns:
+            `Poses` of each picture, in their order.
+
+        Raises:
+            DataError: something is no picture, or no box; names which.
+        """
+        sources = as_list(pictures)
+        windows = _per_picture(boxes, len(sources), "boxes", 4)
+        certainties = _per_picture(box_scores, len(sources), "box_scores", None)
+        found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
+        sizes = []
+        for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
+            height, width = picture.shape[:2]
+            if windows[number] is None:
+                windows[number] = np.array([[0, 0, width, height]], np.float32)
+            sizes.append(len(windows[number]))
+            if sizes[-1]:
+                found.add(*self._crop(tf.constant(picture), tf.constant(windows[number])))
+        keypoints, keypoint_scores = found.finish()
+        scores = np.asarray(mean_scores(keypoint_scores, self.card.recipe))
+        parts = np.split(np.arange(len(scores)), np.cumsum(sizes)[:-1]) if sizes else []
+        return [
+            Poses(
+                keypoints[rows],
+                keypoint_scores[rows],
+                scores[rows] * _certainty(certainties[number], len(rows), number),
+                windows[number],
+                self.skeleton,
+                sources[number],
+            )
+            for number, rows in enumerate(parts)
+        ]
+
+    def evaluate(self, samples: Samples, metric: str = "oks_ap", **settings: Any) -> CocoResult | PckResult:
+        """Scores the network on people whose keypoints are known; broken items are set aside, and told.
+
+        Args:
+            samples: of the same keypoints, as the readers of `p2net_tf.data` give them.
+            metric: `oks_ap`, `pck` or `pckh`.
+            settings: further ones of `EvaluationConfig`, such as `nms="oks"` for detected boxes.
+
+        Raises:
+            DataError: other keypoints, nothing usable, or a metric that needs what the samples do not have.
+        """
+        if samples.skeleton.keypoints != self.skeleton.keypoints:
+            raise DataError(
+                f"{samples.source}: has the keypoints of '{samples.skeleton.name}', the network those of "
+                f"'{self.skeleton.name}'"
+            )
+        problems = check_samples(samples)
+        kept = usable(samples, problems)
+        if not len(kept):
+            raise DataError(
+                f"{samples.source}: no usable sample{f'; first: {problems[0]}' if problems else ''}"
+            )
+        if len(kept) < len(samples):
+            messages.print(f"{len(kept)} of {len(samples)} people scored; first set aside: {problems[0]}")
+        predictions = predict(self.network, kept, self.card)
+        recipe = self.card.recipe.model_dump(include=set(EvaluationConfig.model_fields))
+        return score(kept, predictions, self.card, EvaluationConfig(**(recipe | settings), metric=metric))
+
+    def export(
+        self,
+        folder: str | Path,
+        format: str = "saved_model",
+        calibration: Samples | None = None,
+        **options: Any,
+    ) -> Path:
+        """Writes a model that others run, with decoding and the whole test recipe inside.
+
+        Args:
+            folder: of the versions; this one becomes `folder/N`.
+            format: `saved_model` (TF-Serving, any Session) or `tflite` (phones: from a crop to keypoints).
+            calibration: people whose crops int8 is calibrated on; without them `tflite` writes float32 and
+                float16 alone.
+            options: of `p2net_tf.export.options.ExportOptions`, such as `fold_batch_norm=True`.
+
+        Returns:
+            The folder of the version.
+        """
+        from p2net_tf.export.export import export_network
+
+        return export_network(self.network, self.card, folder, format, calibration, **options)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a `.keras` file with the card inside, which alone is enough for `load`."""
+        if Path(path).suffix != ".keras":
+            raise CardError(f"{path}: networks are kept in .keras files; give such a name")
+        save_network(self.network, path, self.card)
+
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        return f"PoseEstimator({self.card.name}, {self.skeleton.name}, {height}x{width})"
+
+    @cached_property
+    def _step(self):
+        return make_predict_step(self.network, self.card)
+
+    @cached_property
+    def _crop(self):
+        card = self.card
+
+        @tf.function(reduce_retracing=True)
+        def crop(picture, boxes):
+            return crop_people(picture, boxes, card.input_size, card.box_padding, ALIGNMENTS[card.alignment])
+
+        return crop
+
+
+class _Collector:
+    """Crops of many pictures through the network, a full batch at a time."""
+
+    def __init__(self, step, batch_size: int, num_keypoints: int):
+        self._step, self._batch_size = step, batch_size
+        self._waiting: list[tuple] = []
+        self._count = 0
+        self._keypoints = [np.zeros((0, num_keypoints, 2), np.float32)]
+        self._scores = [np.zeros((0, num_keypoints), np.float32)]
+
+    def add(self, crops, matrices) -> None:
+        self._waiting.append((crops, matrices))
+        self._count += len(crops)
+        while self._count >= self._batch_size:
+            self._run(self._batch_size)
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """`(keypoints [n, K, 2], scores [n, K])` of all crops, in their order."""
+        if self._count:
+            self._run(self._count)
+        return np.concatenate(self._keypoints), np.concatenate(self._scores)
+
+    def _run(self, size: int) -> None:
+        crops, matrices = (tf.concat(column, axis=0) for column in zip(*self._waiting, strict=True))
+        keypoints, scores = self._step(crops[:size], matrices[:size])
+        self._keypoints.append(keypoints.numpy())
+        self._scores.append(scores.numpy())
+        self._count -= size
+        self._waiting = [(crops[size:], matrices[size:])] if self._count else []
+
+
+def _per_picture(given, count: int, name: str, columns: int | None) -> list:
+    """A checked array for each picture, or None where it has none."""
+    if given is None:
+        return [None] * count
+    # One picture's own array may stand alone.
+    depth = 2 if columns else 1
+    alone = (
+        count == 1 and _depth(given) <= depth and not (isinstance(given, list | tuple) and given == [None])
+    )
+    parts = [given] if alone else list(given)
+    if len(parts) != count:
+        raise DataError(f"{name}: {len(parts)} entries for {count} pictures; give an array for each, or None")
+    return [
+        None if part is None else _checked(part, f"{name}[{number}]", columns)
+        for number, part in enumerate(parts)
+    ]
+
+
+def _depth(value) -> int:
+    if isinstance(value, np.ndarray | tf.Tensor):
+        return len(value.shape)
+    if isinstance(value, list | tuple):
+        return 1 + max(map(_depth, value), default=1)
+    return 0
+
+
+def _checked(part, name: str, columns: int | None) -> np.ndarray:
+    try:
+        array = np.asarray(part, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: not numbers ({error})") from None
+    if columns is None:
+        return array.reshape(-1)
+    if array.size == 0:
+        return np.zeros((0, columns), np.float32)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise DataError(f"{name}: has the shape {list(array.shape)}; boxes are [n, 4], x, y, width, height")
+    wrong = ~np.all(np.isfinite(array), axis=1) | np.any(array[:, 2:] <= 0, axis=1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{name}: box {row} is {array[row].tolist()}; width and height must be above 0, in pixels"
+        )
+    return array
+
+
+def _certainty(scores: np.ndarray | None, count: int, number: int) -> np.ndarray:
+    if scores is None:
+        return np.ones(count, np.float32)
+    if len(scores) != count:
+        raise DataError(f"box_scores[{number}]: {len(scores)} scores for {count} boxes")
+    return scores

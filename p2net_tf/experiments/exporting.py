@@ -1,0 +1,110 @@
+"""`p2net export`: a run in every format asked for, and the parity report in their model cards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from p2net_tf.data.licences import licences_of
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.experiments.runs import Run, source_of
+from p2net_tf.export.calibration import training_people
+from p2net_tf.export.export import export_network
+from p2net_tf.export.model_card import read_card, write_card
+from p2net_tf.export.options import Exif, ExportOptions
+from p2net_tf.export.parity import verify
+from p2net_tf.export.runtimes import PoseFunction
+from p2net_tf.export.tflite import CALIBRATION_CROPS
+
+
+def export_run(
+    run: Run,
+    formats: Sequence[str],
+    out: Path | None = None,
+    options: ExportOptions | None = None,
+    calibration: int = CALIBRATION_CROPS,
+) -> dict[str, Path]:
+    """Exports `run`; returns format -> folder of the new version.
+
+    Args:
+        formats: of `saved_model` and `tflite`.
+        out: folder of the versions; with two formats, of a folder for each. None: inside of the run folder.
+        calibration: training crops that int8 is calibrated on.
+    """
+    folders = {}
+    for name in formats:
+        goal = out if out is not None and len(formats) == 1 else (out or run.folder) / name
+        people = training_people(run.config, calibration) if name == "tflite" else None
+        chosen = asdict(options or ExportOptions())
+        folders[name] = export_network(run.network, run.card, goal, name, people, _facts(run), **chosen)
+    return folders
+
+
+def verify_export(
+    run: Run,
+    folders: Mapping[str, Path],
+    part: str,
+    options: ExportOptions,
+    others: Mapping[str, PoseFunction] | None = None,
+    limit: int | None = None,
+) -> dict:
+    """`parity.verify` of what `export_run` wrote; its report becomes `parity` in every model card.
+
+    Args:
+        part: `test`, `validation` or `train`; the first data source of it is compared.
+        limit: only the first people.
+
+    Raises:
+        RunError: the configuration names no data for the part.
+        DataError: `limit` on detector boxes, which belong to all people of their images.
+    """
+    report = verify(
+        run.network,
+        run.card,
+        _first(source_of(run, part), limit),
+        run.config.evaluation,
+        options.exif is Exif.upright,
+        folders.get("saved_model"),
+        folders.get("tflite"),
+        others,
+    )
+    for folder in folders.values():
+        write_card({**read_card(folder), "parity": report}, folder)
+    return report
+
+
+def _first(source: DatasetConfig, limit: int | None) -> DatasetConfig:
+    if limit is None:
+        return source
+    if source.detections:
+        raise DataError(f"{source.root}: a limit cuts people off, but detector boxes belong to whole images")
+    start, stop = source.rows or (0, limit)
+    return source.model_copy(update={"rows": (start, min(stop, start + limit))})
+
+
+def _facts(run: Run) -> dict:
+    """What the model card says of the run."""
+    train = run.config.data.train
+    if not train:  # a file without a configuration
+        return {}
+    return {
+        "run": {"folder": run.folder.resolve().name, "model": run.config.model.model_dump(mode="json")},
+        "trained_on": [
+            source.model_dump(mode="json", include={"format", "split", "rows"}, exclude_none=True)
+            for source in train
+        ],
+        "licence_of_the_data": licences_of(train),
+        "scores": _scores(run.folder),
+    }
+
+
+def _scores(folder: Path) -> dict | None:
+    """The scores of the test part, of the run as it was trained; None where the run has no report."""
+    report = folder / "report.json"
+    if not report.is_file():
+        return None
+    found = json.loads(report.read_text(encoding="utf-8"))
+    return {"headline": found.get("headline", {}), "result": found.get("result")}

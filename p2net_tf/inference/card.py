@@ -1,0 +1,152 @@
+"""The inference card: what a trained network must be asked with, kept inside its `.keras` file.
+
+What training and prediction must agree on stands here and nowhere else: which keypoints there are, how large
+the crop is and how much room it leaves around a box, how crop and heatmap lie on the image, and the recipe.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from p2net_tf.inference.settings import TestRecipe
+from p2net_tf.keypoints import geometry
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.exceptions import UserError
+
+CARD_VERSION = 1
+
+
+class CardError(UserError):
+    """An inference card that is missing or cannot be used; the message names the file and the remedy."""
+
+
+class _Kept(BaseModel):
+    """Unknown fields are kept: what a later version added is still there when a file is written again."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Normalization(_Kept):
+    """`(crop - mean) / std` per channel, by the network's first layer; crops are RGB in 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class CardRecipe(TestRecipe):
+    """`TestRecipe`, with room for fields of later versions."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+def _skeleton(value: Any) -> Any:
+    return Skeleton.from_card(value, "skeleton") if isinstance(value, dict) else value
+
+
+class InferenceCard(_Kept):
+    """What a network needs to be predicted with, exported and served.
+
+    ```python
+    card = InferenceCard.of(network, Skeleton.load("coco17"), box_padding=1.25)
+    card = card.updated(recipe={"flip_test": False})
+    ```
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    version: PositiveInt = CARD_VERSION
+    task: Literal["pose"] = "pose"
+    name: str = "pose"
+    skeleton: Annotated[Skeleton, BeforeValidator(_skeleton), PlainSerializer(Skeleton.to_card)]
+    input_size: tuple[PositiveInt, PositiveInt]
+    """(height, width) of the crop."""
+    box_padding: PositiveFloat = geometry.BOX_PADDING
+    """Factor by which the crop window is larger than the person box."""
+    alignment: Literal["continuous", "pixel_index"] = "continuous"
+    """How crop and heatmap lie on the image (`p2net_tf.keypoints.alignment`)."""
+    normalization: Normalization | None = None
+    """None: whatever the network does to RGB in 0..1 itself."""
+    recipe: CardRecipe = Field(default_factory=CardRecipe)
+    licence: str | None = None
+    """Of the weights."""
+
+    @classmethod
+    def of(cls, network: keras.Model, skeleton: Skeleton, **fields: Any) -> InferenceCard:
+        """The card of `network`, which says most of it itself.
+
+        Args:
+            fields: `box_padding`, `recipe`, `name`, `licence`.
+
+        Raises:
+            CardError: the network gives another number of heatmaps than the skeleton has keypoints.
+        """
+        count = heatmap_count(network)
+        if count != skeleton.num_keypoints:
+            raise CardError(
+                f"the network '{network.name}' gives {count} heatmaps, but the skeleton '{skeleton.name}' "
+                f"has {skeleton.num_keypoints} keypoints; give the skeleton that it was trained for"
+            )
+        settings = network.get_config() if hasattr(network, "alignment") else {}
+        if {"mean", "std"} <= settings.keys():
+            fields.setdefault("normalization", {"mean": settings["mean"], "std": settings["std"]})
+        if isinstance(fields.get("recipe"), TestRecipe):
+            fields["recipe"] = fields["recipe"].model_dump(include=set(TestRecipe.model_fields))
+        return cls(
+            skeleton=skeleton,
+            input_size=crop_size(network),
+            alignment=getattr(network, "alignment", "continuous"),
+            **fields,
+        )
+
+    def updated(self, recipe: dict | None = None, **fields: Any) -> InferenceCard:
+        """A copy with other fields, checked like a new one."""
+        plain = self.to_plain() | fields
+        if recipe:
+            plain["recipe"] = plain["recipe"] | recipe
+        return InferenceCard.model_validate(plain)
+
+    def to_plain(self) -> dict:
+        """Plain values that JSON can hold."""
+        return self.model_dump(mode="json")
+
+    @property
+    def aspect_ratio(self) -> float:
+        """Width by height of the crop."""
+        height, width = self.input_size
+        return width / height
+
+
+def crop_size(network: keras.Model) -> tuple[int, int]:
+    """(height, width) of the crops that `network` takes.
+
+    Raises:
+        CardError: it takes crops of any size, or something else than pictures.
+    """
+    shape = network.input_shape if getattr(network, "inputs", None) else None
+    if shape is None or len(shape) != 4 or None in shape[1:3]:
+        raise CardError(f"the network '{network.name}' takes {shape}, not crops [B, H, W, 3] of one size")
+    return shape[1], shape[2]
+
+
+def heatmap_count(network: keras.Model) -> int:
+    """How many keypoints `network` gives heatmaps of.
+
+    Raises:
+        CardError: none of its outputs is called `heatmaps`.
+    """
+    outputs = network.output
+    if not isinstance(outputs, dict) or "heatmaps" not in outputs:
+        names = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+        raise CardError(f"the network '{network.name}' gives {names}; one of its outputs must be 'heatmaps'")
+    return outputs["heatmaps"].shape[-1]

@@ -1,0 +1,147 @@
+"""`.keras` files that know how they are to be asked: a network and its inference card in one archive.
+
+The archive is Keras' own with one member more, so `keras.saving.load_model` opens it too.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+from pydantic import ValidationError
+
+from p2net_tf.inference.card import CARD_VERSION, CardError, InferenceCard
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.files import replacing
+
+CARD_FILE = "inference_card.json"
+_CONFIG_FILE = "config.json"
+_MOMENT = (1980, 1, 1, 0, 0, 0)
+"""Equal files are equal to the byte, whenever they were written."""
+_OLD_WORDS = {"pure", "legacy"}
+
+
+class NetworkFileError(UserError):
+    """A `.keras` file that cannot be opened; the message names it and the remedy."""
+
+
+def save_network(network: keras.Model, path: str | Path, card: InferenceCard | None = None) -> None:
+    """Writes a `.keras` file, whole or not at all, with the card inside."""
+    with replacing(path) as scratch:
+        network.save(scratch)
+        if card is not None:
+            with zipfile.ZipFile(scratch, "a") as archive:
+                member = zipfile.ZipInfo(CARD_FILE, _MOMENT)
+                archive.writestr(member, json.dumps(card.to_plain(), indent=2) + "\n")
+
+
+def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[keras.Model, InferenceCard]:
+    """Opens a `.keras` file.
+
+    Args:
+        card: for a file without one; where the file has its own, this one counts.
+
+    Returns:
+        `(network, card)`.
+
+    Raises:
+        NetworkFileError: no such file, or Keras cannot open it.
+        CardError: there is no card, or one of a later version.
+    """
+    path = Path(path)
+    settings = read_settings(path)
+    card = card or read_card(path) or _card_of_settings(settings, path)
+    if card is None:
+        raise CardError(
+            f"{path}: has no inference card, which says its keypoints and its crop; give one by hand: "
+            "PoseEstimator.load(path, card=InferenceCard.of(network, skeleton)), or save it with "
+            "PoseEstimator.save"
+        )
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the layers inside do
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NetworkFileError(f"{path}: Keras {keras.__version__} cannot open it: {reason}") from error
+    return getattr(network, "network", network), card
+
+
+def read_card(path: str | Path) -> InferenceCard | None:
+    """The card inside of a `.keras` file; None where it has none.
+
+    Raises:
+        NetworkFileError: no such file, or no archive.
+        CardError: the card is broken, or of a later version.
+    """
+    plain = _read_json(Path(path), CARD_FILE)
+    return None if plain is None else parse_card(plain, str(path))
+
+
+def parse_card(plain: dict, source: str) -> InferenceCard:
+    """A card from plain values; `source` names it in errors.
+
+    Raises:
+        CardError: it is broken, or of a later version.
+    """
+    version = plain.get("version", CARD_VERSION) if isinstance(plain, dict) else None
+    if isinstance(version, int) and version > CARD_VERSION:
+        raise CardError(
+            f"{source}: its inference card has version {version}, this p2net_tf knows {CARD_VERSION}; "
+            "upgrade p2net_tf"
+        )
+    try:
+        return InferenceCard.model_validate(plain)
+    except (ValidationError, UserError) as error:
+        raise CardError(f"{source}: its inference card is broken: {_first_fault(error)}") from None
+
+
+def read_settings(path: str | Path) -> dict:
+    """What Keras wrote of the network: class and arguments.
+
+    Raises:
+        NetworkFileError: no such file, no archive of Keras, or one of p2net_tf 0.1, which had other words.
+    """
+    path = Path(path)
+    settings = _read_json(path, _CONFIG_FILE)
+    if settings is None:
+        raise NetworkFileError(f"{path}: is no file of Keras 3 (no {_CONFIG_FILE} in it)")
+    if _inner(settings).get("alignment") in _OLD_WORDS:
+        raise NetworkFileError(
+            f"{path}: was written by p2net_tf 0.1, whose networks have other names; open it with that "
+            "version (git checkout 3c16fe4), or train again"
+        )
+    return settings
+
+
+def _inner(settings: dict) -> dict:
+    """The arguments of the network, also where a `PoseModel` is around it."""
+    config = settings.get("config") or {}
+    return (config.get("network") or {}).get("config") or config
+
+
+def _card_of_settings(settings: dict, path: Path) -> InferenceCard | None:
+    """The card that a `PoseModel` keeps among its arguments, which Keras' own callbacks write."""
+    plain = (settings.get("config") or {}).get("card")
+    return parse_card(plain, str(path)) if isinstance(plain, dict) else None
+
+
+def _read_json(path: Path, member: str):
+    if not path.is_file():
+        raise NetworkFileError(
+            f"{path}: no such file; give a run folder, a .keras file or the name of a preset"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(member)) if member in archive.namelist() else None
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise NetworkFileError(
+            f"{path}: is no .keras file, or a broken one ({error}); copy it again"
+        ) from None
+
+
+def _first_fault(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    return str(error)

@@ -1,0 +1,85 @@
+"""Networks with published weights, by name: those that come with the package, and those that are fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.resources import weights_folder
+from p2net_tf.utils.yaml_files import did_you_mean
+
+
+class PresetError(UserError):
+    """A preset that there is not, or whose file cannot be had; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Where the `.keras` file of a network is.
+
+    Attributes:
+        description: network, training data, score and licence in a line.
+        file: below the folder `weights` of the package, for one that comes with it.
+        url: where it is fetched from, once, into Keras' cache (`~/.keras/p2net_tf`).
+        sha256: of the file at `url`; another file is refused.
+    """
+
+    description: str
+    file: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self):
+        if (self.file is None) == (self.url is None) or (self.url is not None and not self.sha256):
+            raise ValueError("a preset has either a file, or a url with its sha256")
+
+
+PRESETS: dict[str, Preset] = {
+    "p2net_small_lsp": Preset(
+        "P2Net on the small backbone, 128x128, 14 keypoints of LSP; PCK@0.2 76.8 on LSP's test part; "
+        "for research only",
+        file="p2net_small_lsp_128x128/best.keras",
+    ),
+}
+
+
+def register_preset(name: str, preset: Preset) -> None:
+    """Makes `PoseEstimator.from_preset(name)` work, for weights that are hosted elsewhere.
+
+    Raises:
+        PresetError: the name is taken.
+    """
+    if name in PRESETS:
+        raise PresetError(f"there is a preset '{name}' already; take another name")
+    PRESETS[name] = preset
+
+
+def preset_file(name: str) -> Path:
+    """The `.keras` file of a preset, fetched where it has to be.
+
+    Raises:
+        PresetError: there is no such preset, or its file cannot be had or is not the one that it should be.
+    """
+    if name not in PRESETS:
+        raise PresetError(f"no preset '{name}'{did_you_mean(name, list(PRESETS))}")
+    preset = PRESETS[name]
+    if preset.file is not None:
+        return weights_folder() / preset.file
+    try:
+        fetched = keras.utils.get_file(
+            f"{name}-{preset.sha256[:12]}.keras",
+            origin=preset.url,
+            file_hash=preset.sha256,
+            hash_algorithm="sha256",
+            cache_subdir="p2net_tf",
+        )
+    except Exception as error:  # urllib's, and a bare one of Keras'
+        raise PresetError(
+            f"preset '{name}': {preset.url} cannot be fetched, or is another file than the one with SHA-256 "
+            f"{preset.sha256} ({error}); connect this machine, or download it by hand and open it with "
+            "PoseEstimator.load"
+        ) from error
+    return Path(fetched)

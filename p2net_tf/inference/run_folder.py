@@ -1,0 +1,32 @@
+"""Which network of a run folder is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2net_tf.inference.keras_file import NetworkFileError
+from p2net_tf.inference.presets import PRESETS, preset_file
+
+NETWORKS = ("best.keras", "last.keras")
+"""In this order: what was chosen on the validation part, and what the last epoch left."""
+
+
+def network_file(path: str | Path) -> Path:
+    """The `.keras` file at `path`, or the best one of the run folder `path`, or that of a preset's name.
+
+    Raises:
+        NetworkFileError: there is none.
+        PresetError: the file of a preset cannot be had.
+    """
+    if str(path) in PRESETS:
+        return preset_file(str(path))
+    path = Path(path)
+    if path.suffix == ".keras" and path.is_file():
+        return path
+    for name in NETWORKS:
+        if (path / name).is_file():
+            return path / name
+    raise NetworkFileError(
+        f"{path}: no run folder with best.keras, no .keras file, no preset ({', '.join(PRESETS)}); train "
+        "one with `p2net train`"
+    )

@@ -1,0 +1,376 @@
+"""The front door: every snippet of the README's first page, and what people do to it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from networks import tiny_network, two_convolutions
+from PIL import Image
+
+from p2net_tf.config.loading import load_config
+from p2net_tf.data.coco import read_coco
+from p2net_tf.data.lsp import read_lsp
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.estimator import PoseEstimator
+from p2net_tf.inference.card import CardError, InferenceCard
+from p2net_tf.inference.test_recipe import predict
+from p2net_tf.models import P2Net
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.training.pose_model import PoseModel
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    root = tmp_path_factory.mktemp("people")
+    write_synthetic(root, 10, seed=3, split="train", options=SceneOptions(height=96, width=128))
+    return read_coco(root, "train")
+
+
+@pytest.fixture(scope="module")
+def pose() -> PoseEstimator:
+    return PoseEstimator(PoseModel(two_convolutions(17, (64, 64)), skeleton="coco17"))
+
+
+@pytest.fixture(scope="module")
+def picture(people) -> tuple[str, np.ndarray]:
+    """A file and the boxes of the people on it."""
+    path = str(people.image_paths[0])
+    return path, people.boxes[people.image_paths == path]
+
+
+def assert_same(found, expected, atol=1e-4):
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, rtol=0, atol=atol)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+
+
+class TestPredict:
+    def test_is_what_evaluation_sees(self, pose, people):
+        """Everybody, in pictures of several people, equals the test recipe over the data set."""
+        paths = list(dict.fromkeys(people.image_paths.tolist()))
+        boxes = [people.boxes[people.image_paths == path] for path in paths]
+        found = pose.predict(paths, boxes)
+        expected = predict(pose.network, people, pose.card)
+        rows = np.concatenate([np.flatnonzero(people.image_paths == path) for path in paths])
+        np.testing.assert_allclose(
+            np.concatenate([poses.keypoints for poses in found]), expected.keypoints[rows], rtol=0, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            np.concatenate([poses.scores for poses in found]), expected.scores[rows], rtol=1e-5
+        )
+
+    def test_takes_paths_arrays_and_pil(self, pose, picture):
+        path, boxes = picture
+        (expected,) = pose.predict(path, boxes)
+        pixels = np.asarray(pose.predict(path)[0].draw(boxes=False, threshold=2.0))
+        assert expected.keypoints.shape == (len(boxes), 17, 2) and len(expected) == len(boxes)
+        for form in (Path(path), pixels, np.float32(pixels) / 255, pixels / 255.0, Image.fromarray(pixels)):
+            (found,) = pose.predict(form, boxes.tolist())
+            assert_same(found, expected, atol=1e-3)
+
+    def test_takes_a_list_with_boxes_for_each(self, pose, picture, people):
+        path, boxes = picture
+        other = str(people.image_paths[-1])
+        found = pose.predict([path, other, path], [boxes, None, np.zeros((0, 4))])
+        assert [len(poses) for poses in found] == [len(boxes), 1, 0]
+        assert_same(found[0], pose.predict(path, boxes)[0])
+        assert_same(found[1], pose.predict(other)[0])
+        assert found[2].keypoints.shape == (0, 17, 2)
+
+    def test_without_boxes_the_whole_picture_is_one(self, pose, picture):
+        (found,) = pose.predict(picture[0])
+        np.testing.assert_array_equal(found.boxes, [[0, 0, 128, 96]])
+        assert_same(found, pose.predict(picture[0], [[0, 0, 128, 96]])[0])
+
+    def test_box_scores_multiply_the_pose_scores(self, pose, picture):
+        path, boxes = picture
+        (plain,) = pose.predict(path, boxes)
+        (found,) = pose.predict(path, boxes, np.full(len(boxes), 0.5))
+        np.testing.assert_allclose(found.scores, plain.scores / 2, rtol=1e-6)
+
+    def test_more_people_than_a_batch(self, pose, picture):
+        path, boxes = picture
+        (found,) = pose.predict(path, np.tile(boxes[:1], (70, 1)))
+        (one,) = pose.predict(path, boxes[:1])
+        np.testing.assert_allclose(found.keypoints, np.tile(one.keypoints, (70, 1, 1)), rtol=0, atol=1e-4)
+
+    def test_no_pictures(self, pose):
+        assert pose.predict([]) == []
+
+    def test_a_camera_that_was_turned(self, pose, tmp_path, picture):
+        """Files and PIL images are seen upright."""
+        upright = Image.open(picture[0])
+        exif = Image.Exif()
+        exif[0x0112] = 6  # stored lying, to be turned clockwise
+        upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png")
+        turned = Image.open(tmp_path / "turned.png")
+        turned.save(tmp_path / "turned.jpg", exif=exif, quality=100)
+        with Image.open(tmp_path / "turned.jpg") as opened:
+            (from_pil,) = pose.predict(opened)
+        (from_file,) = pose.predict(tmp_path / "turned.jpg")
+        assert from_file.boxes.tolist() == from_pil.boxes.tolist() == [[0, 0, 128, 96]]
+
+    @pytest.mark.parametrize(
+        ("picture", "boxes", "message"),
+        [
+            ("nowhere.jpg", None, "nowhere.jpg: missing"),
+            (np.zeros((4, 4, 7), np.uint8), None, r"shape \[4, 4, 7\] is no picture; give \[H, W, 3\]"),
+            (np.zeros((4, 4, 3), np.int32), None, "int32 is no picture; give uint8 in 0..255, or float"),
+            (np.full((4, 4, 3), 200.0), None, "values from 200 to 200; give floats in 0..1, or grey levels"),
+            (object(), None, "object is no picture: give a path"),
+            (
+                np.zeros((4, 4, 3), np.uint8),
+                [[0, 0, 4]],
+                r"boxes\[0\]: has the shape \[1, 3\]; boxes are \[n, 4\]",
+            ),
+            (np.zeros((4, 4, 3), np.uint8), [[0, 0, 4, 0]], r"boxes\[0\]: box 0 is .*must be above 0"),
+            (np.zeros((4, 4, 3), np.uint8), [["a", 0, 4, 4]], r"boxes\[0\]: not numbers"),
+            ([np.zeros((4, 4, 3), np.uint8)] * 2, [[0, 0, 4, 4]], "1 entries for 2 pictures"),
+        ],
+    )
+    def test_what_is_no_picture_or_no_box_is_named(self, pose, picture, boxes, message):
+        with pytest.raises(DataError, match=message):
+            pose.predict(picture, boxes)
+
+
+class TestPoses:
+    def test_a_keypoint_by_its_name(self, pose, picture):
+        (found,) = pose.predict(*picture)
+        np.testing.assert_array_equal(found["left_wrist"], found.keypoints[:, 9])
+        with pytest.raises(KeyError, match="no keypoint 'left_wirst'.*did you mean 'left_wrist'"):
+            found["left_wirst"]
+
+    def test_draw(self, pose, picture):
+        (found,) = pose.predict(*picture)
+        drawn = found.draw()
+        assert drawn.shape == (96, 128, 3) and drawn.dtype == np.uint8
+        assert np.any(drawn != found.draw(boxes=False, threshold=2.0))
+
+    def test_to_coco_counts_pixel_centres_whole(self, pose, picture):
+        (found,) = pose.predict(*picture)
+        entries = json.loads(json.dumps(found.to_coco(image_id=7)))
+        assert [entry["image_id"] for entry in entries] == [7] * len(found)
+        triples = np.reshape(entries[0]["keypoints"], (17, 3))
+        np.testing.assert_allclose(triples[:, :2], found.keypoints[0] - 0.5, rtol=1e-5)
+        np.testing.assert_allclose(triples[:, 2], found.keypoint_scores[0], rtol=1e-5)
+        assert entries[0]["score"] == pytest.approx(found.scores[0])
+
+    def test_says_what_it_is(self, pose, picture):
+        assert repr(pose.predict(picture[0])[0]).startswith("Poses(1 person, coco17, scores [")
+
+
+class TestEvaluate:
+    def test_is_p2net_evaluate(self, pose, people):
+        found = pose.evaluate(people, metric="pck")
+        assert found.name == "PCK@0.2" and 0 <= found.total <= 100
+        oks = pose.evaluate(people)
+        assert 0 <= oks["AP"] <= 1
+
+    def test_other_keypoints(self, pose, tmp_path):
+        other = PoseEstimator(PoseModel(two_convolutions(14, (64, 64)), skeleton="lsp14"))
+        write_synthetic(tmp_path, 2, seed=0, split="test", options=SceneOptions(height=96, width=128))
+        with pytest.raises(DataError, match="keypoints of 'coco17', the network those of 'lsp14'"):
+            other.evaluate(read_coco(tmp_path, "test"))
+
+
+class TestFiles:
+    def test_save_and_load(self, pose, picture, tmp_path):
+        pose.save(tmp_path / "people.keras")
+        again = PoseEstimator.load(tmp_path / "people.keras")
+        assert again.card == pose.card
+        assert_same(again.predict(*picture)[0], pose.predict(*picture)[0], atol=0)
+        assert keras.saving.load_model(tmp_path / "people.keras").count_params() > 0
+
+    def test_only_keras_files(self, pose, tmp_path):
+        with pytest.raises(CardError, match="give such a name"):
+            pose.save(tmp_path / "people.h5")
+
+    def test_a_pose_model_that_keras_saved(self, pose, picture, tmp_path):
+        """What `ModelCheckpoint` writes."""
+        model = PoseModel(pose.network, skeleton="coco17", box_padding=1.5)
+        model.save(tmp_path / "checkpoint.keras")
+        again = PoseEstimator.load(tmp_path / "checkpoint.keras")
+        assert again.card.box_padding == 1.5
+        expected = PoseEstimator(model).predict(*picture)[0]
+        assert_same(again.predict(*picture)[0], expected, atol=0)
+
+    def test_a_model_that_says_nothing(self, tmp_path):
+        network = two_convolutions(17, (64, 64))
+        with pytest.raises(CardError, match="PoseModel\\(network, skeleton=...\\)"):
+            PoseEstimator(network)
+        network.save(tmp_path / "bare.keras")
+        with pytest.raises(CardError, match="bare.keras: has no inference card"):
+            PoseEstimator.load(tmp_path / "bare.keras")
+        card = InferenceCard.of(network, Skeleton.load("coco17"))
+        assert PoseEstimator.load(tmp_path / "bare.keras", card).skeleton.name == "coco17"
+
+    def test_another_recipe(self, pose, picture):
+        straight = pose.with_recipe(flip_test=False, decode="argmax")
+        assert (straight.card.recipe.flip_test, pose.card.recipe.flip_test) == (False, True)
+        assert np.any(straight.predict(*picture)[0].keypoints != pose.predict(*picture)[0].keypoints)
+        with pytest.raises(CardError, match="has no 'flip'; it has flip_test"):
+            pose.with_recipe(flip=False)
+
+
+class TestNotebook:
+    """Trained in a notebook, saved, opened elsewhere."""
+
+    @pytest.fixture(scope="class")
+    def mice(self, people, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("mice")
+        Skeleton.load("coco17").save(folder / "mouse17.yaml")
+        skeleton = Skeleton.load(folder / "mouse17.yaml")
+        network = tiny_network(skeleton.num_keypoints, (64, 64))
+        model = PoseModel(network, skeleton=skeleton)
+        model.compile()
+        batches = model.make_dataset(people, batch_size=4)
+        history = model.fit(
+            batches, epochs=2, verbose=0, validation_data=model.make_dataset(people, training=False)
+        )
+        assert len(history.history["loss"]) == 2 and np.isfinite(history.history["val_loss"]).all()
+        PoseEstimator(model).save(folder / "mice.keras")
+        return folder, PoseEstimator(model)
+
+    def test_compiles_itself_as_the_paper_does(self, mice):
+        model = PoseModel(mice[1].network, skeleton="coco17")
+        model.compile()
+        assert type(model.optimizer).__name__ == "Adam"
+        schedule = model.optimizer._learning_rate
+        assert [float(schedule(step)) for step in (0, 112_499, 112_500, 225_000)] == pytest.approx(
+            [5e-4, 5e-4, 2.5e-4, 1.25e-4]
+        )
+
+    def test_in_a_new_process(self, mice, picture):
+        """Nothing but the file, no YAML, and no package of training."""
+        folder, estimator = mice
+        path, boxes = picture
+        program = """
+        import json, sys
+        from p2net_tf import PoseEstimator
+        pose = PoseEstimator.load(sys.argv[1])
+        (poses,) = pose.predict(sys.argv[2], json.loads(sys.argv[3]))
+        print(json.dumps(poses.keypoints.tolist()))
+        """
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                textwrap.dedent(program),
+                folder / "mice.keras",
+                path,
+                json.dumps(boxes.tolist()),
+            ],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found = np.array(json.loads(done.stdout.splitlines()[-1]))
+        np.testing.assert_allclose(found, estimator.predict(path, boxes)[0].keypoints, rtol=0, atol=1e-4)
+
+    def test_an_epoch_is_a_pass_and_every_one_is_another(self, mice, people):
+        model = PoseModel(mice[1].network, skeleton="coco17")
+        batches = model.make_dataset(people, batch_size=4)
+        assert len(batches) == len(people) // 4
+        first, second = ([crops.numpy() for crops, _ in batches] for _ in range(2))
+        assert len(first) == len(second) == len(batches)
+        assert not np.array_equal(first, second)
+        again = model.make_dataset(people, batch_size=4)
+        np.testing.assert_array_equal([crops.numpy() for crops, _ in again], first)
+
+    def test_what_make_dataset_refuses(self, mice, people):
+        network = mice[1].network
+        with pytest.raises(DataError, match="has no skeleton to make a data set for"):
+            PoseModel(network).make_dataset(people)
+        with pytest.raises(DataError, match="do not fill a batch of 64; take a smaller batch_size"):
+            PoseModel(network, skeleton="coco17").make_dataset(people, batch_size=64)
+        with pytest.raises(CardError, match="gives 17 heatmaps, but the skeleton 'lsp14' has 14"):
+            PoseModel(network, skeleton="lsp14")
+
+
+class TestRunFolder:
+    def test_train_with_callbacks_is_an_estimator(self, tmp_path, picture):
+        from p2net_tf.experiments.training import train
+
+        class Epochs(keras.callbacks.Callback):
+            seen: list = []
+
+            def on_epoch_end(self, epoch, logs=None):
+                self.seen.append((epoch, sorted(logs)[0]))
+
+        root = str(tmp_path / "data")
+        changes = [f"data.{part}.0.root={root}" for part in ("train", "validation", "test")]
+        changes += [f"data.{part}.0.size=4" for part in ("train", "validation", "test")]
+        changes += ["training.epochs=2", "training.batch_size=2", "training.steps_per_epoch=1"]
+        changes += ["model.width=8", "model.backbone_width=8", "model.input_size=[64, 64]"]
+        config = load_config("p2net_small_synthetic_128x96", changes)
+        train(config, tmp_path / "first", callbacks=[Epochs()])
+        assert [epoch for epoch, _ in Epochs.seen] == [0, 1]
+        pose = PoseEstimator.load(tmp_path / "first")
+        assert (
+            pose.card.name == config.name and pose.card.licence == "rendered by p2net_tf: no rights of others"
+        )
+        assert len(pose.predict(*picture)[0]) == len(picture[1])
+
+
+class TestExport:
+    def test_saved_model_says_the_same(self, pose, picture, tmp_path):
+        from p2net_tf.export.session import SavedModelSession
+
+        version = pose.export(tmp_path / "served", format="saved_model")
+        assert version == tmp_path / "served" / "1"
+        path, boxes = picture
+        with SavedModelSession(version) as session:
+            inputs = {"image_bytes": Path(path).read_bytes(), "boxes": boxes}
+            found = session.run("serving_default", inputs)
+        np.testing.assert_allclose(
+            found["keypoints"], pose.predict(path, boxes)[0].keypoints, rtol=0, atol=1e-3
+        )
+
+    def test_tflite_without_people_has_no_int8(self, pose, tmp_path):
+        version = pose.export(tmp_path, format="tflite")
+        assert sorted(file.name for file in version.glob("*.tflite")) == [
+            f"{pose.card.name}_{precision}.tflite" for precision in ("float16", "float32")
+        ]
+
+    def test_unknown_format(self, pose, tmp_path):
+        from p2net_tf.export.export import ExportError
+
+        with pytest.raises(ExportError, match="no export format 'savedmodel'; did you mean 'saved_model'"):
+            pose.export(tmp_path, format="savedmodel")
+
+
+class TestPreset:
+    def test_the_network_that_ships_scores_on_lsp_as_p2net_evaluate_does(self, data_root):
+        pose = PoseEstimator.from_preset("p2net_small_lsp")
+        some = read_lsp(data_root / "lsp", "test").take(slice(0, 64))
+        expected = predict(pose.network, some, pose.card)
+        found = pose.predict(some.image_paths.tolist(), list(some.boxes[:, None]))
+        np.testing.assert_allclose(
+            np.concatenate([poses.keypoints for poses in found]), expected.keypoints, rtol=0, atol=1e-4
+        )
+        assert pose.evaluate(some, metric="pck").total > 65
+        assert "research" in pose.card.licence
+        assert "p2net_small_lsp" in PoseEstimator.presets()
+
+    def test_imagenet_weights_are_an_argument(self, monkeypatch):
+        """Not downloaded here: what is called, and how the network is built for it."""
+        from p2net_tf.models import pretrained
+
+        called = []
+        monkeypatch.setattr(pretrained, "load_imagenet_weights", lambda backbone, name: called.append(name))
+        network = P2Net(7, (64, 64), backbone="resnet50", width=8, exchange_units=1, weights="imagenet")
+        assert called == ["resnet50"]
+        assert network.get_config()["stride_in_1x1"] is True
+        assert network.get_config()["mean"] == list(pretrained.CAFFE_NORMALIZATION["mean"])
+        with pytest.raises(pretrained.PretrainedError, match="no ImageNet weights for backbone 'small'"):
+            P2Net(7, (64, 64), backbone="small", weights="imagenet")
