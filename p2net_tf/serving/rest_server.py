@@ -20,8 +20,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from p2net_tf.serving.core import Core, Visit
 from p2net_tf.serving.defaults import LARGEST_BODY
-from p2net_tf.serving.grpc_server import metadata_response, status_response
 from p2net_tf.serving.json_tensors import arrays_of_json, body_of_arrays, parse_body
+from p2net_tf.serving.responses import metadata_response, status_response
 from p2net_tf.serving.status import RequestError, ServingError, http_status
 
 MOST_CONNECTIONS = 256
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         core = self.server.core
         if path == METRICS_PATH:
-            return "text/plain; version=0.0.4; charset=utf-8", core.metrics.text().encode("utf-8")
+            return "text/plain; version=0.0.4; charset=utf-8", core.metrics.text()
         match = _LOOK.fullmatch(path)
         if match is None:
             raise _HttpError(404, f"no such path; models are at /v1/models/{core.name}")

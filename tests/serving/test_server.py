@@ -90,7 +90,7 @@ def test_a_malformed_request_does_not_fail_its_batch_mates(model_dir, monkeypatc
             with pytest.raises(RequestFailed, match="Unknown image file format") as caught:
                 answer.result(60)
             assert caught.value.code is Code.INVALID_ARGUMENT
-        assert server.core.metrics.fallbacks.value() == 1
+        assert server.core.metrics.registry.get_sample_value("p2net_serving_batch_fallbacks_total") == 1
 
 
 @pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])
