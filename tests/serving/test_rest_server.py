@@ -3,7 +3,10 @@
 import base64
 import http.client
 import json
+import re
 import socket
+import time
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from closed_form import diagonal, picture
 from malformed import malformed_bodies
 from prometheus_client.parser import text_string_to_metric_families
 
+from p2net_tf.serving import rest_server
 from p2net_tf.serving.defaults import LARGEST_BODY
 from p2net_tf.serving.rest_server import METRICS_PATH
 
@@ -153,6 +157,60 @@ class TestWhatIsRefused:
         status, text = ask(server, "GET", "/v1/nothing")
         assert status == 404
         assert "/v1/models/p2net" in json.loads(text)["error"]
+
+
+class TestWhoeverIsSlow:
+    """Limits of time and number, shortened, of a second server of the same model."""
+
+    @pytest.fixture
+    def second(self, server, monkeypatch):
+        monkeypatch.setattr(rest_server, "SLOWEST_BODY", 0.5)
+        monkeypatch.setattr(rest_server, "MOST_CONNECTIONS", 2)
+        running = rest_server.RestServer(server.core, "127.0.0.1", 0)
+        yield running
+        running.stop(5)
+
+    @contextmanager
+    def connect(self, second):
+        with socket.create_connection(("127.0.0.1", second.port), timeout=10) as connection:
+            yield connection
+
+    def test_a_body_that_trickles_is_cut_off_and_told(self, second):
+        """Every read has a byte, so no limit of silence would ever end it."""
+        with self.connect(second) as connection:
+            connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nContent-Length: 1000\r\n\r\n".encode("ascii"))
+            connection.settimeout(0.05)
+            answer, end = b"", time.monotonic() + 10
+            while not answer and time.monotonic() < end:
+                connection.sendall(b" ")
+                with suppress(TimeoutError):
+                    answer = connection.recv(100)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    def test_one_connection_too_many_is_told_at_once(self, second):
+        look = b"GET /v1/models/p2net HTTP/1.1\r\n\r\n"
+        with self.connect(second) as first, self.connect(second) as other:
+            for connection in (first, other, first):  # which stay open
+                connection.sendall(look)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+            with self.connect(second) as third:
+                assert third.recv(100).startswith(b"HTTP/1.1 503 ")
+        end = time.monotonic() + 10
+        answer = b""
+        while not answer.startswith(b"HTTP/1.1 200 ") and time.monotonic() < end:
+            with self.connect(second) as connection, suppress(OSError):
+                connection.sendall(look)
+                answer = connection.recv(100)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+    def test_requests_sent_ahead_are_answered_in_order(self, second):
+        paths = ["/v1/models/p2net", "/v1/nothing", "/v1/models/p2net/versions/9"]
+        with self.connect(second) as connection:
+            for path in (paths[0], paths[2], paths[1]):
+                connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode("ascii"))
+            connection.shutdown(socket.SHUT_WR)
+            text = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert re.findall(rb"HTTP/1.1 (\d+)", text) == [b"200", b"404", b"404"]
 
 
 class TestLooking:
