@@ -48,7 +48,7 @@ class GrpcServer:
         try:
             self.port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError:
-            raise ServingError(f"cannot listen on {host}:{port}; take another --grpc-port") from None
+            raise ServingError(f"cannot listen on {host}:{port}; take another gRPC port") from None
         self._server.start()
 
     def stop(self, seconds: float) -> None:

@@ -1,7 +1,9 @@
 """TensorFlow Serving's REST interface over a `Core`.
 
 The HTTP server is Python's own, with limits: of connections, of the size of a body, and of the time that a
-client may take to send it.
+client may take to send it. waitress 3.0.2 has no such time: a body that trickles keeps its place for ever,
+one connection too many waits without a word, and a body that ends early is not answered. werkzeug's server is
+Python's own, too, without these limits.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ class RestServer:
             self._server = _HttpServer(core, (host, port))
         except OSError as error:
             raise ServingError(
-                f"cannot listen on {host}:{port} ({error.strerror}); take another --rest-port"
+                f"cannot listen on {host}:{port} ({error.strerror}); take another REST port"
             ) from None
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="rest", daemon=True)
