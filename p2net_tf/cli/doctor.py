@@ -16,11 +16,8 @@ app = typer.Typer()
 @app.command(epilog="Example: `p2net doctor --out /data/runs`")
 def doctor(
     out: Annotated[
-        Path, typer.Option("--out", "--run", help="folder of runs, or one of them: its disk is tested")
+        Path, typer.Option("--out", "--run", help="folder of runs, or one of them: its disk is measured")
     ] = Path("runs"),
-    measure: Annotated[
-        bool, typer.Option(help="also how fast TensorFlow computes, which takes a second")
-    ] = True,
     as_json: AsJson = False,
 ):
     """Say what this machine is, and what would make training on it slow or impossible."""
@@ -30,7 +27,7 @@ def doctor(
     from p2net_tf.doctor.gather import gather_machine
     from p2net_tf.doctor.report import print_report, to_document
 
-    machine = gather_machine(out, measure)
+    machine = gather_machine(out)
     findings = find(machine)
     if as_json:
         print_json(to_document(machine, findings))

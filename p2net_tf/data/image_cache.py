@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,11 +12,10 @@ from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.warping import BORDER, pack_pixels
 from p2net_tf.utils.console import messages, progress
+from p2net_tf.utils.machine import available_memory
 
 _SHARE = 4
 """`auto` takes one part in so many of the memory that is available."""
-_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""What a container may use, in bytes or as the word `max`."""
 _MOST_PIXELS = 2**31 - 1
 """They are counted in 32 bits."""
 
@@ -42,7 +39,7 @@ def open_image_cache(samples: Samples, megabytes: int | Literal["auto"] = "auto"
     Args:
         megabytes: room for pixels; `auto` takes a quarter of the memory that is available now.
     """
-    room = available_bytes() // _SHARE if megabytes == "auto" else megabytes * 2**20
+    room = available_memory() // _SHARE if megabytes == "auto" else megabytes * 2**20
     most = min(room // np.dtype(np.int32).itemsize, _MOST_PIXELS)
     _, first, place = np.unique(samples.image_paths, return_index=True, return_inverse=True)
     if not samples.records and _pixels_by_headers(samples.image_paths[first]) > most:
@@ -57,16 +54,6 @@ def open_image_cache(samples: Samples, megabytes: int | Literal["auto"] = "auto"
                 return None
             advance()
     return _store(samples, images, first[place.reshape(-1)]) if images else None
-
-
-def available_bytes() -> int:
-    """Memory that this process can still take; 0 where the system does not say."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 0
-    limit = _MEMORY_LIMIT.read_text().strip() if _MEMORY_LIMIT.is_file() else ""
-    return min(free, int(limit)) if limit.isdecimal() else free
 
 
 def _pixels_by_headers(paths: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""What makes training on a machine impossible (error) or slow (warning), and what is worth knowing (note)."""
+"""What makes training on a machine impossible (error) or slow (warning), and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from p2net_tf.doctor.machine import Machine
-from p2net_tf.doctor.tf_config import check_tf_config
+from p2net_tf.utils.tf_config import ClusterError, read_cluster
 
 GIB = 2**30
 LOW_MEMORY = 4 * GIB
@@ -18,8 +18,8 @@ LOW_DISK = 5 * GIB
 SLOW_DISK = 50 * 10**6
 FEW_FILES = 1024
 
-Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+Severity = Literal["error", "warning"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ def _packages(machine: Machine) -> Iterator[Finding]:
     for package in machine.packages:
         wanted = f"{package.name}{package.required}"
         if package.extra is None and package.version is None:
-            yield Finding(
-                "error", f"{package.name} is missing ({package.purpose})", f"pip install '{wanted}'"
-            )
+            yield Finding("error", f"{package.name} is missing", f"pip install '{wanted}'")
         elif package.version is not None and not package.fits:
             yield Finding(
                 "warning",
@@ -93,7 +91,7 @@ def _gpus(machine: Machine) -> Iterator[Finding]:
 
 
 def _threads(machine: Machine) -> Iterator[Finding]:
-    cpu, environment = machine.cpu, machine.environment
+    cpu = machine.cpu
     wanted = max(1, math.ceil(machine.cores))
     setting = f"TF_NUM_INTRAOP_THREADS={wanted} TF_NUM_INTEROP_THREADS={wanted}"
     threads = _threads_of(machine)
@@ -110,13 +108,6 @@ def _threads(machine: Machine) -> Iterator[Finding]:
         )
     elif threads < wanted:
         yield Finding("warning", f"TensorFlow may use {threads} of {wanted} cores", f"set {setting}")
-    if environment.get("OMP_NUM_THREADS") == "1" and wanted > 1:
-        yield Finding(
-            "note",
-            "OMP_NUM_THREADS=1 holds NumPy, and a TensorFlow built with OpenMP, to one core; the wheels of "
-            "TensorFlow do not read it",
-            "unset it if that is not meant",
-        )
 
 
 def _threads_of(machine: Machine) -> int:
@@ -136,32 +127,14 @@ def _busy(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def _cpu(machine: Machine) -> Iterator[Finding]:
-    cpu = machine.cpu
-    if _is_x86(machine) and cpu.flags and "avx2" not in cpu.flags:
-        yield Finding("warning", "the CPU has no AVX2, which convolutions are made for", "another CPU")
+def _frequency(machine: Machine) -> Iterator[Finding]:
     # These drivers call their usual, dynamic mode `powersave`.
-    dynamic = (cpu.driver or "").startswith(("intel_pstate", "amd-pstate"))
-    if cpu.governor == "powersave" and not dynamic:
+    dynamic = (machine.cpu.driver or "").startswith(("intel_pstate", "amd-pstate"))
+    if machine.cpu.governor == "powersave" and not dynamic:
         yield Finding(
             "warning",
             "the CPU is held to its lowest frequency (governor powersave)",
             "sudo cpupower frequency-set --governor performance",
-        )
-
-
-def _half_precision(machine: Machine) -> Iterator[Finding]:
-    # Measured on an EPYC with AVX512_BF16 alone, the gradient of a convolution: bfloat16 takes 0.6 of the
-    # time of float32, float16 6.4 times as long.
-    if machine.tensorflow is None or machine.tensorflow.gpus:
-        return
-    needs = {"mixed_bfloat16": {"avx512_bf16", "amx_bf16"}, "mixed_float16": {"avx512_fp16", "amx_fp16"}}
-    slow = [name for name, any_of in needs.items() if not any_of & machine.cpu.flags]
-    if slow:
-        yield Finding(
-            "note",
-            f"there is no GPU, and the CPU has no instructions for {' and '.join(slow)}: slower than float32",
-            "keep training.precision=float32 here",
         )
 
 
@@ -228,14 +201,14 @@ def _disk(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"{disk.folder} cannot be written: {disk.error}",
-            "free some space, or name another folder with --out",
+            "free some space, or choose another folder",
         )
         return
     if disk.free < LOW_DISK:
         yield Finding(
             "warning",
             f"{disk.folder} has {disk.free / GIB:.1f} GiB left",
-            "make room for checkpoints, or name another folder with --out",
+            "make room for checkpoints, or choose another folder",
         )
     if disk.speed is not None and disk.speed < SLOW_DISK:
         yield Finding(
@@ -253,9 +226,10 @@ def _disk(machine: Machine) -> Iterator[Finding]:
 
 
 def _cluster(machine: Machine) -> Iterator[Finding]:
-    text = machine.environment.get("TF_CONFIG")
-    if text is not None and (fault := check_tf_config(text)):
-        yield Finding("error", f"TF_CONFIG: {fault}", "mend it, or unset it to train on this machine alone")
+    try:
+        read_cluster(machine.environment)
+    except ClusterError as error:
+        yield Finding("error", str(error), "mend it, or unset it to train on this machine alone")
 
 
 def _is_x86(machine: Machine) -> bool:
@@ -269,8 +243,7 @@ _CHECKS = (
     _gpus,
     _threads,
     _busy,
-    _cpu,
-    _half_precision,
+    _frequency,
     _settings,
     _debugging,
     _memory,

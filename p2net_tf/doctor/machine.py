@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from p2net_tf.utils.machine import Gpu
+
 
 @dataclass(frozen=True)
 class Package:
@@ -19,7 +21,6 @@ class Package:
 
     name: str
     extra: str | None
-    purpose: str
     required: str
     version: str | None
     fits: bool
@@ -58,14 +59,6 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """`memory` in bytes, None where unknown."""
-
-    name: str
-    memory: int | None = None
-
-
-@dataclass(frozen=True)
 class TensorFlow:
     """What TensorFlow says of itself, in a process of its own.
 
@@ -74,7 +67,6 @@ class TensorFlow:
         gpus: that it sees.
         intra_op, inter_op: threads; 0: one per usable core.
         eager_functions: `tf.function` is switched off.
-        speed: GFLOP/s by name of the measurement; empty where none was asked for.
         seconds: that importing it took.
     """
 
@@ -87,7 +79,6 @@ class TensorFlow:
     intra_op: int = 0
     inter_op: int = 0
     eager_functions: bool = False
-    speed: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
 

@@ -11,21 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
-from p2net_tf.doctor.machine import Gpu, TensorFlow
+from p2net_tf.doctor.machine import TensorFlow
+from p2net_tf.utils.machine import Gpu
 
 _TIMEOUT = 180
-_MEASURED_SECONDS = 0.6
 
 
-def probe_tensorflow(measure: bool = True) -> tuple[TensorFlow | None, str | None]:
-    """TensorFlow's facts and None, or None and why it does not start.
-
-    Args:
-        measure: also how fast it computes, which takes a second.
-    """
-    command = [sys.executable, "-m", "p2net_tf.doctor.probe", *(["--measure"] if measure else [])]
+def probe_tensorflow() -> tuple[TensorFlow | None, str | None]:
+    """TensorFlow's facts and None, or None and why it does not start."""
+    command = [sys.executable, "-m", "p2net_tf.doctor.probe"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -47,7 +42,7 @@ def _read_facts(document: str) -> TensorFlow:
     return TensorFlow(**{**facts, "gpus": tuple(Gpu(**gpu) for gpu in facts["gpus"])})
 
 
-def main(measure: bool) -> None:
+def main() -> None:
     start = time.perf_counter()
     import keras
     import tensorflow as tf
@@ -64,7 +59,6 @@ def main(measure: bool) -> None:
         "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
         "eager_functions": tf.config.functions_run_eagerly(),
-        "speed": _measure_speed(tf) if measure else {},
         "seconds": seconds,
     }
     print(json.dumps(facts))
@@ -75,28 +69,5 @@ def _describe_gpu(tf, device) -> dict:
     return {"name": details.get("device_name", device.name)}
 
 
-def _measure_speed(tf) -> dict[str, float]:
-    """GFLOP/s on the device that TensorFlow would train on."""
-    matrix, crops = tf.random.normal((1024, 1024)), tf.random.normal((8, 64, 48, 128))
-    kernel = tf.random.normal((3, 3, 128, 128))
-    product = tf.function(lambda: tf.matmul(matrix, matrix))
-    convolution = tf.function(lambda: tf.nn.conv2d(crops, kernel, 1, "SAME"))
-    return {
-        "matmul 1024": 2 * 1024**3 / _fastest(product) / 1e9,
-        "conv 3x3, 128 channels": 2 * 8 * 64 * 48 * 9 * 128**2 / _fastest(convolution) / 1e9,
-    }
-
-
-def _fastest(function: Callable) -> float:
-    """Seconds of the fastest call; others share the machine, and only ever add to the time."""
-    function().numpy()
-    end, fastest = time.perf_counter() + _MEASURED_SECONDS, float("inf")
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        function().numpy()
-        fastest = min(fastest, time.perf_counter() - start)
-    return fastest
-
-
 if __name__ == "__main__":
-    main(measure="--measure" in sys.argv)
+    main()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import groupby
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from p2net_tf.doctor.findings import GIB, Finding
-from p2net_tf.doctor.machine import Gpu, Machine, TensorFlow
+from p2net_tf.doctor.machine import Machine, Package, TensorFlow
+from p2net_tf.utils.machine import Gpu
 
-_COLORS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_COLORS = {"error": "bold red", "warning": "yellow"}
 
 
 def to_document(machine: Machine, findings: list[Finding]) -> dict:
@@ -28,7 +30,6 @@ def print_report(machine: Machine, findings: list[Finding], console: Console) ->
     for name, value in _rows(machine):
         table.add_row(f"[bold]{name}[/bold]", escape(value))
     console.print(table)
-    console.print(_packages_table(machine))
     for finding in findings:
         color = _COLORS[finding.severity]
         console.print(f"[{color}]{finding.severity}[/{color}] {escape(finding.what)}", soft_wrap=True)
@@ -43,16 +44,12 @@ def _rows(machine: Machine) -> Iterator[tuple[str, str]]:
     yield from _tensorflow_rows(machine.tensorflow, machine.tensorflow_error)
     quota = f", quota {cpu.quota:g}" if cpu.quota else ""
     yield "CPU", f"{cpu.model}: {cpu.cores} cores, {cpu.usable} usable{quota}, load {cpu.load:.1f}"
-    if cpu.governor:
-        yield "frequency", f"{cpu.governor} ({cpu.driver})"
     limit = f", limit {_size(memory.limit)}" if memory.limit else ""
     yield "memory", f"{_size(memory.total)}, {_size(memory.available)} available{limit}"
     yield "GPUs", ", ".join(map(_gpu, machine.gpus)) or "none"
     speed = f", writes {disk.speed / 1e6:.0f} MB/s" if disk.speed else ""
     yield "disk", f"{disk.folder}: {_size(disk.free)} of {_size(disk.total)} free{speed}"
-    yield "open files", str(machine.open_files or "no limit")
-    if machine.shared_memory is not None:
-        yield "/dev/shm", _size(machine.shared_memory)
+    yield from _extra_rows(machine.packages)
     yield from machine.environment.items()
 
 
@@ -66,20 +63,14 @@ def _tensorflow_rows(facts: TensorFlow | None, error: str | None) -> Iterator[tu
     yield "TensorFlow's GPUs", ", ".join(map(_gpu, facts.gpus)) or "none"
     threads = (facts.intra_op or "one per core", facts.inter_op or "one per core")
     yield "threads", f"{threads[0]} within an operation, {threads[1]} between operations"
-    for name, speed in facts.speed.items():
-        yield name, f"{speed:.0f} GFLOP/s"
 
 
-def _packages_table(machine: Machine) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("package", no_wrap=True)
-    for name in ("installed", "required", "extra", "for"):
-        table.add_column(name)
-    for package in machine.packages:
-        missing = "[red]missing[/red]" if package.extra is None else "missing"
-        version = escape(package.version) if package.version else missing
-        table.add_row(package.name, version, escape(package.required), package.extra or "", package.purpose)
-    return table
+def _extra_rows(packages: Iterable[Package]) -> Iterator[tuple[str, str]]:
+    """The extras, and by which command those come that lack something."""
+    for extra, group in groupby((package for package in packages if package.extra), lambda of: of.extra):
+        missing = [package.name for package in group if package.version is None]
+        words = f"without {', '.join(missing)}; pip install 'p2net_tf[{extra}]'" if missing else "installed"
+        yield f"extra {extra}", words
 
 
 def _gpu(gpu: Gpu) -> str:

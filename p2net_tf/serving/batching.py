@@ -161,9 +161,9 @@ class BatchRunner:
             try:
                 parts = _run_together(batch)
             except Exception:  # whatever it is, each job alone tells whose fault it is
-                self._metrics.fallbacks.add()
+                self._metrics.fallbacks.inc()
             else:
-                self._metrics.batches.observe(sum(job.rows for job in batch), batch[0].signature.name)
+                self._metrics.batches.labels(batch[0].signature.name).observe(sum(job.rows for job in batch))
                 for job, outputs in zip(batch, parts, strict=True):
                     job.answer.set_result(outputs)
                 return
@@ -171,7 +171,7 @@ class BatchRunner:
             self._run_alone(job)
 
     def _run_alone(self, job: Job) -> None:
-        self._metrics.batches.observe(job.rows, job.signature.name)
+        self._metrics.batches.labels(job.signature.name).observe(job.rows)
         try:
             job.answer.set_result(job.model.run(job.signature, job.arrays))
         except RequestError as error:

@@ -77,8 +77,8 @@ class Core:
             _log.exception("a request failed")
             raise RequestError(Code.INTERNAL, "internal error; the log of the server has more") from None
         finally:
-            self.metrics.requests.add(api, visit.signature, visit.code.name)
-            self.metrics.latency.observe(time.monotonic() - visit.since, api, visit.signature)
+            self.metrics.requests.labels(api, visit.signature, visit.code.name).inc()
+            self.metrics.latency.labels(api, visit.signature).observe(time.monotonic() - visit.since)
 
     def model(self, name: str, version: int | None = None, label: str = "") -> Model:
         """Raises:

@@ -9,24 +9,15 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
 from p2net_tf.serving.core import Core, Visit
 from p2net_tf.serving.defaults import LARGEST_MESSAGE
-from p2net_tf.serving.model import Model
+from p2net_tf.serving.responses import metadata_response, model_of, spec_of, status_response
 from p2net_tf.serving.status import Code, RequestError, ServingError, invalid
 from p2net_tf.serving.tensors import arrays_of_protos
 
 _API = "grpc"
-_SIGNATURES = "signature_def"
-_STATES = get_model_status_pb2.ModelVersionStatus.State
 
 
 class GrpcServer:
@@ -57,7 +48,7 @@ class GrpcServer:
         try:
             self.port = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError:
-            raise ServingError(f"cannot listen on {host}:{port}; take another --grpc-port") from None
+            raise ServingError(f"cannot listen on {host}:{port}; take another gRPC port") from None
         self._server.start()
 
     def stop(self, seconds: float) -> None:
@@ -93,7 +84,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         names = _wanted_outputs(signature.outputs, request.output_filter)
         arrays = arrays_of_protos(signature, request.inputs, self._core.max_rows)
         outputs = self._core.run(model, signature, arrays, context.time_remaining())
-        response = predict_pb2.PredictResponse(model_spec=_spec(self._core.name, model, signature.name))
+        response = predict_pb2.PredictResponse(model_spec=spec_of(self._core.name, model, signature.name))
         for name in names:
             response.outputs[name].CopyFrom(_proto(outputs[name]))
         return response
@@ -112,57 +103,6 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         _refuse(context, "HandleReloadConfigRequest")
 
 
-def model_of(core: Core, request) -> Model:
-    """The model that the `model_spec` of a request names.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT or NOT_FOUND.
-    """
-    spec = _model_spec(request)
-    version = spec.version.value if spec.HasField("version") else None
-    return core.model(spec.name, version, spec.version_label)
-
-
-def metadata_response(core: Core, request) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """The signatures of a model.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT or NOT_FOUND.
-    """
-    model = model_of(core, request)
-    if list(request.metadata_field) != [_SIGNATURES]:
-        raise invalid(f"metadata_field must be ['{_SIGNATURES}'], not {list(request.metadata_field)[:8]}")
-    response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec(core.name, model))
-    definitions = get_model_metadata_pb2.SignatureDefMap(signature_def=model.definitions)
-    response.metadata[_SIGNATURES].Pack(definitions)
-    return response
-
-
-def status_response(core: Core, request) -> get_model_status_pb2.GetModelStatusResponse:
-    """The state of one version, or of all that are known.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT or NOT_FOUND.
-    """
-    spec = _model_spec(request)
-    core.check_name(spec.name)
-    found, version = core.versions.status(), None
-    if spec.version_label:
-        version = core.versions.get(label=spec.version_label).version
-    elif spec.HasField("version"):
-        version = spec.version.value
-    if version is not None:
-        found = [entry for entry in found if entry.version == version]
-        if not found:
-            raise RequestError(Code.NOT_FOUND, f"nothing is known of version {version}")
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for entry in found:
-        status = response.model_version_status.add(version=entry.version, state=_STATES.Value(entry.state))
-        status.status.error_code = (Code.UNKNOWN if entry.error else Code.OK).value[0]
-        status.status.error_message = entry.error
-    return response
-
-
 def _answer(core: Core, context, handle: Callable[[Visit], Message]) -> Message:
     try:
         with core.visit(_API) as visit:
@@ -175,12 +115,6 @@ def _refuse(context, method: str) -> None:
     context.abort(Code.UNIMPLEMENTED, f"this development server has no {method}")
 
 
-def _model_spec(request) -> model_pb2.ModelSpec:
-    if not request.HasField("model_spec"):
-        raise invalid("the request has no model_spec")
-    return request.model_spec
-
-
 def _wanted_outputs(outputs: Iterable[str], output_filter) -> list[str]:
     """All outputs, or those of the filter."""
     names, wanted = list(outputs), list(output_filter)
@@ -189,12 +123,6 @@ def _wanted_outputs(outputs: Iterable[str], output_filter) -> list[str]:
         words = f"unknown: {', '.join(unknown[:8])}" if unknown else "the filter names one of them twice"
         raise invalid(f"outputs are {', '.join(names)}; {words}")
     return wanted or names
-
-
-def _spec(name: str, model: Model, signature: str = "") -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature)
-    spec.version.value = model.version
-    return spec
 
 
 def _proto(array: np.ndarray):

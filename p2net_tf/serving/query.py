@@ -110,7 +110,7 @@ def skeleton_of(answer: Answer, name: str | None = None) -> Skeleton:
     fitting = [card for card in cards if card.num_keypoints == count]
     if not fitting:
         have = ", ".join(f"{card.name} ({card.num_keypoints})" for card in cards)
-        raise ServingError(f"the answer has {count} keypoints, not as {have}; name a card by --skeleton")
+        raise ServingError(f"the answer has {count} keypoints, not as {have}: name a skeleton card")
     return fitting[0]
 
 

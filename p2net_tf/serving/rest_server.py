@@ -1,7 +1,9 @@
 """TensorFlow Serving's REST interface over a `Core`.
 
 The HTTP server is Python's own, with limits: of connections, of the size of a body, and of the time that a
-client may take to send it.
+client may take to send it. waitress 3.0.2 has no such time: a body that trickles keeps its place for ever,
+one connection too many waits without a word, and a body that ends early is not answered. werkzeug's server is
+Python's own, too, without these limits.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from p2net_tf.serving.core import Core, Visit
 from p2net_tf.serving.defaults import LARGEST_BODY
-from p2net_tf.serving.grpc_server import metadata_response, status_response
 from p2net_tf.serving.json_tensors import arrays_of_json, body_of_arrays, parse_body
+from p2net_tf.serving.responses import metadata_response, status_response
 from p2net_tf.serving.status import RequestError, ServingError, http_status
 
 MOST_CONNECTIONS = 256
@@ -57,7 +59,7 @@ class RestServer:
             self._server = _HttpServer(core, (host, port))
         except OSError as error:
             raise ServingError(
-                f"cannot listen on {host}:{port} ({error.strerror}); take another --rest-port"
+                f"cannot listen on {host}:{port} ({error.strerror}); take another REST port"
             ) from None
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="rest", daemon=True)
@@ -144,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         core = self.server.core
         if path == METRICS_PATH:
-            return "text/plain; version=0.0.4; charset=utf-8", core.metrics.text().encode("utf-8")
+            return "text/plain; version=0.0.4; charset=utf-8", core.metrics.text()
         match = _LOOK.fullmatch(path)
         if match is None:
             raise _HttpError(404, f"no such path; models are at /v1/models/{core.name}")

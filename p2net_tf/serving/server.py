@@ -143,7 +143,7 @@ def serve(settings: ServeSettings) -> bool:
         for number, handler in before.items():
             signal.signal(number, handler)
     words = "stopped" if answered else "[red]stopped before every request was answered[/red]"
-    messages.print(f"{words}; {server.core.metrics.requests.total('OK')} requests were answered with OK")
+    messages.print(f"{words}; {server.core.metrics.answered('OK')} requests were answered with OK")
     return answered
 
 

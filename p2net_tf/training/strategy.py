@@ -11,8 +11,9 @@ import contextlib
 import tensorflow as tf
 
 from p2net_tf.data.pipeline import InputShard
-from p2net_tf.training.cluster import Worker, read_cluster, worker_of
+from p2net_tf.training.cluster import worker_of
 from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.tf_config import Worker, read_cluster
 
 
 class StrategyError(UserError):

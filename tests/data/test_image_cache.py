@@ -1,6 +1,7 @@
 """Images that stay decoded: the batches are the same, byte for byte."""
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -61,6 +62,24 @@ def test_nor_those_of_records(samples, tmp_path):
 @pytest.mark.parametrize(("megabytes", "fits"), [(0, False), (1, True)])
 def test_all_images_or_none(samples, megabytes, fits):
     assert (open_image_cache(samples, megabytes) is not None) == fits
+
+
+@pytest.mark.parametrize(("available", "fits"), [(4_000_000, True), (200, False)])
+def test_auto_counts_memory_that_the_cache_of_files_holds(samples, tmp_path, monkeypatch, available, fits):
+    """As after a pass over the data: the system has read files into all that was free."""
+    sizes = {
+        "MemTotal": 8_000_000,
+        "MemFree": 40,
+        "Buffers": 0,
+        "Cached": 3_900_000,
+        "MemAvailable": available,
+        "Shmem": 0,
+        "Active": 2_000_000,
+        "Inactive": 1_900_000,
+    }
+    (tmp_path / "meminfo").write_text("".join(f"{name}: {size} kB\n" for name, size in sizes.items()))
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert (open_image_cache(samples) is not None) == fits
 
 
 def test_persons_of_a_broken_image_are_named_and_left_out(samples, tmp_path):

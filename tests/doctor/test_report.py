@@ -1,6 +1,7 @@
-"""The report: every fact of the record, and findings with their remedies."""
+"""The report: what a machine is, and findings with their remedies."""
 
 import json
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from p2net_tf.doctor.findings import GIB, Finding, find
-from p2net_tf.doctor.machine import Cpu, Disk, Gpu, Machine, Memory, Package, TensorFlow
+from p2net_tf.doctor.machine import Cpu, Disk, Machine, Memory, Package, TensorFlow
 from p2net_tf.doctor.report import print_report, to_document
+from p2net_tf.utils.machine import Gpu
 
 MACHINE = Machine(
     python="3.11.7",
@@ -19,11 +21,12 @@ MACHINE = Machine(
     memory=Memory(64 * GIB, 16 * GIB, 32 * GIB),
     disk=Disk(Path("/runs"), 500 * GIB, 400 * GIB, speed=123e6),
     packages=(
-        Package("rich", None, "tables", ">=13", "15.0", True),
-        Package("keras-hub", "hub", "person boxes", ">=0.20", None, False),
+        Package("rich", None, ">=13", "15.0", True),
+        Package("keras-hub", "hub", ">=0.20", None, False),
+        Package("torch", "torch", ">=2.6", "2.13", True),
     ),
     gpus=(Gpu("H100", 80 * GIB),),
-    tensorflow=TensorFlow("2.21.0", "3.15.1", "tensorflow", speed={"matmul 1024": 66.4}, seconds=4.25),
+    tensorflow=TensorFlow("2.21.0", "3.15.1", "tensorflow", seconds=4.25),
     environment={"TF_CONFIG": "[broken"},
     open_files=1024,
     shared_memory=GIB // 2,
@@ -47,15 +50,16 @@ def printed(machine: Machine, findings: list[Finding]) -> str:
         "H100 (80.0 GiB)",
         "/runs: 400.0 GiB of 500.0 GiB free, writes 123 MB/s",
         "one per core within an operation",
-        "66 GFLOP/s",
         "[broken",
-        "0.5 GiB",
-        "missing",
-        "person boxes",
+        "without keras-hub; pip install 'p2net_tf[hub]'",
     ],
 )
 def test_people_read(words):
     assert words in printed(MACHINE, [])
+
+
+def test_an_extra_with_all_its_packages_is_installed():
+    assert re.search(r"extra torch +installed *\n", printed(MACHINE, []))
 
 
 def test_findings_come_with_their_remedies():
@@ -74,6 +78,6 @@ def test_scripts_read_the_same():
     document = json.loads(json.dumps(to_document(MACHINE, find(MACHINE))))
     assert document["machine"]["cpu"]["flags"] == ["avx", "avx2"]
     assert document["machine"]["disk"]["folder"] == "/runs"
-    assert document["machine"]["tensorflow"]["speed"] == {"matmul 1024": 66.4}
+    assert document["machine"]["tensorflow"]["version"] == "2.21.0"
     assert [found["severity"] for found in document["findings"]][0] == "error"
     assert set(document["findings"][0]) == {"severity", "what", "remedy"}

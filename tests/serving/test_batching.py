@@ -127,7 +127,7 @@ def test_a_bad_request_fails_alone(runner, model, bad, code):
     assert caught.value.code is code
     assert "mistake" not in caught.value.message
     assert model.batches[1:] == [[1, bad, 3], [1], [bad], [3]]
-    assert runner._metrics.fallbacks.value() == 1
+    assert runner._metrics.registry.get_sample_value("p2net_serving_batch_fallbacks_total") == 1
 
 
 @pytest.mark.parametrize("value", [-1.0, 1.0], ids=["refused", "answered"])

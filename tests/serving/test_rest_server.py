@@ -5,12 +5,16 @@ import http.client
 import json
 import re
 import socket
+import time
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
 from closed_form import diagonal, picture
 from malformed import malformed_bodies
+from prometheus_client.parser import text_string_to_metric_families
 
+from p2net_tf.serving import rest_server
 from p2net_tf.serving.defaults import LARGEST_BODY
 from p2net_tf.serving.rest_server import METRICS_PATH
 
@@ -155,6 +159,63 @@ class TestWhatIsRefused:
         assert "/v1/models/p2net" in json.loads(text)["error"]
 
 
+class TestWhoeverIsSlow:
+    """Limits of time and number, shortened, of a second server of the same model."""
+
+    @pytest.fixture
+    def second(self, server, monkeypatch):
+        monkeypatch.setattr(rest_server, "SLOWEST_BODY", 0.5)
+        monkeypatch.setattr(rest_server, "MOST_CONNECTIONS", 2)
+        running = rest_server.RestServer(server.core, "127.0.0.1", 0)
+        yield running
+        running.stop(5)
+
+    @contextmanager
+    def connect(self, second):
+        with socket.create_connection(("127.0.0.1", second.port), timeout=10) as connection:
+            yield connection
+
+    def test_a_body_that_trickles_is_cut_off_and_told(self, second):
+        """Every read has a byte, so no limit of silence would ever end it."""
+        with self.connect(second) as connection:
+            connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nContent-Length: 1000\r\n\r\n".encode("ascii"))
+            connection.settimeout(0.05)
+            answer, end = b"", time.monotonic() + 10
+            while not answer and time.monotonic() < end:
+                connection.sendall(b" ")
+                with suppress(TimeoutError):
+                    answer = connection.recv(100)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    def test_one_connection_too_many_is_told_at_once(self, second):
+        def look(connection) -> int:
+            connection.request("GET", "/v1/models/p2net")
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+        kept = [http.client.HTTPConnection("127.0.0.1", second.port, timeout=10) for _ in range(2)]
+        assert [look(connection) for connection in (*kept, *kept)] == [200] * 4
+        with self.connect(second) as third:
+            assert third.recv(100).startswith(b"HTTP/1.1 503 ")
+        kept[0].close()
+        status, end = None, time.monotonic() + 10
+        while status != 200 and time.monotonic() < end:  # the server has to see that one has gone
+            with suppress(OSError, http.client.HTTPException):
+                status = look(http.client.HTTPConnection("127.0.0.1", second.port, timeout=10))
+        assert status == 200
+        assert look(kept[1]) == 200
+
+    def test_requests_sent_ahead_are_answered_in_order(self, second):
+        paths = ["/v1/models/p2net", "/v1/nothing", "/v1/models/p2net/versions/9"]
+        with self.connect(second) as connection:
+            for path in (paths[0], paths[2], paths[1]):
+                connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode("ascii"))
+            connection.shutdown(socket.SHUT_WR)
+            text = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert re.findall(rb"HTTP/1.1 (\d+)", text) == [b"200", b"404", b"404"]
+
+
 class TestLooking:
     def test_status(self, server, rest_client):
         status, text = ask(server, "GET", "/v1/models/p2net")
@@ -182,17 +243,20 @@ class TestLooking:
         assert rest_client.signatures() == grpc_client.signatures()
 
     def test_metrics_count_requests(self, server):
-        line = re.compile(
-            r'^p2net_serving_requests_total\{api="rest",signature="whole_image",code="OK"\} (\d+)$',
-            re.MULTILINE,
-        )
+        def answered() -> float:
+            status, text = ask(server, "GET", METRICS_PATH)
+            assert status == 200
+            (found,) = [
+                sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+                if sample.name == "p2net_serving_requests_total"
+                and sample.labels == {"api": "rest", "signature": "whole_image", "code": "OK"}
+            ]
+            return found
+
         document = {"signature_name": "whole_image", "inputs": [b64(picture())]}
         post(server, document)
-        before = int(line.search(ask(server, "GET", METRICS_PATH)[1])[1])
+        before = answered()
         post(server, document)
-        text = ask(server, "GET", METRICS_PATH)[1]
-        assert int(line.search(text)[1]) == before + 1
-        for sample in [row for row in text.splitlines() if not row.startswith("#")]:
-            assert re.fullmatch(r'[a-z0-9_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9.e+-]+', sample), (
-                sample
-            )
+        assert answered() == before + 1

@@ -90,7 +90,7 @@ def test_a_malformed_request_does_not_fail_its_batch_mates(model_dir, monkeypatc
             with pytest.raises(RequestFailed, match="Unknown image file format") as caught:
                 answer.result(60)
             assert caught.value.code is Code.INVALID_ARGUMENT
-        assert server.core.metrics.fallbacks.value() == 1
+        assert server.core.metrics.registry.get_sample_value("p2net_serving_batch_fallbacks_total") == 1
 
 
 @pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])
@@ -217,10 +217,10 @@ class TestTheEnd:
 
 
 class TestTheBeginning:
-    @pytest.mark.parametrize("port", ["grpc_port", "rest_port"])
-    def test_a_taken_port_is_an_error(self, server, model_dir, port):
+    @pytest.mark.parametrize(("port", "name"), [("grpc_port", "gRPC port"), ("rest_port", "REST port")])
+    def test_a_taken_port_is_an_error(self, server, model_dir, port, name):
         taken = int((server.grpc_address if port == "grpc_port" else server.rest_address).split(":")[1])
-        with pytest.raises(ServingError, match=f"{taken}.*--{port.replace('_', '-')}"):
+        with pytest.raises(ServingError, match=f"{taken}.*take another {name}"):
             Server(settings(model_dir, **{port: taken}))
 
     def test_a_folder_without_versions_is_an_error(self, tmp_path):

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from p2net_tf.config.loading import load_config
-from p2net_tf.training.cluster import Worker, WorkerLostError, read_cluster
+from p2net_tf.training.cluster import WorkerLostError
+from p2net_tf.utils.tf_config import Worker, read_cluster
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "scaling"

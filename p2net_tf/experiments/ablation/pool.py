@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM, Signals
 
-from p2net_tf.doctor.gather import list_gpus, read_cpu
 from p2net_tf.experiments.cells import CellFiles, ExperimentError
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.exceptions import Interrupted
+from p2net_tf.utils.machine import list_gpus
 
 WORKER = (sys.executable, "-m", "p2net_tf.experiments.ablation.worker")
 """A command that trains the cell in the folder that is its last word, see `worker`."""
@@ -33,11 +33,6 @@ class Job:
 
     name: str
     files: CellFiles
-
-
-def usable_cores() -> int:
-    cpu = read_cpu()
-    return max(1, int(min(cpu.usable, cpu.quota or cpu.usable)))
 
 
 def visible_gpus() -> list[str]:

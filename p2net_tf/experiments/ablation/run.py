@@ -19,7 +19,7 @@ from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.experiments.ablation.axes import choose_baseline, parse_axes
 from p2net_tf.experiments.ablation.grid import Setting, make_grid
-from p2net_tf.experiments.ablation.pool import WORKER, Job, alone_in, run_all, usable_cores, visible_gpus
+from p2net_tf.experiments.ablation.pool import WORKER, Job, alone_in, run_all, visible_gpus
 from p2net_tf.experiments.ablation.summary import summarize
 from p2net_tf.experiments.ablation.table import write_ablation
 from p2net_tf.experiments.cells import (
@@ -34,6 +34,7 @@ from p2net_tf.experiments.cells import (
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import write_text
+from p2net_tf.utils.machine import usable_cores
 from p2net_tf.utils.provenance import describe_environment
 
 
