@@ -18,7 +18,7 @@ MODELS = {
     },
     **{f"{_HRNET_PREFIX}{width}": {"name": "hrnet", "width": width} for width in (32, 48)},
 }
-"""`model` sections by the names that `p2net convert --model` takes."""
+"""`model` sections by the names that `p2net import-weights --model` takes."""
 
 READS_BGR = {name for name in MODELS if name.startswith(_RESNET_PREFIX)}
 """Official networks that got their pictures as OpenCV reads them. mmpose's read RGB."""

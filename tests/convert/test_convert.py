@@ -1,4 +1,4 @@
-"""`p2net convert` from the file of a checkpoint to a network that is evaluated."""
+"""`p2net import-weights` from the file of a checkpoint to a network that is evaluated."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ SMALL = {"name": "simple_baseline", "backbone": "resnet18", "width": 8}
 
 
 def call(*arguments, code=0):
-    result = CliRunner().invoke(app, ["convert", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["import-weights", *map(str, arguments)])
     be_quiet(False)
     if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -167,7 +167,7 @@ def test_the_program_prints_the_extra_that_is_missing(tmp_path, monkeypatch, cap
     """What stands in brackets is no markup."""
     (tmp_path / "a.pth").touch()
     monkeypatch.setitem(sys.modules, "torch", None)
-    arguments = ["convert", str(tmp_path / "a.pth"), *RESNET50, "--out", str(tmp_path / "a.keras")]
+    arguments = ["import-weights", str(tmp_path / "a.pth"), *RESNET50, "--out", str(tmp_path / "a.keras")]
     monkeypatch.setattr(sys, "argv", ["p2net", *arguments])
     with pytest.raises(SystemExit) as stop:
         main()
