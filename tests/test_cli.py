@@ -60,7 +60,7 @@ def test_train_writes_the_run_folder_and_json(run_folder):
 
 
 def test_train_refuses_to_write_over_a_run(run_folder, config):
-    with pytest.raises(DataError, match="--resume"):
+    with pytest.raises(DataError, match="already holds a run; resume it"):
         call("train", config, "--out", run_folder[0])
 
 

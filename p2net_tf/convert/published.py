@@ -66,7 +66,7 @@ def what_it_is(tensors: Mapping[str, np.ndarray], model: str) -> str:
         of_it = f" of {found}" if found else ""
         return f"There is no head in it: a backbone{of_it} alone finds no keypoints."
     if found is not None and found != model:
-        return f"By its shapes it is --model {found}."
+        return f"By its shapes it is the model {found}."
     return ""
 
 

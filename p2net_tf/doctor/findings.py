@@ -228,14 +228,14 @@ def _disk(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"{disk.folder} cannot be written: {disk.error}",
-            "free some space, or name another folder with --out",
+            "free some space, or name another folder",
         )
         return
     if disk.free < LOW_DISK:
         yield Finding(
             "warning",
             f"{disk.folder} has {disk.free / GIB:.1f} GiB left",
-            "make room for checkpoints, or name another folder with --out",
+            "make room for checkpoints, or name another folder",
         )
     if disk.speed is not None and disk.speed < SLOW_DISK:
         yield Finding(

@@ -128,7 +128,7 @@ def naming_lost_workers(worker: Worker) -> Iterator[None]:
             raise
         raise WorkerLostError(
             f"{_who_is_gone(str(error), worker)} is gone; its own messages say why. "
-            "Start the job again with --resume, on all workers"
+            "Start the job again on all workers, and resume the run"
         ) from error
 
 

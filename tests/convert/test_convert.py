@@ -98,12 +98,14 @@ class TestOfficialResNet50:
         assert head == f"# Source: pose_resnet_50_256x192.pth (official), sha256 {digest}"
 
     def test_it_is_not_written_over_without_force(self, checkpoint, printed, monkeypatch):
-        with pytest.raises(ConversionError, match=r"pose.keras and .*config.yaml: there already; .*--force"):
+        with pytest.raises(ConversionError, match=r"pose.keras and .*config.yaml: there already; .*force"):
             call(checkpoint, *RESNET50, "--out", printed["network_file"])
         before = (checkpoint.parent / "config.yaml").read_bytes()
         other, wrong = checkpoint.parent / "other.keras", "simple_baseline_resnet101"
         monkeypatch.setitem(MODELS, wrong, SMALL)  # quicker, and as wrong
-        with pytest.raises(ConversionError, match=r"\nBy its shapes it is --model simple_baseline_resnet50"):
+        with pytest.raises(
+            ConversionError, match=r"\nBy its shapes it is the model simple_baseline_resnet50"
+        ):
             call(checkpoint, "--model", wrong, "--out", other, "--force")
         assert not other.exists()
         assert (checkpoint.parent / "config.yaml").read_bytes() == before

@@ -241,7 +241,7 @@ class TestResuming:
 
     def test_nothing_is_overwritten_or_mixed(self, tmp_path):
         run(tmp_path)
-        with pytest.raises(tuner.TunerError, match="already holds a search; continue it with --resume"):
+        with pytest.raises(tuner.TunerError, match="already holds a search; resume it"):
             run(tmp_path)
         with pytest.raises(tuner.TunerError, match="tuner changed since the search began"):
             run(tmp_path, resume=True, steps_per_trial=STEPS + 1)
