@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # Tests run side by side, a file at a time, in the order of tests/conftest.py.
 JOBS   ?= 2
-# For `p2net convert` of PyTorch's own files, and for originals in `p2net bench models`. Plain `torch` would bring
+# For `p2net import-weights` of PyTorch's own files, and for originals in `p2net bench models`. Plain `torch` would bring
 # several GB of CUDA; this version is one for CPUs here. `make TORCH=` leaves it out, and tests that need it are
 # skipped, with the reason.
 TORCH  ?= torch==2.13.0
@@ -40,7 +40,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-jax
-	$(VENV)-jax/bin/pip install --quiet 'keras>=3.13,<4' jax numpy pydantic PyYAML rich pytest
+	$(VENV)-jax/bin/pip install --quiet 'keras>=3.13,<3.16' jax numpy pydantic PyYAML rich pytest
 	touch $@
 
 clean:

@@ -60,7 +60,7 @@ def test_train_writes_the_run_folder_and_json(run_folder):
 
 
 def test_train_refuses_to_write_over_a_run(run_folder, config):
-    with pytest.raises(DataError, match="--resume"):
+    with pytest.raises(DataError, match="already holds a run; resume it"):
         call("train", config, "--out", run_folder[0])
 
 
@@ -151,7 +151,7 @@ def test_data_browse_and_convert(run_folder, config, tmp_path):
     root = config.parent
     call("data", "browse", root, "--split", "test", "--count", 3, "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
-    call("data", "convert", root, "--split", "test", "--out", tmp_path / "shards")
+    call("data", "to-records", root, "--split", "test", "--out", tmp_path / "shards")
     header = json.loads((tmp_path / "shards" / "records.json").read_text())
     people = json.loads((root / "annotations" / "person_keypoints_test.json").read_text())["annotations"]
     assert header["count"] == len(people)
@@ -210,7 +210,7 @@ def test_score_splits_the_errors_of_published_poses(data_root, tmp_path):
 def test_every_verb_has_an_example_in_its_help():
     for verb in ["demo", "train", "evaluate", "score", "predict", "info", "export", "serve", "query"]:
         assert "Example:" in call(verb, "--help").stdout
-    for verb in ["check", "browse", "convert"]:
+    for verb in ["check", "browse", "to-records"]:
         assert "Example:" in call("data", verb, "--help").stdout
     for verb in ["search", "serving", "load"]:
         assert "Example:" in call("bench", verb, "--help").stdout

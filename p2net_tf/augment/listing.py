@@ -36,7 +36,7 @@ def print_listing(console: Console) -> None:
     for row in found["policies"]:
         policies.add_row(row["name"], f"{row['sub_policies']} x {row['stages']}", row["summary"])
     headings = ("operation", "what becomes of the image x", "m at level 0..10", "neutral", "keypoints")
-    operations = Table(*headings, title="Operations (their sources: --json)", title_justify="left")
+    operations = Table(*headings, title="Operations (their sources: in the JSON)", title_justify="left")
     for name, row in OPERATIONS.items():
         span = "-" if row.low == "-" else f"{row.low} .. {row.high}"
         neutral = "-" if row.neutral is None else f"{row.neutral:g}"

@@ -7,7 +7,7 @@
 | `trajectory.npz` | mixing weights, probabilities, magnitudes, losses and noise of every step |
 | `weights.png`, `sheet.jpg` | mixing weights over the steps; the sub-policies at work |
 | `report.json` | what was found, the discretisation gap, cost |
-| `state.npz`, `tensorboard/` | what `--resume` needs; logs |
+| `state.npz`, `tensorboard/` | what resuming needs; logs |
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class _Search:
         if not np.isfinite(losses).all():
             raise SearchError(
                 f"the loss is not finite at {step}; lower search.weights_learning_rate (of the warm-up, too) "
-                "or search.zeta, and begin again in another --out"
+                "or search.zeta, and begin again in another folder"
             )
 
 
@@ -236,11 +236,11 @@ def _check_folder(folder: Path, config: ExperimentConfig, resume: bool) -> None:
     """
     file = folder / "config.yaml"
     if file.is_file() and not resume:
-        raise SearchError(f"{folder}: holds a search already; add --resume to go on, or choose another --out")
+        raise SearchError(f"{folder}: holds a search already; resume it, or choose another folder")
     if file.is_file() and load_config(file) != config:
         raise SearchError(
             f"{folder}: was begun with another configuration ({file}), so its steps cannot be continued; "
-            "use that one, or choose another --out"
+            "use that one, or choose another folder"
         )
 
 

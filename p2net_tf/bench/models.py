@@ -113,7 +113,9 @@ def _check_names(names: Sequence[str], torch_files: Mapping[str, Path]) -> None:
         raise UserError(f"two configurations are named {', '.join(sorted(twins))}; names tell results apart")
     strangers = set(torch_files) - set(names)
     if strangers:
-        raise UserError(f"--torch {', '.join(sorted(strangers))}: not measured; known: {', '.join(names)}")
+        raise UserError(
+            f"PyTorch originals of {', '.join(sorted(strangers))}: not measured; known: {', '.join(names)}"
+        )
 
 
 def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_file: Path | None):

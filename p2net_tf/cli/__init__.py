@@ -14,6 +14,7 @@ from rich.markup import escape
 from p2net_tf.cli import (
     ablation,
     bench,
+    config,
     conversion,
     data,
     doctor,
@@ -39,7 +40,7 @@ app = typer.Typer(
 # `p2net --help` lists the verbs in this order.
 for verbs in (training, search, ablation, prediction, evaluation, conversion, export, serving, doctor):
     app.add_typer(verbs.app)
-for name, verbs in {"data": data, "policy": policy, "bench": bench}.items():
+for name, verbs in {"config": config, "data": data, "policy": policy, "bench": bench}.items():
     app.add_typer(verbs.app, name=name)
 
 
@@ -55,7 +56,7 @@ def main() -> None:
         app()
     except UserError as error:
         messages.quiet = False
-        # Escaped, or the extra in `p2net_tf[torch]` would be taken for a style.
+        # Escaped, or the extra in `p2net_tf[import]` would be taken for a style.
         messages.print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True, markup=True)
         sys.exit(error.EXIT_CODE)
     except Interrupted as stop:

@@ -1,4 +1,4 @@
-"""`p2net convert`."""
+"""`p2net import-weights`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Channels(StrEnum):
 
 
 @app.command(
-    epilog="Example: `p2net convert pose_hrnet_w32_256x192.pth --model hrnet_w32 --out w32/pose.keras`"
+    epilog="Example: `p2net import-weights pose_hrnet_w32_256x192.pth --model hrnet_w32 --out w32/pose.keras`"
 )
-def convert(
+def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="state dict: .pth, .pt, .tar or .safetensors")],
     model: Annotated[PublishedModel, typer.Option(help="whose weights it holds")],
     out: Annotated[Path, typer.Option(help=".keras file; its config.yaml is written beside it")],

@@ -76,8 +76,8 @@ def data_browse(
     console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)
 
 
-@app.command("convert", epilog="Example: `p2net data convert data/coco --split train2017 --out shards`")
-def data_convert(
+@app.command("to-records", epilog="Example: `p2net data to-records data/coco --split train2017 --out shards`")
+def data_to_records(
     root: Root,
     out: Annotated[Path, typer.Option(help="folder of the shards")],
     data_format: Format = DataFormat.coco,

@@ -25,7 +25,7 @@ class NetworkConfig(Section):
     """A `.keras` file or a run folder to start from: of the same network, if for other keypoints."""
     alignment: Literal["continuous", "pixel_index"] = "continuous"
     """How crops and heatmaps lie on the image. pixel_index: as the published PyTorch networks had them, whose
-    weights `p2net convert` takes over; for evaluation and export, not for training."""
+    weights `p2net import-weights` takes over; for evaluation and export, not for training."""
 
     @field_validator("input_size")
     @classmethod

@@ -1,1 +1,1 @@
-"""Published PyTorch weights as Keras networks (`p2net convert`)."""
+"""Published PyTorch weights as Keras networks (`p2net import-weights`)."""

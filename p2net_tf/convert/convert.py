@@ -134,8 +134,8 @@ def _check_free(files: list[Path], force: bool) -> None:
     there = [str(file) for file in files if file.exists()]
     if there and not force:
         raise ConversionError(
-            f"{' and '.join(there)}: there already; give every network a folder of its own, or write over it "
-            "with --force"
+            f"{' and '.join(there)}: there already; give every network a folder of its own, or force it to "
+            "be written over"
         )
 
 

@@ -18,7 +18,7 @@ MODELS = {
     },
     **{f"{_HRNET_PREFIX}{width}": {"name": "hrnet", "width": width} for width in (32, 48)},
 }
-"""`model` sections by the names that `p2net convert --model` takes."""
+"""`model` sections by the names that `p2net import-weights --model` takes."""
 
 READS_BGR = {name for name in MODELS if name.startswith(_RESNET_PREFIX)}
 """Official networks that got their pictures as OpenCV reads them. mmpose's read RGB."""
@@ -66,7 +66,7 @@ def what_it_is(tensors: Mapping[str, np.ndarray], model: str) -> str:
         of_it = f" of {found}" if found else ""
         return f"There is no head in it: a backbone{of_it} alone finds no keypoints."
     if found is not None and found != model:
-        return f"By its shapes it is --model {found}."
+        return f"By its shapes it is the model {found}."
     return ""
 
 

@@ -47,7 +47,7 @@ class CellFiles:
         changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
         if changed:
             raise ExperimentError(
-                f"{self.folder} was made with another {', '.join(changed)}; delete it, or give another --out"
+                f"{self.folder} was made with another {', '.join(changed)}; delete it, or take another folder"
             )
 
     def note_request(self, request: dict) -> None:
@@ -143,7 +143,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdigit() for word in words if word) or not any(words):
-        raise ExperimentError(f"--seeds {text}: give a number of seeds such as 3, or the seeds such as 0,1,2")
+        raise ExperimentError(f"seeds {text}: give a number of seeds such as 3, or the seeds such as 0,1,2")
     return list(range(int(text))) if len(words) == 1 else [int(word) for word in words if word]
 
 
@@ -152,7 +152,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
     ExperimentError: none, or one of them twice.
     """
     if not seeds or len(set(seeds)) != len(seeds):
-        raise ExperimentError(f"--seeds {','.join(map(str, seeds))}: give at least one seed, and each once")
+        raise ExperimentError(f"seeds {','.join(map(str, seeds))}: give at least one seed, and each once")
 
 
 def read_json(path: Path) -> dict:

@@ -198,7 +198,7 @@ def charge(cost: float, budget: int) -> int:
             return steps
     raise ExperimentError(
         f"the search cost {cost:.0f} of {budget} gradient steps, which leaves none to train with; "
-        "give a larger --budget or a shorter search"
+        "give a larger budget or a shorter search"
     )
 
 
@@ -297,7 +297,7 @@ def _check(config: ExperimentConfig, seeds: Sequence[int], budget: int) -> None:
         near = range(max(1, budget - _EPOCHS.stop), max(1, budget) + _EPOCHS.stop)
         better = min(filter(cut_epochs, near), key=lambda steps: abs(steps - budget))
         raise ExperimentError(
-            f"--budget {budget} cannot be cut into {_EPOCHS.start} to {_EPOCHS.stop - 1} equal epochs; "
+            f"a budget of {budget} cannot be cut into {_EPOCHS.start} to {_EPOCHS.stop - 1} equal epochs; "
             f"take {better}"
         )
 
@@ -305,12 +305,12 @@ def _check(config: ExperimentConfig, seeds: Sequence[int], budget: int) -> None:
 def _policies(arms: Sequence[str]) -> dict[str, str | None]:
     """Arm -> what its trainings take for `policy`; None where they have none or must search for it."""
     if not arms:
-        raise ExperimentError(f"--arms: name at least one of {', '.join(ARMS)}, or a policy")
+        raise ExperimentError(f"arms: name at least one of {', '.join(ARMS)}, or a policy")
     policies = {}
     for arm in arms:
         label, policy = (arm, None) if arm in SEARCHED else name_policy(arm)
         if label in policies or (label != arm and (label in ARMS or is_built_in(label))):
-            raise ExperimentError(f"--arms: two arms are called '{label}'; rename the file of one")
+            raise ExperimentError(f"arms: two arms are called '{label}'; rename the file of one")
         policies[label] = policy
     return policies
 

@@ -129,7 +129,7 @@ def _train(
     messages.print(describe_learning_rate(config.training))
     clock = Clock()
     place = f"in {folder}" if worker_of(strategy).is_chief else "by worker 0"
-    with Interruption(f"saved {place}; go on with --resume") as interruption, ExitStack() as closing:
+    with Interruption(f"saved {place}; resume it to go on") as interruption, ExitStack() as closing:
         loop = TrainingLoop(
             model,
             strategy,
@@ -214,7 +214,7 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
 
 def _prepare_folder(folder: Path, resume: bool) -> Path:
     if not resume and Checkpoints(folder / "checkpoints").exist():
-        raise DataError(f"{folder} already holds a run; continue it with --resume or give another --out")
+        raise DataError(f"{folder} already holds a run; resume it, or choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -30,7 +30,7 @@ class ServerProcess:
     def __init__(self, model_dir: str | Path, *options: str):
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "server.log"
-        command = [sys.executable, "-m", "p2net_tf.cli", "serve", str(model_dir)]
+        command = [sys.executable, "-m", "p2net_tf", "serve", str(model_dir)]
         ports = ["--grpc-port", "0", "--rest-port", "0"]
         with open(self._log, "w") as log:
             self.process = subprocess.Popen([*command, *ports, *options], stdout=log, stderr=log)

@@ -52,8 +52,7 @@ class Checkpoints:
             last = max(self._files(), default=None)
             left = f"; {last} is still good" if last else ""
             raise CheckpointError(
-                f"{path}: cannot be written ({error.strerror or error}){left}; "
-                "make room and go on with --resume"
+                f"{path}: cannot be written ({error.strerror or error}){left}; make room and resume the run"
             ) from error
         for old in sorted(self._files())[: -self._keep]:
             old.unlink(missing_ok=True)

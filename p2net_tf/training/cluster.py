@@ -61,7 +61,7 @@ def naming_lost_workers(worker: Worker) -> Iterator[None]:
             raise
         raise WorkerLostError(
             f"{_who_is_gone(str(error), worker)} is gone; its own messages say why. "
-            "Resume the training on all workers"
+            "Start the job again on all workers, and resume the run"
         ) from error
 
 

@@ -50,5 +50,5 @@ class HealthReport:
         raise NotFiniteError(
             f"{what} is not finite at step {step}; {self._path} names the persons of its batch. "
             "The last checkpoint is from before it. Look at their boxes and keypoints (`p2net data check`), "
-            "lower training.learning_rate or set training.clip_norm, then go on with --resume"
+            "lower training.learning_rate or set training.clip_norm, then resume the run"
         )

@@ -83,21 +83,6 @@ def dump_text(tree: dict) -> str:
     return yaml.dump(_escape_variables(tree), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def find_config(path: str | Path, folders: Sequence[Path]) -> Path:
-    """The file at `path`, or `<path>.yaml` in the first of `folders` that holds it.
-
-    Raises:
-        ConfigError: no such file; lists the configurations there are.
-    """
-    path = Path(path)
-    names = [path] if path.suffix in (".yaml", ".yml") else [path, path.with_name(f"{path.name}.yaml")]
-    for candidate in [*names, *(folder / name for folder in folders for name in names)]:
-        if candidate.is_file():
-            return candidate
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
-    raise ConfigError(f"no configuration file '{path}'{did_you_mean(path.stem, known)}")
-
-
 def did_you_mean(word: str, candidates: Sequence[str]) -> str:
     close = difflib.get_close_matches(str(word), candidates, n=1)
     if close:

@@ -212,7 +212,7 @@ class TestResume:
             return len(state["weights"]) if "weights" in state else 0
 
     def test_another_search_is_not_written_over(self, finished, rendered):
-        with pytest.raises(SearchError, match="holds a search already; add --resume"):
+        with pytest.raises(SearchError, match="holds a search already; resume it"):
             run_search(make_config(rendered), finished[0])
 
     def test_another_configuration_is_not_continued(self, finished, rendered):

@@ -91,7 +91,7 @@ def test_names_tell_results_apart(folder, tmp_path):
     config = load_config(folder / "tiny.yaml")
     with pytest.raises(UserError, match="two configurations are named tiny"):
         models.bench_models([config, config], tmp_path / "bench.json")
-    with pytest.raises(UserError, match="--torch other: not measured; known: tiny"):
+    with pytest.raises(UserError, match="PyTorch originals of other: not measured; known: tiny"):
         models.bench_models([config], tmp_path / "bench.json", torch_files={"other": tmp_path / "x.ts"})
 
 

@@ -1,4 +1,4 @@
-"""`p2net convert` from the file of a checkpoint to a network that is evaluated."""
+"""`p2net import-weights` from the file of a checkpoint to a network that is evaluated."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ SMALL = {"name": "simple_baseline", "backbone": "resnet18", "width": 8}
 
 
 def call(*arguments, code=0):
-    result = CliRunner().invoke(app, ["convert", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["import-weights", *map(str, arguments)])
     be_quiet(False)
     if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -98,12 +98,14 @@ class TestOfficialResNet50:
         assert head == f"# Source: pose_resnet_50_256x192.pth (official), sha256 {digest}"
 
     def test_it_is_not_written_over_without_force(self, checkpoint, printed, monkeypatch):
-        with pytest.raises(ConversionError, match=r"pose.keras and .*config.yaml: there already; .*--force"):
+        with pytest.raises(ConversionError, match=r"pose.keras and .*config.yaml: there already; .*force"):
             call(checkpoint, *RESNET50, "--out", printed["network_file"])
         before = (checkpoint.parent / "config.yaml").read_bytes()
         other, wrong = checkpoint.parent / "other.keras", "simple_baseline_resnet101"
         monkeypatch.setitem(MODELS, wrong, SMALL)  # quicker, and as wrong
-        with pytest.raises(ConversionError, match=r"\nBy its shapes it is --model simple_baseline_resnet50"):
+        with pytest.raises(
+            ConversionError, match=r"\nBy its shapes it is the model simple_baseline_resnet50"
+        ):
             call(checkpoint, "--model", wrong, "--out", other, "--force")
         assert not other.exists()
         assert (checkpoint.parent / "config.yaml").read_bytes() == before
@@ -167,7 +169,7 @@ def test_the_program_prints_the_extra_that_is_missing(tmp_path, monkeypatch, cap
     """What stands in brackets is no markup."""
     (tmp_path / "a.pth").touch()
     monkeypatch.setitem(sys.modules, "torch", None)
-    arguments = ["convert", str(tmp_path / "a.pth"), *RESNET50, "--out", str(tmp_path / "a.keras")]
+    arguments = ["import-weights", str(tmp_path / "a.pth"), *RESNET50, "--out", str(tmp_path / "a.keras")]
     monkeypatch.setattr(sys, "argv", ["p2net", *arguments])
     with pytest.raises(SystemExit) as stop:
         main()

@@ -101,7 +101,7 @@ def test_the_command_ends_with_1_where_training_is_impossible(tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ImportError('no libcudart')", encoding="utf-8")
     path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TF_NUM_INTRAOP_THREADS": "1"}
-    command = [sys.executable, "-m", "p2net_tf.cli", "doctor", "--json", "--run", str(tmp_path)]
+    command = [sys.executable, "-m", "p2net_tf", "doctor", "--json", "--run", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert run.returncode == 1, run.stderr
     document = json.loads(run.stdout)

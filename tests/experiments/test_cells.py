@@ -17,7 +17,7 @@ class TestSeeds:
 
     @pytest.mark.parametrize("text", ["", ",", "a", "1,b", "-1", "1.5"])
     def test_seeds_that_are_none(self, text):
-        with pytest.raises(ExperimentError, match="--seeds"):
+        with pytest.raises(ExperimentError, match="^seeds "):
             parse_seeds(text)
 
     @pytest.mark.parametrize("seeds", [[], [1, 1]])

@@ -276,7 +276,7 @@ class TestResuming:
 
     def test_cells_of_another_request_are_refused(self, tmp_path):
         MadeUp().run(tmp_path, ["none", "learned"], [0])
-        with pytest.raises(ExperimentError, match="none/seed0 was made with another budget; .*--out"):
+        with pytest.raises(ExperimentError, match="none/seed0 was made with another budget; .*folder"):
             MadeUp().run(tmp_path, ["none"], [0], budget=500)
         with pytest.raises(ExperimentError, match="another loss"):
             MadeUp().run(tmp_path, ["none"], [0], make_config(loss={"sigma": 1.0}))

@@ -151,7 +151,7 @@ class TestResuming:
 
     def test_without_resume_a_run_is_not_overwritten(self, finished, tiny):
         before = (finished[0] / "config.yaml").read_bytes()
-        with pytest.raises(DataError, match="already holds a run; continue it with --resume"):
+        with pytest.raises(DataError, match="already holds a run; resume it"):
             trainer.train(tiny(seed=9), finished[0])
         assert (finished[0] / "config.yaml").read_bytes() == before
 

@@ -72,7 +72,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, last):
 
 @pytest.mark.slow
 def test_kill_at_20_random_moments_leaves_a_whole_version_or_none(run, tmp_path):
-    command = [sys.executable, "-m", "p2net_tf.cli", "export", str(run.folder), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "p2net_tf", "export", str(run.folder), "--out", str(tmp_path)]
     start = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - start

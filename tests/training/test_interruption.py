@@ -122,7 +122,7 @@ class TestStopping:
     """Of two convolutions; `TestKilledProcesses` does it to a P2Net."""
 
     def test_sigterm_saves_at_the_next_step(self, train_with, assert_ends_the_same, tmp_path):
-        with pytest.raises(Interrupted, match=rf"saved in {tmp_path}; go on with --resume"):
+        with pytest.raises(Interrupted, match=rf"saved in {tmp_path}; resume it to go on"):
             train_with(At(sigterm, 1), first=True)
         newest = max(path.name for path in (tmp_path / "checkpoints").iterdir())
         assert newest == "step_000000002.npz"

@@ -65,15 +65,15 @@ def parse_axes(texts: Sequence[str], config: ExperimentConfig) -> list[Axis]:
         try:
             axes.append(_parse_axis(text, config))
         except UserError as error:
-            faults += [f"--axis {text}: {line}" for line in str(error).splitlines()]
+            faults += [f"axis {text}: {line}" for line in str(error).splitlines()]
     names = [axis.name for axis in axes]
     faults += [
-        f"--axis {name}: stands twice; give all its values in one"
+        f"axis {name}: stands twice; give all its values in one"
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
     if not texts:
-        faults = ["--axis: name at least one, such as --axis apm=on,off"]
+        faults = ["axes: name at least one, such as apm=on,off"]
     if faults:
         raise ExperimentError("\n".join(faults))
     return axes
@@ -90,10 +90,10 @@ def choose_baseline(axes: Sequence[Axis], texts: Sequence[str]) -> list[Axis]:
         name, _, label = text.partition("=")
         axis = chosen.get(name)
         if axis is None:
-            raise ExperimentError(f"--baseline {text}: no axis '{name}'{did_you_mean(name, list(chosen))}")
+            raise ExperimentError(f"baseline {text}: no axis '{name}'{did_you_mean(name, list(chosen))}")
         if label not in axis.labels:
             known = did_you_mean(label, axis.labels)
-            raise ExperimentError(f"--baseline {text}: no value '{label}' of {name}{known}")
+            raise ExperimentError(f"baseline {text}: no value '{label}' of {name}{known}")
         first = axis.values[axis.labels.index(label)]
         chosen[name] = replace(axis, values=(first, *(value for value in axis.values if value != first)))
     return list(chosen.values())
@@ -104,7 +104,7 @@ def _parse_axis(text: str, config: ExperimentConfig) -> Axis:
     if not name or not equals:
         raise ExperimentError("write NAME=V1,V2, for example apm=on,off or training.batch_size=16,32")
     if name in ("seed", "name"):
-        raise ExperimentError(f"{name} is no axis; seeds are given by --seeds")
+        raise ExperimentError(f"{name} is no axis; seeds are given on their own")
     keys = list(type(config).model_fields)
     if name not in _SHORT and "." not in name and name not in keys:
         raise ExperimentError(f"no axis '{name}'{did_you_mean(name, [*_SHORT, *keys])}")

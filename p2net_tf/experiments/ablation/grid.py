@@ -88,12 +88,12 @@ def _faults_of_axis(load: Load, axis: Axis) -> list[str]:
     faults, labels = [], {}
     for value in axis.values:
         config, found = _try(load, [value])
-        faults += [f"--axis {axis.name}: {fault}" for fault in found]
+        faults += [f"axis {axis.name}: {fault}" for fault in found]
         if config is None:
             continue
         twin = labels.setdefault(config.model_dump_json(), value.label)
         if twin != value.label:
-            faults.append(f"--axis {axis.name}: '{twin}' and '{value.label}' are the same; give one of them")
+            faults.append(f"axis {axis.name}: '{twin}' and '{value.label}' are the same; give one of them")
     return faults
 
 

@@ -64,7 +64,7 @@ def alone_in(folder: Path) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > end:
                     raise ExperimentError(
-                        f"{folder}: another p2net ablate is at work here; wait for it, or give another --out"
+                        f"{folder}: another p2net ablate is at work here; wait for it, or take another folder"
                     ) from None
             time.sleep(_POLL_SECONDS)
         yield lock.fileno()

@@ -71,7 +71,7 @@ def ablate(
     folder, load = Path(folder), partial(_load, config, overrides)
     check_seeds(seeds)
     if jobs is not None and jobs < 1:
-        raise ExperimentError(f"--jobs {jobs}: give at least one")
+        raise ExperimentError(f"jobs {jobs}: give at least one")
     grid = make_grid(load, choose_baseline(parse_axes(axes, load([])), baseline))
     cells = {
         (setting.name, seed): _Cell(setting, seed, folder / "cells" / setting.folder / f"seed_{seed}")

@@ -20,7 +20,7 @@ KERASTUNER_TUNER_ID=tuner1 p2net tune CONFIG --out DIR
 | `trials.csv`, `trials.png` | every trial; the best so far over the gradient steps |
 | `report.json`, `report.html` | the same with the cost, for programs and for people |
 | `config.yaml`, `problems.json` | configuration; what is broken in the data |
-| `trials/` | keras-tuner's project: what `--resume` needs |
+| `trials/` | keras-tuner's project: what resuming needs |
 """
 
 from __future__ import annotations
@@ -167,15 +167,13 @@ def _prepare(config: ExperimentConfig, folder: Path, resume: bool, role: str) ->
     file = folder / "config.yaml"
     if (folder / PROJECT / "oracle.json").is_file():
         if not resume:
-            raise TunerError(
-                f"{folder} already holds a search; continue it with --resume or give another --out"
-            )
+            raise TunerError(f"{folder} already holds a search; resume it, or choose another folder")
         changed = _changed(load_config(file), config) if file.is_file() else []
         if changed:
             raise TunerError(
                 f"{folder}: {', '.join(changed)} changed since the search began, so its trials would not "
-                "compare; only tuner.trials may (with bayesian, where tuner.initial_trials is set). Give "
-                "another --out"
+                "compare; only tuner.trials may (with bayesian, where tuner.initial_trials is set). Choose "
+                "another folder"
             )
     dump_config(config, file)
 
@@ -205,7 +203,7 @@ def _chief_may_be_lost() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise TunerError(
-            f"the chief at {_address()} does not answer ({error.code().name}); start it with --resume, then "
+            f"the chief at {_address()} does not answer ({error.code().name}); resume it there, then start "
             "this worker again"
         ) from error
 
@@ -221,7 +219,7 @@ def _conclude(config: ExperimentConfig, space: SearchSpace, folder: Path, tuner:
     unfinished = [record for record in records if record.status not in (COMPLETED, FAILED)]
     if unfinished:
         raise TunerError(
-            f"trial {unfinished[0].trial} is {unfinished[0].status}, not finished; go on with --resume"
+            f"trial {unfinished[0].trial} is {unfinished[0].status}, not finished; resume the search"
         )
     best = best_of(records)
     if best is None:

@@ -88,7 +88,7 @@ class TestFaults:
         ],
     )
     def test_name_the_axis_and_the_remedy(self, base, text, words):
-        with pytest.raises(ExperimentError, match=f"^--axis {text.replace('[', '.')}: .*{words}"):
+        with pytest.raises(ExperimentError, match=f"^axis {text.replace('[', '.')}: .*{words}"):
             parse_axes([text], base)
 
     def test_are_told_all_at_once(self, base):
@@ -105,7 +105,7 @@ class TestFaults:
         assert "stands twice" in lines[-1]
 
     def test_an_ablation_of_nothing(self, base):
-        with pytest.raises(ExperimentError, match="name at least one, such as --axis apm=on,off"):
+        with pytest.raises(ExperimentError, match="name at least one, such as apm=on,off"):
             parse_axes([], base)
 
 
@@ -128,5 +128,5 @@ class TestBaseline:
         ],
     )
     def test_must_be_there(self, axes, text, words):
-        with pytest.raises(ExperimentError, match=f"--baseline {text}: {words}"):
+        with pytest.raises(ExperimentError, match=f"baseline {text}: {words}"):
             choose_baseline(axes, [text])

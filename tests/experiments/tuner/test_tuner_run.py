@@ -241,7 +241,7 @@ class TestResuming:
 
     def test_nothing_is_overwritten_or_mixed(self, tmp_path):
         run(tmp_path)
-        with pytest.raises(tuner.TunerError, match="already holds a search; continue it with --resume"):
+        with pytest.raises(tuner.TunerError, match="already holds a search; resume it"):
             run(tmp_path)
         with pytest.raises(tuner.TunerError, match="tuner changed since the search began"):
             run(tmp_path, resume=True, steps_per_trial=STEPS + 1)
@@ -298,7 +298,7 @@ def test_two_workers_share_one_oracle(config, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     out, processes = tmp_path / "out", {}
-    command = [sys.executable, "-m", "p2net_tf.cli", "tune", str(config), "tuner.trials=6", "--out", str(out)]
+    command = [sys.executable, "-m", "p2net_tf", "tune", str(config), "tuner.trials=6", "--out", str(out)]
 
     def start(name):
         environment = {
