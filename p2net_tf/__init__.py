@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from p2net_tf.data.samples import DataError
     from p2net_tf.estimator import PoseEstimator
     from p2net_tf.experiments.training import train
+    from p2net_tf.inference.card import CardError, InferenceCard
+    from p2net_tf.inference.keras_file import NetworkFileError
+    from p2net_tf.inference.presets import PresetError
     from p2net_tf.models.p2net import P2Net
-    from p2net_tf.skeletons.skeleton import Skeleton, SkeletonError
+    from p2net_tf.skeletons.card import SkeletonError
+    from p2net_tf.skeletons.skeleton import Skeleton
     from p2net_tf.training.checkpoints import CheckpointError
     from p2net_tf.training.health import NotFiniteError
     from p2net_tf.training.pose_model import PoseModel
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "PoseEstimator": "estimator",
+    "InferenceCard": "inference.card",
     "P2Net": "models.p2net",
     "PoseModel": "training.pose_model",
     "Skeleton": "skeletons.skeleton",
@@ -46,7 +51,10 @@ _HOMES = {
     "Interrupted": "utils.exceptions",
     "ConfigError": "utils.yaml_files",
     "DataError": "data.samples",
-    "SkeletonError": "skeletons.skeleton",
+    "SkeletonError": "skeletons.card",
+    "CardError": "inference.card",
+    "NetworkFileError": "inference.keras_file",
+    "PresetError": "inference.presets",
     "PolicyError": "augment.policies",
     "CheckpointError": "training.checkpoints",
     "NotFiniteError": "training.health",

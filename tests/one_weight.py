@@ -7,6 +7,8 @@ import tensorflow as tf
 class OneWeight(keras.Model):
     """`y = w * x` with the loss `mean(y)`: the gradient of w is the mean of x."""
 
+    card = None  # as a `PoseModel` without a skeleton
+
     def __init__(self):
         super().__init__()
         self.w = self.add_weight(shape=(3,), initializer="zeros", name="w")

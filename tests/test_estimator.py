@@ -336,6 +336,27 @@ class TestExport:
             found["keypoints"], pose.predict(path, boxes)[0].keypoints, rtol=0, atol=1e-3
         )
 
+    def test_a_file_alone_is_exported_and_queried_over_grpc(self, pose, picture, tmp_path, monkeypatch):
+        """`p2net export people.keras`, with no YAML anywhere."""
+        pytest.importorskip("tensorflow_serving", reason="clients need tensorflow-serving-api")
+        from typer.testing import CliRunner
+
+        from p2net_tf.cli import app
+        from p2net_tf.serving.pose_function import GRPC, served
+
+        monkeypatch.chdir(tmp_path)
+        pose.save("people.keras")
+        command = ["export", "people.keras", "--out", "served", "evaluation.decode=dark"]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        path, boxes = picture
+        with served(tmp_path / "served" / "1") as functions:
+            keypoints, _, scores = functions[GRPC](Path(path).read_bytes(), boxes)
+        (expected,) = pose.with_recipe(decode="dark").predict(path, boxes)
+        np.testing.assert_allclose(keypoints, expected.keypoints, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(scores, expected.scores, rtol=1e-4)
+        assert not list(tmp_path.rglob("*.yaml"))
+
     def test_tflite_without_people_has_no_int8(self, pose, tmp_path):
         version = pose.export(tmp_path, format="tflite")
         assert sorted(file.name for file in version.glob("*.tflite")) == [

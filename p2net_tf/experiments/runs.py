@@ -212,7 +212,7 @@ def source_of(run: Run, part: str) -> DatasetConfig:
     Raises:
         RunError: the configuration names no data for this part.
     """
-    sources = getattr(run.config.data, part, None)
+    sources = getattr(run.config.data, part) if part in ("test", "validation", "train") else ()
     if not sources:
         raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
     return sources[0].model_copy(update={"repeat": 1})

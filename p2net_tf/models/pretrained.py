@@ -65,7 +65,7 @@ def _download_application(name: str) -> keras.Model:
     except Exception as error:  # every backend of the download has exceptions of its own
         raise PretrainedError(
             f"cannot download the ImageNet weights of {name} ({error}); connect this machine once, copy "
-            "~/.keras/models from one that is, or train from random weights"
+            "~/.keras/models from one that is, or train from random weights with weights=None"
         ) from error
 
 
@@ -83,7 +83,7 @@ def _download_hub(name: str) -> keras.Model:
     except Exception as error:
         raise PretrainedError(
             f"cannot download the preset {_HUB_PRESETS[name]} ({error}); connect this machine once, "
-            "or train from random weights"
+            "or train from random weights with weights=None"
         ) from error
 
 

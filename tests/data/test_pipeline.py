@@ -17,7 +17,7 @@ from p2net_tf.data.image_sources import ImageRecords
 from p2net_tf.data.pipeline import evaluation_dataset, training_dataset
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.data.settings import DataConfig, DatasetConfig
+from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.keypoints import geometry
 
 

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 
-from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.coco import from_coco_keypoints
 from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.samples import DataError
@@ -16,7 +15,10 @@ from p2net_tf.evaluation import evaluate as module
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
 from p2net_tf.evaluation.evaluate import evaluate
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import Predictions
+from p2net_tf.skeletons.skeleton import Skeleton
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +32,13 @@ def source(root, **fields) -> DatasetConfig:
     return DatasetConfig(format="coco", root=str(root), split="test", **fields)
 
 
-def experiment(of: DatasetConfig, skeleton: str = "coco17", **evaluation) -> ExperimentConfig:
-    return ExperimentConfig(name="oracle", data={"skeleton": skeleton, "train": [of]}, evaluation=evaluation)
+def evaluated(of: DatasetConfig, skeleton: str = "coco17", strict: bool = False, **settings):
+    """`evaluate` without a network, which the oracle stands in for."""
+    return evaluate(None, card(skeleton), of, EvaluationConfig(**settings), strict)
+
+
+def card(skeleton: str = "coco17") -> InferenceCard:
+    return InferenceCard(skeleton=Skeleton.load(skeleton), input_size=(256, 192))
 
 
 def boxed_twice(root, folder) -> tuple[list[dict], DatasetConfig]:
@@ -47,7 +54,7 @@ def oracle(monkeypatch):
     """`oracle(offset)`: from then on predictions are the truth, moved by `offset` (x, y) image pixels."""
 
     def install(offset=(0.0, 0.0)):
-        def predict(network, samples, config, box_padding):
+        def predict(network, samples, card):
             count, keypoints = len(samples), samples.skeleton.num_keypoints
             poses = samples.keypoints[..., :2] + np.float32(offset)
             return Predictions(poses, np.ones((count, keypoints), np.float32), np.linspace(0.9, 0.5, count))
@@ -60,7 +67,7 @@ def oracle(monkeypatch):
 class TestOksAp:
     def test_the_truth_scores_1_against_the_annotation_file(self, rendered, oracle):
         oracle()
-        found = evaluate(None, source(rendered), experiment(source(rendered)))
+        found = evaluated(source(rendered))
         assert isinstance(found.result, CocoResult)
         assert found.headline == found.result["AP"] == pytest.approx(1)
         assert found.result["AR"] == pytest.approx(1)
@@ -70,16 +77,16 @@ class TestOksAp:
     def test_and_against_the_rows_alone(self, rendered, oracle):
         oracle()
         some = source(rendered, rows=(2, 7))
-        found = evaluate(None, some, experiment(some))
+        found = evaluated(some)
         assert found.headline == pytest.approx(1)
         assert (found.result.persons, found.result.predictions, len(found.samples)) == (5, 5, 5)
 
     def test_both_routes_agree_on_a_moved_prediction(self, rendered, oracle):
         """Pixel indices on one, continuous coordinates on the other: half a pixel apart if mixed up."""
         oracle(offset=(1.5, -1.0))
-        everyone = len(evaluate(None, source(rendered), experiment(source(rendered))).samples)
+        everyone = len(evaluated(source(rendered)).samples)
         routes = [source(rendered), source(rendered, rows=(0, everyone))]
-        scores = [evaluate(None, route, experiment(route)).result for route in routes]
+        scores = [evaluated(route).result for route in routes]
         assert 0.1 < scores[0]["AP"] < 0.99
         # The file rounds keypoints to 0.01 px.
         assert scores[1]["AP"] == pytest.approx(scores[0]["AP"], abs=0.02)
@@ -92,7 +99,7 @@ class TestOksAp:
         (root / f"test/{broken:012d}.jpg").unlink()
         lost = sum(entry["image_id"] == broken for entry in annotations)
         oracle()
-        found = evaluate(None, source(root), experiment(source(root)))
+        found = evaluated(source(root))
         assert [problem.kind for problem in found.problems] == ["image_missing"]
         assert found.result.persons == len(annotations)
         assert found.result.predictions == len(annotations) - lost
@@ -101,7 +108,7 @@ class TestOksAp:
     @pytest.mark.parametrize("nms", ["oks", "soft_oks"])
     def test_suppression_keeps_different_people(self, rendered, oracle, nms):
         oracle()
-        found = evaluate(None, source(rendered), experiment(source(rendered), nms=nms))
+        found = evaluated(source(rendered), nms=nms)
         assert found.headline == pytest.approx(1)
 
     @pytest.mark.parametrize(("nms", "left"), [(None, 2), ("oks", 1)])
@@ -111,7 +118,7 @@ class TestOksAp:
         """Detector boxes: two on one person give the same pose twice."""
         _, detected = boxed_twice(rendered, tmp_path)
         oracle()  # detections have no truth: both poses are all zero, so equal
-        found = evaluate(None, detected, experiment(detected, nms=nms))
+        found = evaluated(detected, nms=nms)
         assert found.result.predictions == left
         assert len(found.samples) == 2
 
@@ -120,11 +127,10 @@ class TestOksAp:
         """Detector boxes have no truth: it comes from the annotation file, in its own coordinates."""
         persons, detected = boxed_twice(rendered, tmp_path)
         person = persons[0]
-        config = experiment(detected, nms=nms)
         samples = read_dataset(detected, "coco17")
         poses = from_coco_keypoints(np.reshape(person["keypoints"], (17, 3)))[:, :2]
         predictions = Predictions(np.stack([poses, poses]), np.ones((2, 17)), np.array([0.9, 0.8]))
-        inputs = module.oks_inputs(samples, predictions, detected, config)
+        inputs = module.oks_inputs(samples, predictions, card(), EvaluationConfig(nms=nms), detected)
         found = analyze_errors(inputs.ground_truth, inputs.results, "coco17")
         assert (len(found.case.poses), len(found.matches.pose_rows), inputs.offset) == (left, 1, 0.5)
         assert found.counts.sum(0).tolist() == [person["num_keypoints"], 0, 0, 0, 0]
@@ -135,14 +141,14 @@ class TestOksAp:
 class TestPck:
     def test_the_truth_scores_100(self, rendered, oracle):
         oracle()
-        found = evaluate(None, source(rendered), experiment(source(rendered), metric="pck"))
+        found = evaluated(source(rendered), metric="pck")
         assert found.result.name == "PCK@0.2"
         assert found.result.total == 100
         assert found.headline == 1
 
     def test_far_predictions_score_0(self, rendered, oracle):
         oracle(offset=(1000, 0))
-        found = evaluate(None, source(rendered), experiment(source(rendered), metric="pck"))
+        found = evaluated(source(rendered), metric="pck")
         assert found.headline == 0
 
 
@@ -150,14 +156,14 @@ class TestPckh:
     def mpii(self, root, **fields):
         return DatasetConfig(format="mpii", root=str(root), split="test_mpii", **fields)
 
-    def config(self, of):
-        return experiment(of, "mpii16", metric="pckh")
+    def evaluated(self, of):
+        return evaluated(of, "mpii16", metric="pckh")
 
     def test_without_head_boxes_the_error_says_so(self, data_root, oracle):
         oracle()
         of = self.mpii(data_root / "mpii_sample")
         with pytest.raises(DataError, match=r"mpii_sample.*has no head boxes.*\.mat"):
-            evaluate(None, of, self.config(of))
+            self.evaluated(of)
 
     @pytest.mark.parametrize(("offset", "rate"), [((0, 0), 1), ((29.9, 0), 1), ((30.1, 0), 0)])
     def test_a_hit_is_within_half_a_head(self, data_root, oracle, monkeypatch, offset, rate):
@@ -166,7 +172,7 @@ class TestPckh:
         monkeypatch.setattr(module, "read_head_boxes", lambda *_: heads)
         oracle(offset)
         of = self.mpii(data_root / "mpii_sample", rows=(1, 4))
-        found = evaluate(None, of, self.config(of))
+        found = self.evaluated(of)
         assert (found.result.name, found.result.persons, found.headline) == ("PCKh@0.5", 3, rate)
 
     def test_other_formats_have_no_heads(self, rendered, oracle):
@@ -174,14 +180,14 @@ class TestPckh:
         with pytest.raises(
             DataError, match="PCKh needs the head boxes of MPII; set evaluation.metric to pck"
         ):
-            evaluate(None, source(rendered), experiment(source(rendered), metric="pckh"))
+            evaluated(source(rendered), metric="pckh")
 
 
 class TestRefusals:
     def test_people_may_not_count_twice(self, rendered, oracle):
         oracle()
         with pytest.raises(DataError, match="repeat=2 would count people twice"):
-            evaluate(None, source(rendered, repeat=2), experiment(source(rendered)))
+            evaluated(source(rendered, repeat=2))
 
     def test_strict_stops_at_a_broken_item(self, rendered, oracle, tmp_path):
         root = shutil.copytree(rendered, tmp_path / "set")
@@ -189,4 +195,4 @@ class TestRefusals:
         path.write_bytes(path.read_bytes()[:300])
         oracle()
         with pytest.raises(DataError, match=rf"image_broken: .*{path.name}"):
-            evaluate(None, source(root), experiment(source(root)), strict=True)
+            evaluated(source(root), strict=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from networks import tiny_network
 
+from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
 from p2net_tf.data.datasets import read_dataset
@@ -11,6 +12,7 @@ from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.experiments.runs import Run, load_run
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.saved_model import export_saved_model
+from p2net_tf.inference.keras_file import save_network
 
 SIZE = (64, 64)
 
@@ -38,7 +40,7 @@ def run(tmp_path_factory) -> Run:
             weight.assign(random.normal(0, 0.5, weight.shape))
     folder = root / "run"
     folder.mkdir()
-    network.save(folder / "best.keras")
+    save_network(network, folder / "best.keras", card_of(config, network))
     dump_config(config, folder / "config.yaml")
     return load_run(folder)
 
@@ -51,4 +53,6 @@ def people(run):
 @pytest.fixture(scope="session")
 def exported(run, tmp_path_factory):
     """Folder of a version that takes pictures as their pixels are stored, as evaluation does."""
-    return export_saved_model(run, tmp_path_factory.mktemp("saved_model"), ExportOptions(exif=Exif.stored))
+    return export_saved_model(
+        run.network, run.card, tmp_path_factory.mktemp("saved_model"), ExportOptions(exif=Exif.stored)
+    )

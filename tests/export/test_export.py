@@ -39,6 +39,7 @@ def test_options_reach_the_graph_and_the_card(run, tmp_path):
     card = read_card(folder)
     assert (card["recipe"]["flip_test"], card["recipe"]["decode"]) == (False, "dark")
     assert (card["folded_batch_norm"], card["exif"]) == (True, "stored")
+    assert "CC BY 4.0" in card["licence_of_the_data"][0]
     # The reference has the same recipe, so folding is all that differs.
     assert document["parity"]["runtimes"]["C API"]["median_px"] < 0.01
     assert card["parity"] == document["parity"]
@@ -66,7 +67,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, last):
 
     monkeypatch.setattr(module, last, fail)
     with pytest.raises(KeyboardInterrupt):
-        export_saved_model(run, tmp_path)
+        export_saved_model(run.network, run.card, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,17 +1,18 @@
 """The parity report measures what differs, and the card keeps it."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from p2net_tf.data.samples import DataError
-from p2net_tf.experiments.runs import RunError
-from p2net_tf.export.export import verify_export
+from p2net_tf.experiments.exporting import verify_export
+from p2net_tf.experiments.run_folder import RunError
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.options import Exif, ExportOptions
-from p2net_tf.export.parity import EVALUATION, print_parity, verify
+from p2net_tf.export.parity import EVALUATION, print_parity
 from p2net_tf.export.session import SavedModelSession
 
 OPTIONS = ExportOptions(exif=Exif.stored)
@@ -60,19 +61,19 @@ def test_the_table_names_every_way(report):
 
 
 def test_a_limit_takes_the_first_people(run):
-    report = verify(run, "test", exif_orientation=False, limit=2)
+    report = verify_export(run, {}, "test", OPTIONS, limit=2)
     assert report["people"] == 2
 
 
 def test_a_limit_does_not_cut_detector_boxes(run):
     source = run.config.data.test[0].model_copy(update={"detections": "boxes.json"})
     data = run.config.data.model_copy(update={"test": [source]})
-    changed = type(run)(run.config.model_copy(update={"data": data}), run.network, run.folder)
-    with pytest.raises(DataError, match="--limit"):
-        verify(changed, "test", exif_orientation=False, limit=2)
+    changed = replace(run, config=run.config.model_copy(update={"data": data}))
+    with pytest.raises(DataError, match="a limit cuts people off"):
+        verify_export(changed, {}, "test", OPTIONS, limit=2)
 
 
 @pytest.mark.parametrize("part", ["validation", "skeleton"])
 def test_parts_without_data_are_refused(run, part):
     with pytest.raises(RunError, match=f"data.{part}"):
-        verify(run, part, exif_orientation=False)
+        verify_export(run, {}, part, OPTIONS)

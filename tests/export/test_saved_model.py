@@ -37,7 +37,7 @@ def c_session(exported):
 
 @pytest.fixture(scope="module")
 def evaluated(run, people):
-    return predict(run.network, people, run.config.evaluation, run.config.data.box_padding)
+    return predict(run.network, people, run.card)
 
 
 def contents(people, row: int) -> bytes:
@@ -184,7 +184,9 @@ class TestBadRequests:
 class TestExif:
     @pytest.fixture(scope="class")
     def upright(self, run, tmp_path_factory):
-        with SavedModelSession(export_saved_model(run, tmp_path_factory.mktemp("upright"))) as opened:
+        with SavedModelSession(
+            export_saved_model(run.network, run.card, tmp_path_factory.mktemp("upright"))
+        ) as opened:
             yield opened
 
     @pytest.mark.parametrize("orientation", UPRIGHT_FROM)
@@ -215,7 +217,7 @@ class TestFiles:
         assert not names & {"ReadFile", "WriteFile", "PrintV2"}
 
     def test_versions_count_up(self, run, exported):
-        again = export_saved_model(run, exported.parent)
+        again = export_saved_model(run.network, run.card, exported.parent)
         assert [exported.name, again.name] == ["1", "2"]
         assert sorted(path.name for path in exported.parent.iterdir()) == ["1", "2"]
 
@@ -227,7 +229,7 @@ class TestFiles:
         assert card["exif"] == "stored"
         assert card["recipe"]["decode"] == run.config.evaluation.decode
         assert card["signatures"]["batched"]["boxes"] == {"dtype": "float32", "shape": [None, 4]}
-        assert "CC BY 4.0" in card["licence_of_the_data"][0]
+        assert "CC BY 4.0" in card["licence"]
         assert card["environment"]["tensorflow"] == tf.__version__
         assert json.dumps(card).isascii()
 

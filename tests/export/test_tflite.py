@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from p2net_tf.data.crops import plain_crop
-from p2net_tf.export.calibration import training_crops
+from p2net_tf.export.calibration import crops_of, training_people
 from p2net_tf.export.lite_session import LiteSession
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.options import Exif, ExportOptions, Precision
@@ -26,7 +26,8 @@ EXAMPLE = Path(__file__).parents[2] / "export" / "tflite" / "find_pose.py"
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory):
     options = ExportOptions(exif=Exif.stored)
-    return export_tflite(run, tmp_path_factory.mktemp("tflite"), options, calibration=8)
+    calibration = training_people(run.config, 8)
+    return export_tflite(run.network, run.card, tmp_path_factory.mktemp("tflite"), options, calibration)
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +37,16 @@ def sessions(folder):
 
 @pytest.fixture(scope="module")
 def crops(run):
-    return np.stack(list(training_crops(run.config, 6)))
+    return np.stack(list(crops_of(training_people(run.config, 6), run.card)))
 
 
-def in_python(run, people, crops):
+def in_python(run, crops):
     pixels = crops.astype(np.float32) / 255
-    found = estimate_keypoints(run.network, pixels, run.config.evaluation, people.skeleton.flip_permutation)
-    return [part.numpy() for part in found]
+    return [part.numpy() for part in estimate_keypoints(run.network, pixels, run.card)]
 
 
 def test_float32_is_python(run, people, sessions, crops):
-    keypoints, scores = in_python(run, people, crops)
+    keypoints, scores = in_python(run, crops)
     found = sessions["float32"].run(crops)
     np.testing.assert_allclose(found["keypoints"], keypoints, atol=0.05)
     np.testing.assert_allclose(found["keypoint_scores"], scores, rtol=1e-4, atol=1e-4)
@@ -58,7 +58,7 @@ def test_float32_is_python(run, people, sessions, crops):
 @pytest.mark.parametrize(("precision", "tolerance"), [("float16", 0.01), ("int8", 0.2)])
 def test_the_others_find_about_the_same_heights(run, people, sessions, crops, precision, tolerance):
     # Heights, not places: the heatmaps of a network that learned nothing have many peaks of like height.
-    _, scores = in_python(run, people, crops)
+    _, scores = in_python(run, crops)
     found = sessions[precision].run(crops)
     assert found["keypoints"].shape == (6, 17, 2)
     assert found["keypoints"].min() >= 0 and found["keypoints"].max() <= 64
@@ -93,7 +93,7 @@ def test_int8_is_the_smallest_and_the_card_lists_the_input(folder):
 
 
 def test_calibration_crops_are_drawn_by_the_seed(run, crops):
-    again = np.stack(list(training_crops(run.config, 6)))
+    again = np.stack(list(crops_of(training_people(run.config, 6), run.card)))
     np.testing.assert_array_equal(crops, again)
     assert crops.dtype == np.uint8 and crops.shape == (6, 64, 64, 3)
     assert len({crop.tobytes() for crop in crops}) == 6
@@ -101,7 +101,7 @@ def test_calibration_crops_are_drawn_by_the_seed(run, crops):
 
 def test_bfloat16_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="bfloat16 is for SavedModels"):
-        export_tflite(run, tmp_path, ExportOptions(precision=Precision.bfloat16))
+        export_tflite(run.network, run.card, tmp_path, ExportOptions(precision=Precision.bfloat16))
     assert not list(tmp_path.iterdir())
 
 
@@ -121,7 +121,7 @@ def test_the_example_finds_what_python_finds(run, people, folder, tmp_path):
         crop, _ = plain_crop(pixels, box, (64, 64), run.config.data.box_padding, ALIGNMENTS[name])
         mine = finder._crop(image, *finder._window(box)).astype(int)
         assert np.abs(mine - np.rint(crop.numpy() * 255)).max() <= 1
-    with open_runtimes(run, False, None, folder) as runtimes:
+    with open_runtimes(run.network, run.card, False, None, folder) as runtimes:
         keypoints, scores, _ = runtimes[PYTHON_8_BIT].pose(path.read_bytes(), box[None])
     found = finder.find(image, box)
     np.testing.assert_allclose(found[1], scores[0], atol=0.02 * np.abs(scores).max())

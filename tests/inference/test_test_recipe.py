@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from p2net_tf.data.samples import Samples
-from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.inference.test_recipe import Predictions, pose_scores, predict
 from p2net_tf.skeletons.skeleton import parse_skeleton
 
@@ -25,14 +26,16 @@ PADDING = 1.25
 SIZE = 200, 240  # height and width of the pictures
 
 
+def card(**recipe) -> InferenceCard:
+    return InferenceCard(skeleton=HANDS, input_size=CROP, box_padding=PADDING, recipe=recipe)
+
+
 class SpotReader:
     """A perfect network for pictures of a red left hand, a green right hand and a blue mark on the left.
 
     As a trained network would, it names hands by what it sees: in a mirrored crop, told by the blue mark, the
     red hand is a right one.
     """
-
-    input_size = CROP
 
     def __call__(self, crops, training=None):
         maps = keras.ops.average_pool(crops, 4, 4)
@@ -84,46 +87,41 @@ class TestPredict:
     @pytest.mark.parametrize("filter_sigma", [0.0, 1.0])
     def test_finds_the_spots_in_image_pixels(self, hands, flip_test, filter_sigma):
         """`dark` is exact for Gaussians, up to the 8 bits of the picture and its bilinear crop."""
-        config = EvaluationConfig(decode="dark", flip_test=flip_test, filter_sigma=filter_sigma, batch_size=2)
-        predictions = predict(SpotReader(), hands, config, PADDING)
+        recipe = {"decode": "dark", "flip_test": flip_test, "filter_sigma": filter_sigma, "batch_size": 2}
+        predictions = predict(SpotReader(), hands, card(**recipe))
         assert predictions.keypoints.shape == (5, 2, 2)
         # Measured 0.002 heatmap pixels; half a pixel of the crop, the usual slip, would be 0.125.
         assert np.all(errors(predictions, hands) < 0.01 * heatmap_pixels(hands))
 
     def test_the_papers_rule_is_as_good_as_it_can_be(self, hands):
         """At the corner of four pixels a quarter towards one of them leaves hypot(1/4, 1/2)."""
-        predictions = predict(SpotReader(), hands, EvaluationConfig(), PADDING)
+        predictions = predict(SpotReader(), hands, card())
         assert np.all(errors(predictions, hands) < 0.56 * heatmap_pixels(hands))
 
     def test_left_and_right_are_exchanged_in_the_mirrored_pass(self, hands):
         """Averaged with the wrong hand's map, a peak keeps half of its height."""
-        config = EvaluationConfig(filter_sigma=0, flip_test=False)
-        straight = predict(SpotReader(), hands, config, PADDING)
-        both = predict(SpotReader(), hands, config.model_copy(update={"flip_test": True}), PADDING)
+        straight, both = (
+            predict(SpotReader(), hands, card(filter_sigma=0, flip_test=flip)) for flip in (False, True)
+        )
         np.testing.assert_allclose(both.keypoint_scores, straight.keypoint_scores, rtol=1e-4)
 
     def test_scores_are_box_score_times_mean_peak(self, hands):
-        predictions = predict(SpotReader(), hands, EvaluationConfig(), PADDING)
+        predictions = predict(SpotReader(), hands, card())
         assert np.all((predictions.keypoint_scores > 0.5) & (predictions.keypoint_scores < 1))
         expected = hands.scores * predictions.keypoint_scores.mean(axis=1)
         np.testing.assert_allclose(predictions.scores, expected, rtol=1e-6)
 
     def test_the_batch_size_does_not_matter(self, hands):
         """The last batch of 5 by 2 holds one person."""
-        found = [
-            predict(SpotReader(), hands, EvaluationConfig(batch_size=size), PADDING) for size in (2, 5, 32)
-        ]
+        found = [predict(SpotReader(), hands, card(batch_size=size)) for size in (2, 5, 32)]
         for other in found[1:]:
             np.testing.assert_allclose(other.keypoints, found[0].keypoints, atol=1e-4)
             np.testing.assert_allclose(other.scores, found[0].scores, rtol=1e-5)
 
     def test_the_truth_is_not_looked_at(self, hands):
         blind = replace(hands, keypoints=np.zeros((5, 2, 3)))
-        config = EvaluationConfig()
-        sighted = predict(SpotReader(), hands, config, PADDING)
-        np.testing.assert_array_equal(
-            predict(SpotReader(), blind, config, PADDING).keypoints, sighted.keypoints
-        )
+        sighted = predict(SpotReader(), hands, card())
+        np.testing.assert_array_equal(predict(SpotReader(), blind, card()).keypoints, sighted.keypoints)
 
 
 class TestPredictions:
@@ -140,16 +138,16 @@ class TestPoseScores:
     keypoint_scores = np.array([[0.9, 0.6, 0.3], [0.2, 0.1, 0.6], [0.1, 0.2, 0.05]])
 
     def test_the_paper_counts_every_keypoint(self):
-        scores = pose_scores(self.box_scores, self.keypoint_scores, EvaluationConfig())
+        scores = pose_scores(self.box_scores, self.keypoint_scores, TestRecipe())
         assert scores == pytest.approx([0.6, 0.5 * 0.3, 0.8 * 0.35 / 3])
 
     def test_hrnet_counts_those_above_a_threshold(self):
         """0.2 itself is not above 0.2, and a pose without any such keypoint scores 0, not NaN."""
-        config = EvaluationConfig(keypoint_threshold=0.2)
+        config = TestRecipe(keypoint_threshold=0.2)
         assert pose_scores(self.box_scores, self.keypoint_scores, config) == pytest.approx(
             [0.6, 0.5 * 0.6, 0]
         )
 
     def test_negative_responses_count_by_default(self):
-        scores = pose_scores(np.ones(1), np.array([[0.4, -0.2]]), EvaluationConfig())
+        scores = pose_scores(np.ones(1), np.array([[0.4, -0.2]]), TestRecipe())
         assert scores == pytest.approx([0.1])

@@ -21,6 +21,8 @@ from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.experiments.runs import save_predictions
 from p2net_tf.experiments.training import build_pose_model, train
 from p2net_tf.export.graph import PoseGraph
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.inference.test_recipe import estimate_keypoints
 from p2net_tf.keypoints import alignment
 from p2net_tf.skeletons.skeleton import load_skeleton
@@ -31,6 +33,13 @@ HEATMAP = (24, 16)
 COCO = load_skeleton("coco17")
 PAIRS = [(k, other) for k, other in enumerate(COCO.flip_permutation) if k < other]
 RECIPE = {"decode": "sign_inside", "filter_sigma": 0, "nms": "oks", "keypoint_threshold": 0.2}
+SETTINGS = EvaluationConfig(**RECIPE)
+CARD = InferenceCard(
+    skeleton=COCO,
+    input_size=CROP,
+    alignment="pixel_index",
+    recipe=SETTINGS.model_dump(include=set(TestRecipe.model_fields)),
+)
 IMAGES = [1, 1, 2, 2, 3]
 BOXES = [
     [20.3, 15.8, 35.1, 60.7],
@@ -44,8 +53,6 @@ BOXES = [
 class Blind:
     """Whatever the crops, the same heatmaps, so that both procedures see equal ones."""
 
-    input_size, alignment = CROP, "pixel_index"
-
     def __init__(self, maps: np.ndarray, mirrored: np.ndarray):
         """`[N, h, w, K]` of N crops."""
         self._maps = tf.constant(np.concatenate([maps, mirrored]))
@@ -57,7 +64,6 @@ class Blind:
 class Seeing:
     """Heatmaps that are mixtures of the crop's colors."""
 
-    input_size, alignment = CROP, "pixel_index"
     _colors = np.random.default_rng(3).normal(size=(3, 17)).astype(np.float32)
 
     def __call__(self, crops, training=None):
@@ -148,7 +154,7 @@ def test_annotated_people_get_the_keypoints_that_the_published_code_writes(coco,
     boxes = [published.clean_box(box, (90, 120)) for box in BOXES]
     maps, mirrored = heatmaps_near(truth(coco), boxes, np.random.default_rng(1))
     expected = by_the_published_code(maps, mirrored, boxes)
-    found = evaluate(Blind(maps, mirrored), source(coco), experiment(source(coco)))
+    found = evaluate(Blind(maps, mirrored), CARD, source(coco), SETTINGS)
     save_predictions(tmp_path / "found.json", found)
     written = json.loads((tmp_path / "found.json").read_text())
     poses = np.array([pose["keypoints"] for pose in written]).reshape(-1, 17, 3)
@@ -176,14 +182,14 @@ def test_detected_people_score_what_the_published_code_scores(coco):
                             "keypoints": poses[row].ravel().tolist()})  # fmt: skip
     assert 5 <= len(results) < 10
     expected = evaluate_coco(coco / "annotations/person_keypoints_val.json", results)
-    found = evaluate(Blind(maps, mirrored), of, experiment(of)).result
+    found = evaluate(Blind(maps, mirrored), CARD, of, SETTINGS).result
     assert found.predictions == len(results)
     assert 0.1 < expected["AP"] < 0.95
     assert found.metrics == pytest.approx(expected.metrics, abs=1e-9)
 
 
 def test_crops_are_those_of_opencv(coco):
-    samples, _ = open_people(source(coco), experiment(source(coco)))
+    samples, _ = open_people(source(coco), CARD)
     pixel_index = alignment.ALIGNMENTS["pixel_index"]
     crops = next(iter(evaluation_dataset(samples, CROP, 5, alignment=pixel_index)))["crops"].numpy() * 255
     pictures = {n: cv2.cvtColor(cv2.imread(str(coco / f"val/{n}.png")), cv2.COLOR_BGR2RGB) for n in (1, 2, 3)}
@@ -201,11 +207,10 @@ def test_crops_are_those_of_opencv(coco):
 
 def test_a_served_network_finds_what_the_evaluated_one_finds(coco):
     """A detected box and its picture, through every signature that crops."""
-    samples, _ = open_people(source(coco, detections="detections.json"), experiment(source(coco)))
-    config = experiment(source(coco))
+    samples, _ = open_people(source(coco, detections="detections.json"), CARD)
     network = Seeing()
-    evaluated = evaluate(network, source(coco, detections="detections.json"), config).predictions
-    picture, graph = tf.constant((coco / "val/1.png").read_bytes()), PoseGraph(network, config, False)
+    evaluated = evaluate(network, CARD, source(coco, detections="detections.json"), SETTINGS).predictions
+    picture, graph = tf.constant((coco / "val/1.png").read_bytes()), PoseGraph(network, CARD, False)
     rows = np.flatnonzero(samples.image_ids == 1)
     boxes = tf.constant(samples.boxes[rows])
     found = graph.serving_default(picture, boxes)
@@ -219,8 +224,8 @@ def test_crop_pixels_begin_at_the_first_pixel_of_the_crop():
     """Heatmap pixel h is crop index 4 h, whose centre is 4 h + 0.5."""
     maps = np.full((1, 24, 16, 1), -1, np.float32)
     maps[0, 7, 3, 0] = 1
-    settings = EvaluationConfig(**RECIPE, flip_test=False)
-    keypoints, _ = estimate_keypoints(Blind(maps, maps[:0]), tf.zeros((1, *CROP, 3)), settings, (0,))
+    straight = CARD.updated(recipe={"flip_test": False})
+    keypoints, _ = estimate_keypoints(Blind(maps, maps[:0]), tf.zeros((1, *CROP, 3)), straight)
     np.testing.assert_allclose(keypoints[0, 0], [12.5, 28.5])
 
 
@@ -250,4 +255,4 @@ def test_nothing_is_trained_in_it(tmp_path):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="set model.alignment=continuous"):
-        build_pose_model(config, 17, 1)
+        build_pose_model(config, COCO, 1)

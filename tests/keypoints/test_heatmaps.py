@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import make_predict_step
 from p2net_tf.keypoints import heatmaps
+from p2net_tf.skeletons.skeleton import Skeleton
 
 
 def random_maps(seed: int, shape=(3, 12, 9, 4)) -> np.ndarray:
@@ -205,8 +206,20 @@ def symmetric_network(permutation) -> keras.Model:
 @pytest.mark.parametrize("rule", heatmaps.DECODE_RULES)
 def test_the_flip_pass_of_a_symmetric_network_changes_nothing(rule):
     """No shift: the mirrored prediction lies exactly on the plain one, and so does their average."""
-    permutation = (0, 2, 1, 4, 3)
+    names = ["nose", "left_eye", "right_eye", "left_ear", "right_ear"]
+    pairs = [names[1:3], names[3:]]
+    tree = {
+        "name": "head",
+        "keypoints": names,
+        "sigmas": [0.1] * 5,
+        "flip_pairs": pairs,
+        "limbs": [],
+        "upper_body": [],
+    }
+    skeleton = Skeleton.from_card(tree)
+    permutation = skeleton.flip_permutation
     network = symmetric_network(permutation)
+    card = InferenceCard.of(network, skeleton)
     # Sixteenths sum exactly in float32, whatever the order in which a pooling adds them.
     crops = (np.random.default_rng(8).integers(0, 64, (2, 64, 48, 3)) / 64).astype("float32")
     matrices = np.float32([[[0.5, 0, 3], [0, 0.5, -7]]] * 2)
@@ -215,9 +228,7 @@ def test_the_flip_pass_of_a_symmetric_network_changes_nothing(rule):
     np.testing.assert_array_equal(heatmaps.flip_heatmaps(mirrored, permutation), network(crops)["heatmaps"])
 
     plain, flipped = (
-        make_predict_step(network, EvaluationConfig(flip_test=flip, decode=rule), permutation)(
-            crops, matrices
-        )
+        make_predict_step(network, card.updated(recipe={"flip_test": flip, "decode": rule}))(crops, matrices)
         for flip in (False, True)
     )
     np.testing.assert_array_equal(flipped[0], plain[0])

@@ -57,7 +57,7 @@ class TestApplications:
 
     def test_resnet50_through_the_normalization_of_p2net(self, resnet50):
         """Their input is BGR 0..255 without the mean, ours RGB 0..1 in front of `CAFFE_NORMALIZATION`."""
-        options = pretrained.model_options("resnet50")
+        options = pretrained.needed_arguments("resnet50", "imagenet")
         network = P2Net(5, CROP, "resnet50", width=4, exchange_units=1, **options)
         backbone = network.backbone
         pretrained.copy_application_weights(resnet50, backbone)
@@ -145,18 +145,18 @@ class TestHub:
 class TestOptions:
     @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "resnet152"])
     def test_applications_want_caffe_input_and_strides_in_1x1(self, backbone):
-        options = pretrained.model_options(backbone)
+        options = pretrained.needed_arguments(backbone, "imagenet")
         assert options["stride_in_1x1"] is True
         # (1 - mean) / std is a white pixel: 255 minus the mean of its channel.
         white = [(1 - m) / s for m, s in zip(options["mean"], options["std"], strict=True)]
         assert white == pytest.approx([255 - 123.68, 255 - 116.779, 255 - 103.939])
 
     def test_keras_hub_wants_what_p2net_does_anyway(self):
-        assert pretrained.model_options("resnet18") == {}
+        assert pretrained.needed_arguments("resnet18", "imagenet") == {}
 
     def test_nobody_publishes_the_small_one(self):
         with pytest.raises(pretrained.PretrainedError, match="no ImageNet weights for backbone 'small'"):
-            pretrained.model_options("small")
+            pretrained.needed_arguments("small", "imagenet")
 
     def test_build_network_passes_them_on(self):
         config = P2NetConfig(backbone="resnet50", weights="imagenet", input_size=CROP, width=4)
@@ -179,12 +179,12 @@ class TestWithoutNetwork:
         message = str(found.value)
         assert message.startswith("cannot download the ImageNet weights of resnet101 (no route to host)")
         assert "~/.keras/models" in message
-        assert "model.weights=null" in message
+        assert "weights=None" in message
 
     def test_hub(self, monkeypatch):
         hub = pytest.importorskip("keras_hub", reason="ResNet-18's weights come from keras-hub (extra `hub`)")
         monkeypatch.setattr(hub.models.Backbone, "from_preset", no_network)
-        expected = r"cannot download the preset resnet_18_imagenet \(no route to host\).*model.weights=null"
+        expected = r"cannot download the preset resnet_18_imagenet \(no route to host\).*weights=None"
         with pytest.raises(pretrained.PretrainedError, match=expected):
             pretrained.load_imagenet_weights(None, "resnet18")
 

@@ -13,7 +13,7 @@ class TestValidate:
 
     @pytest.fixture(autouse=True)
     def no_files(self, monkeypatch):
-        monkeypatch.setattr("p2net_tf.training.callbacks.save_network", lambda network, path: None)
+        monkeypatch.setattr("p2net_tf.training.callbacks.save_network", lambda network, path, card: None)
 
     def test_every_other_epoch_and_the_last(self, tmp_path):
         model = one_weight([1.0, 2.0, 3.0], ema=False)
@@ -41,7 +41,7 @@ class TestValidate:
         model, saved = one_weight([0.0, 0.0, 0.0], ema=False), []
         monkeypatch.setattr(
             "p2net_tf.training.callbacks.save_network",
-            lambda network, path: saved.append((float(network.w.numpy()[0]), path.name)),
+            lambda network, path, card: saved.append((float(network.w.numpy()[0]), path.name)),
         )
         validate = self.validate(tmp_path, every=1, epochs=3)
         validate.set_model(model)
