@@ -102,7 +102,7 @@ def shapes_only(shapes: dict) -> dict:
     ],
 )
 def test_the_hint_says_which_model_it_is(shapes, model, fits):
-    expected = f"By its shapes it is --model {fits}." if fits else ""
+    expected = f"By its shapes it is the model {fits}." if fits else ""
     assert what_it_is(shapes_only(shapes), model) == expected
 
 

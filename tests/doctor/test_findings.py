@@ -126,11 +126,11 @@ FAULTS = {
         replace(GOOD, gpus=(H100,) * 2, tensorflow=replace(CUDA, gpus=(H100,) * 2), shared_memory=64 * 2**20),
         ("warning", "/dev/shm has 64 MiB, through which 2 GPUs", "--shm-size"),
     ),
-    "full disk": (with_disk(free=2 * GIB), ("warning", "/runs has 2.0 GiB left", "--out")),
+    "full disk": (with_disk(free=2 * GIB), ("warning", "/runs has 2.0 GiB left", "another folder")),
     "slow disk": (with_disk(speed=10e6), ("warning", "10 MB/s: a checkpoint of 0.5 GB", "local disk")),
     "written disk": (
         with_disk(speed=None, error="Read-only file system"),
-        ("error", "/runs cannot be written: Read-only file system", "--out"),
+        ("error", "/runs cannot be written: Read-only file system", "another folder"),
     ),
     "files": (replace(GOOD, open_files=256), ("warning", "may open 256 files", "ulimit -n 4096")),
     "cluster": (with_environment(TF_CONFIG="{"), ("error", "TF_CONFIG: is no JSON", "mend it")),
