@@ -1,4 +1,5 @@
 # Two commands: `make demo` and `make test`. Both first make the virtual environment `.venv`, once.
+# `make test-all` adds what takes long, `make smoke` tries the wheel as someone without a checkout would.
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -12,7 +13,7 @@ TORCH  ?= torch==2.13.0
 P2NET_DATA ?= $(abspath ../shared/data)
 export P2NET_DATA
 
-.PHONY: demo test test-slow test-jax lint clean
+.PHONY: demo test test-all test-slow test-jax lint wheel smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/p2net demo
@@ -20,6 +21,8 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --junitxml=runs/test.xml
 	@echo "results: runs/test.xml"
+
+test-all: test test-slow test-jax
 
 test-slow: $(VENV)/installed
 	$(BIN)/pytest -m slow
@@ -30,6 +33,17 @@ test-jax: $(VENV)-jax/installed
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
+
+# `build/` keeps files that are gone from the checkout, and they would go into the wheel.
+wheel:
+	rm -rf build dist
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# In an environment of its own and an empty folder. `make smoke PYTHON=python3.13` tries another Python.
+smoke: wheel
+	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && \
+	$(PYTHON) -m venv $$folder/venv && $$folder/venv/bin/pip install --quiet dist/*.whl && \
+	mkdir $$folder/empty && cd $$folder/empty && $$folder/venv/bin/python $(CURDIR)/tests/wheel_smoke.py
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,4 +58,4 @@ $(VENV)-jax/installed: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-jax runs build *.egg-info
+	rm -rf $(VENV) $(VENV)-jax runs build dist *.egg-info

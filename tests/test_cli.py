@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
@@ -207,13 +209,17 @@ def test_score_splits_the_errors_of_published_poses(data_root, tmp_path):
         assert "--errors" in call("score", *wrong, code=2).output
 
 
-def test_every_verb_has_an_example_in_its_help():
-    for verb in ["demo", "train", "evaluate", "score", "predict", "info", "export", "serve", "query"]:
-        assert "Example:" in call(verb, "--help").stdout
-    for verb in ["check", "browse", "to-records"]:
-        assert "Example:" in call("data", verb, "--help").stdout
-    for verb in ["search", "serving", "load"]:
-        assert "Example:" in call("bench", verb, "--help").stdout
+def verbs(command, words=()):
+    """The words of every verb, those of groups included."""
+    if not hasattr(command, "commands"):
+        return [words]
+    return [verb for name, below in command.commands.items() for verb in verbs(below, (*words, name))]
+
+
+@pytest.mark.parametrize("verb", verbs(typer.main.get_command(app)), ids=" ".join)
+def test_every_verb_has_an_example_of_itself_in_its_help(verb):
+    (example,) = re.findall(r"Examples?: (.*)", " ".join(call(*verb, "--help").stdout.split()))
+    assert f"p2net {' '.join(verb)}" in example
 
 
 def test_a_lost_worker_has_an_exit_code_of_its_own(monkeypatch, capsys):

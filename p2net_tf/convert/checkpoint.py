@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         ConversionError: no such file, another kind of file, one that holds more than tensors and plain values
-            or no tensors, or PyTorch is missing.
+            or no tensors, or PyTorch or safetensors is missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -80,9 +80,11 @@ def _official(name: str) -> str:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError:
+        raise ConversionError(f"{path}: needs safetensors: pip install 'p2net_tf[import]'") from None
     try:
         return load_file(path)
     except (SafetensorError, OSError, TypeError, KeyError) as error:
@@ -94,7 +96,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise ConversionError(
-            f"{path}: files of PyTorch need PyTorch: pip install 'p2net_tf[torch]', or give the same tensors "
+            f"{path}: files of PyTorch need PyTorch: pip install 'p2net_tf[import]', or give its tensors "
             f"as {SAFETENSORS_SUFFIX}"
         ) from None
     try:

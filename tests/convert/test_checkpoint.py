@@ -116,8 +116,9 @@ def test_what_is_no_checkpoint(torch, tmp_path):
             read_checkpoint(tmp_path / name)
 
 
-def test_without_torch_the_error_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "a.pth").touch()
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ConversionError, match=r"pip install 'p2net_tf\[torch\]'"):
-        read_checkpoint(tmp_path / "a.pth")
+@pytest.mark.parametrize(("name", "package"), [("a.pth", "torch"), ("a.safetensors", "safetensors")])
+def test_without_its_package_the_error_names_the_extra(tmp_path, monkeypatch, name, package):
+    (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConversionError, match=rf"{name}: .*pip install 'p2net_tf\[import\]'"):
+        read_checkpoint(tmp_path / name)

@@ -174,7 +174,7 @@ def test_the_program_prints_the_extra_that_is_missing(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "pip install 'p2net_tf[torch]'" in capsys.readouterr().err
+    assert "pip install 'p2net_tf[import]'" in capsys.readouterr().err
 
 
 def test_the_command_line_offers_every_model():

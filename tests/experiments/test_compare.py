@@ -131,7 +131,7 @@ class TestBudget:
         report = MadeUp().run(tmp_path, ["learned", "none"], [0, 2], budget=200)
         assert report["arms"]["learned"]["failed"] == {
             "0": "the search cost 250 of 200 gradient steps, which leaves none to train with; "
-            "give a larger --budget or a shorter search"
+            "give a larger budget or a shorter search"
         }
         assert report["arms"]["learned"]["training_steps"] == [None, 186]
         assert report["arms"]["none"]["training_steps"] == [200, 200]
@@ -374,11 +374,11 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"budget": 0}, "--budget 0 cannot be cut.*take 1$"),
-            ({"budget": 1009}, "--budget 1009 cannot be cut into 5 to 20 equal epochs; take 1008$"),
+            ({"budget": 0}, "a budget of 0 cannot be cut.*take 1$"),
+            ({"budget": 1009}, "a budget of 1009 cannot be cut into 5 to 20 equal epochs; take 1008$"),
             ({"seeds": []}, "give at least one seed"),
-            ({"seeds": [1, 1]}, "--seeds 1,1: .* each once"),
-            ({"arms": []}, "--arms: name at least one of none, hand_crafted, random, tuner, learned"),
+            ({"seeds": [1, 1]}, "seeds 1,1: .* each once"),
+            ({"arms": []}, "arms: name at least one of none, hand_crafted, random, tuner, learned"),
             ({"arms": ["none", "none"]}, "two arms are called 'none'"),
             ({"config": make_config(data={"train": make_config().data.train})}, "data.test is empty"),
         ],

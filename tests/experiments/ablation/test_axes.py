@@ -73,7 +73,7 @@ class TestFaults:
             ("apm", "write NAME=V1,V2"),
             ("=on", "write NAME=V1,V2"),
             ("amp=on,off", "no axis 'amp'; did you mean 'apm'"),
-            ("seed=1,2", "seeds are given by --seeds"),
+            ("seed=1,2", "seeds are given on their own"),
             ("apm=on", "one value is no axis"),
             ("apm=", "one value is no axis"),
             ("apm=on,off,on", "two values are called 'on'; give each once"),
@@ -97,10 +97,10 @@ class TestFaults:
             parse_axes(texts, base)
         lines = str(caught.value).splitlines()
         assert [line.split(":")[0] for line in lines] == [
-            "--axis amp=on,off",
-            "--axis augmentation=rando,none,pap",
-            "--axis augmentation=rando,none,pap",
-            "--axis loss.sigma",
+            "axis amp=on,off",
+            "axis augmentation=rando,none,pap",
+            "axis augmentation=rando,none,pap",
+            "axis loss.sigma",
         ]
         assert "stands twice" in lines[-1]
 

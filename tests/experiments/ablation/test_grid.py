@@ -66,11 +66,11 @@ class TestFaults:
             load, "model.apmm=true,false", "model.exchange_units=1,0", "loss.sigma=1,wide"
         )[1:]
         assert units == (
-            "--axis model.exchange_units: override 'model.exchange_units=0': model.exchange_units: "
+            "axis model.exchange_units: override 'model.exchange_units=0': model.exchange_units: "
             "found the number 0, expected a whole number above 0"
         )
         assert unknown == (
-            "--axis model.apmm: override 'model.apmm=false': unknown key 'model.apmm'; did you mean 'apm'?"
+            "axis model.apmm: override 'model.apmm=false': unknown key 'model.apmm'; did you mean 'apm'?"
         )
         assert sigma.endswith("found text 'wide', expected a number above 0")
 
@@ -85,11 +85,11 @@ class TestFaults:
 
     def test_a_policy_that_is_none(self, load):
         (fault,) = self.faults(load, "policy=random,pap")
-        assert fault.startswith("--axis policy: policy 'pap': neither a file nor a built-in policy")
+        assert fault.startswith("axis policy: policy 'pap': neither a file nor a built-in policy")
 
     def test_values_that_are_the_same(self, load):
         assert self.faults(load, "loss.sigma=1,1.0") == [
-            "--axis loss.sigma: '1' and '1.0' are the same; give one of them"
+            "axis loss.sigma: '1' and '1.0' are the same; give one of them"
         ]
         (fault,) = self.faults(load, "apm=on,off", "model.apm=true,false")
         assert fault.endswith("are the same; two axes change one key, take one")

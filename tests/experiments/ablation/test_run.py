@@ -112,7 +112,8 @@ class TestResuming:
         lines = str(caught.value).splitlines()
         assert len(lines) == 2
         assert (
-            "loss.sigma=1/seed_0 was made with another training; delete it, or give another --out" in lines[0]
+            "loss.sigma=1/seed_0 was made with another training; delete it, or take another folder"
+            in lines[0]
         )
         # What no training reads may change.
         go(axes=AXES[:1], seeds=[0], overrides=["search.steps=3"])
