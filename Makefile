@@ -54,7 +54,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-jax
-	$(VENV)-jax/bin/pip install --quiet 'keras>=3.13,<3.16' jax numpy pydantic PyYAML rich pytest
+	$(VENV)-jax/bin/pip install --quiet 'keras>=3.13,<3.16' jax numpy pytest
 	touch $@
 
 clean:

@@ -1,1 +1,1 @@
-"""Auto-Pose: learns an augmentation policy by gradient (section 3.4), and compares it with others."""
+"""Auto-Pose: augmentation policies learned by gradient (section 3.4)."""

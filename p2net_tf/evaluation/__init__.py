@@ -1,0 +1,1 @@
+"""OKS AP, PCK, PCKh, and reports of them."""

@@ -1,0 +1,1 @@
+"""How a trained network is asked: its card, the test recipe, presets."""

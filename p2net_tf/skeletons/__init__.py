@@ -1,0 +1,1 @@
+"""Which keypoints a data set has, their cards, and how they are drawn."""

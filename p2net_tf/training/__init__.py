@@ -1,0 +1,1 @@
+"""`PoseModel`, the training loop and what it needs."""

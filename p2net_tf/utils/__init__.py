@@ -1,0 +1,1 @@
+"""What all packages need: files, console, errors, the machine."""

@@ -17,20 +17,19 @@ from networks import TINY_OPTIONS
 ONE_STEP = """
 import json, sys
 import jax, numpy as np
-from p2net_tf.losses import OHKMLoss, HeatmapLoss
-from p2net_tf.metrics import KeypointAccuracy
+from p2net_tf.losses import HeatmapLoss, KeypointAccuracy, OHKMLoss
 from p2net_tf.models import NETWORKS
 
 network = NETWORKS[sys.argv[1]](3, (64, 64), **json.loads(sys.argv[2]))
 rng = np.random.default_rng(0)
 crops = rng.uniform(size=(2, 64, 64, 3)).astype("float32")
 keypoints = np.concatenate([rng.uniform(0, 64, (2, 3, 2)), np.ones((2, 3, 1))], axis=-1).astype("float32")
-parallel, refine = HeatmapLoss(), OHKMLoss(2)
+intermediate, final = HeatmapLoss(), OHKMLoss(2)
 
 def loss(trainable, state):
     maps, state = network.stateless_call(trainable, state, crops, training=True)
-    total = refine(keypoints, maps["heatmaps"])
-    total += sum(parallel(keypoints, m) for name, m in maps.items() if name != "heatmaps")
+    total = final(keypoints, maps["heatmaps"])
+    total += sum(intermediate(keypoints, m) for name, m in maps.items() if name != "heatmaps")
     return total, (state, maps["heatmaps"])
 
 step = jax.jit(jax.value_and_grad(loss, has_aux=True))

@@ -1,0 +1,1 @@
+"""Rendered people: poses, figures and scenery."""

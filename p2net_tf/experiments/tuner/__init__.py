@@ -1,0 +1,1 @@
+"""keras-tuner over the same space as Auto-Pose."""
