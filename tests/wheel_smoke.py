@@ -27,6 +27,7 @@ def main() -> None:
     import_package()
     find_configurations()
     train()
+    open_the_front_door()
     print(f"smoke passed on Python {sys.version.split()[0]} in {time.perf_counter() - begin:.0f} s")
 
 
@@ -56,6 +57,20 @@ def train() -> None:
     scores = json.loads(run("evaluate", "evaluate", "runs/first", "--json"))
     check("scores", scores["predictions"] > 0)
     shutil.rmtree("runs")
+
+
+def open_the_front_door() -> None:
+    import numpy as np
+
+    from p2net_tf import PoseEstimator
+
+    pose = PoseEstimator.from_preset("p2net_small_lsp")
+    picture = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
+    (poses,) = pose.predict(picture, boxes=[[10, 10, 60, 100]])
+    check("poses", poses.keypoints.shape == (1, 14, 2) and bool(np.all(np.isfinite(poses.keypoints))))
+    pose.save("mine.keras")
+    (again,) = PoseEstimator.load("mine.keras").predict(picture, boxes=[[10, 10, 60, 100]])
+    check("poses of a saved file", bool(np.array_equal(again.keypoints, poses.keypoints)))
 
 
 def run(title: str, *arguments: str, program: list[str] = P2NET) -> str:
