@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-LONGEST = ("test_notebooks.py", "test_training.py", "test_strategy.py", "test_hypergradient.py")
+LONGEST = ("test_training.py", "test_strategy.py", "test_hypergradient.py")
 """Files, in this order."""
 
 
