@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("nbclient", reason="notebooks need the extra `notebook`")
 pytest.importorskip("ipykernel", reason="notebooks need the extra `notebook`")
 
-from notebook_runs import CHECKOUT, execute, printed, shown_pictures  # noqa: E402
+from notebook_runs import CHECKOUT, execute, printed, shown_pictures
 
 pytestmark = pytest.mark.slow
 
