@@ -291,7 +291,7 @@ import json
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from p2net_tf.augment.policy import Policy, PolicyAugmentation, Stage
+from p2net_tf.augment.policies import Policy, PolicyAugmentation, Stage
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     layer = PolicyAugmentation(Policy([[Stage("Brightness", 1, 5, 5)]]))

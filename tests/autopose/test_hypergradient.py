@@ -261,7 +261,7 @@ from p2net_tf.training.strategy import make_strategy
 
 strategy = make_strategy(2)
 import tensorflow as tf
-from p2net_tf.search.hypergradient import METHODS, Bilevel, hypergradient
+from p2net_tf.autopose.hypergradient import METHODS, Bilevel, hypergradient
 
 rng = np.random.default_rng(0)
 train, validation = (tf.constant(rng.normal(size=(4, 3))) for _ in range(2))

@@ -10,6 +10,7 @@ from p2net_tf.bench.step import bare_step, build_step_model, training_step
 from p2net_tf.bench.subjects import noise_people
 from p2net_tf.cli import app
 from p2net_tf.config.loading import load_config
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import be_quiet
 
 SMALL = (
@@ -47,8 +48,8 @@ def test_a_step_stands_beside_the_bare_network(measured):
 
 def test_both_steps_update_every_weight_of_the_same_network():
     config = load_config("planted_search", SMALL)
-    model = build_step_model(config, 3)
-    people = noise_people(4, 3, config.model.input_size)
+    model = build_step_model(config, Skeleton.load("coco17"))
+    people = noise_people(4, 17, config.model.input_size)
     for step in (training_step(model, *people), bare_step(config, model.network, people[0])):
         before = [weight.numpy() for weight in model.network.trainable_variables]
         assert np.all(np.isfinite(step()))

@@ -80,7 +80,7 @@ class TestNextVersion:
     def test_a_kill_leaves_no_version(self, tmp_path, moment):
         script = f"""
 import os, signal
-from p2net_tf import files
+from p2net_tf.utils import files
 
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -164,8 +164,8 @@ class TestFailures:
 
 DRIVER = """
 import sys
-from p2net_tf.ablation.run import ablate
-from p2net_tf.errors import Interrupted
+from p2net_tf.experiments.ablation.run import ablate
+from p2net_tf.utils.exceptions import Interrupted
 from tests.experiments.ablation.conftest import WORKER
 
 try:

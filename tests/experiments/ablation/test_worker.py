@@ -100,7 +100,7 @@ def test_ends_with_who_started_it():
 
 DRIVER = """
 import sys
-from p2net_tf.ablation.run import ablate
+from p2net_tf.experiments.ablation.run import ablate
 
 ablate(sys.argv[1], [], ["apm=on,off"], [0, 1], sys.argv[2], jobs=2)
 """
