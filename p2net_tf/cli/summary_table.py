@@ -18,7 +18,7 @@ def print_summary(summary: dict, console: Console) -> None:
     console.print(table)
     console.print(
         f"for one crop: {summary['multiply_adds'] / 1e9:.2f} G multiply-adds of convolutions and dense "
-        f"layers; {summary['published_gflops']:.2f} GFLOPs as tables of papers count them (units of 1024 ** 3, "
+        f"layers; {summary['published_gflops']:.2f} GFLOPs as tables of papers count (units of 1024 ** 3, "
         "a transposed convolution four times, without heatmaps on the way that a prediction does not need)",
         soft_wrap=True,
     )

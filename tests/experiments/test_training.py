@@ -289,7 +289,7 @@ class Doubled(keras.callbacks.Callback):
 
 
 def test_callbacks_read_the_validation_and_write_the_history(straight, tiny, quick_train, tmp_path):
-    mine, stopping = Doubled(), keras.callbacks.EarlyStopping("doubled", patience=0, baseline=0.0)
+    mine, stopping = Doubled(), keras.callbacks.EarlyStopping("doubled", mode="min", patience=0, baseline=0.0)
     network = quick_train(tiny(), tmp_path, callbacks=[mine, stopping])
     (row,) = history(tmp_path)
     assert mine.read == [(0, pytest.approx(row["val_loss"]))]
