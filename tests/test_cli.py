@@ -136,6 +136,10 @@ def test_info_counts_what_the_papers_count():
     parts = summary["sub_networks"].values()
     assert summary["parameters"] == sum(part["parameters"] for part in parts)
     assert summary["multiply_adds"] == sum(part["multiply_adds"] for part in parts)
+    # SimpleBaseline on ResNet-50: 34.0 M parameters and 8.9 GFLOPs in the papers' tables.
+    printed = call("info", "simple_baseline_resnet50_coco_256x192").stdout
+    gflops = re.search(r"5\.20 G multiply-adds .*; (\d+\.\d\d) GFLOPs as tables of papers count", printed)
+    assert float(gflops[1]) == pytest.approx(8.9, rel=0.02)
 
 
 def test_data_check_lists_broken_items(run_folder, config, tmp_path):

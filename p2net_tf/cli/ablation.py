@@ -40,7 +40,7 @@ def ablate(
     start(as_json)
     from p2net_tf.config.loading import load_config
     from p2net_tf.experiments.ablation import run
-    from p2net_tf.experiments.ablation.table import print_ablation
+    from p2net_tf.experiments.ablation.summary import table_of
     from p2net_tf.experiments.cells import parse_seeds
 
     folder = out or Path("runs") / f"ablate_{load_config(config, overrides or []).name}"
@@ -57,7 +57,7 @@ def ablate(
     if as_json:
         print_json(report)
     else:
-        print_ablation(report, console)
+        table_of(report).print(console)
         console.print(f"results: {folder / 'ablation.md'}", soft_wrap=True)
     if any(entry["failed"] for entry in report["settings"]):
         raise typer.Exit(1)

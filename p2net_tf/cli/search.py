@@ -73,6 +73,9 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="goes on where it stopped there; by default runs/compare_NAME")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(help="trainings at a time; of more than one the wall times do not compare")
+    ] = 1,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
@@ -81,7 +84,6 @@ def compare(
     from p2net_tf.config.loading import load_config
     from p2net_tf.experiments import compare as comparison
     from p2net_tf.experiments.cells import parse_seeds
-    from p2net_tf.experiments.compare_table import print_comparison
 
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / f"compare_{experiment.name}"
@@ -93,12 +95,13 @@ def compare(
         parse_seeds(seeds),
         budget=budget,
         strict=strict,
+        jobs=jobs,
         command=command_line(),
     )
     if as_json:
         print_json(report)
     else:
-        print_comparison(report, console)
+        comparison.table_of(report).print(console)
         console.print(f"results: {folder / 'compare.md'}", soft_wrap=True)
     if any(arm["failed"] for arm in report["arms"].values()):
         raise typer.Exit(1)

@@ -16,5 +16,11 @@ def print_summary(summary: dict, console: Console) -> None:
     table.add_section()
     table.add_row("total", f"{summary['parameters']:,}", f"{summary['multiply_adds']:,}")
     console.print(table)
+    console.print(
+        f"for one crop: {summary['multiply_adds'] / 1e9:.2f} G multiply-adds of convolutions and dense "
+        f"layers; {summary['published_gflops']:.2f} GFLOPs as tables of papers count (units of 1024 ** 3, "
+        "a transposed convolution four times, without heatmaps on the way that a prediction does not need)",
+        soft_wrap=True,
+    )
     for name, shape in summary["output_shapes"].items():
         console.print(f"{name}: {' x '.join(map(str, shape))}")

@@ -1,5 +1,7 @@
 """Cells of a comparison: one training each, which is asked for, run, and finished or failed.
 
+`p2net ablate` and `p2net compare` make cells of settings and seeds, `p2net tune` one of every trial.
+
 | file of a cell | content |
 |---|---|
 | `request.json` | what it was asked for; another request is refused, not mixed in |
@@ -12,11 +14,12 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.config.loading import dump_config
 from p2net_tf.utils.exceptions import Interrupted, UserError
 from p2net_tf.utils.files import write_text
 
@@ -25,7 +28,7 @@ _SEARCHES = ("search", "tuner")
 
 
 class ExperimentError(UserError):
-    """Trainings that cannot be compared; the message names the option and the remedy."""
+    """Trainings that cannot be compared; the message names the setting and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class CellFiles:
 
     def note_request(self, request: dict) -> None:
         write_json(self.folder / "request.json", request)
+
+    def request(self) -> dict:
+        return read_json(self.folder / "request.json")
 
     def found(self) -> dict | None:
         """What the finished cell found; None before."""
@@ -96,18 +102,64 @@ class CellFiles:
         return self.folder / "failed.txt"
 
 
-def request_of(config: ExperimentConfig, policy: str | None, searches: bool = False) -> dict:
-    """All that decides what a cell finds, one entry per section of the configuration.
+@dataclass(frozen=True)
+class Cell:
+    """One training of a comparison.
 
-    Args:
-        policy: what takes the place of `config.policy`; its content counts, not its place.
-        searches: the cell begins with a search. Else the sections of searches can be changed without training
-            it anew.
+    Attributes:
+        name: what messages call it.
+        folder: its run folder.
+        config: what to train, with the seed and the policy; `policy` counts by its content, not its place.
+        search: `tuner` or `learned`: the cell begins with a search for its policy. Else the sections of
+            searches can be changed without training it anew.
+        budget: gradient steps of search and training together, see `budget`. None: `config.training` says.
     """
-    sections = config.model_copy(update={"policy": None}).model_dump(mode="json")
-    if not searches:
-        sections = {name: value for name, value in sections.items() if name not in _SEARCHES}
-    return {**sections, "policy": None if policy is None else _load_policy(policy).to_yaml()}
+
+    name: str
+    folder: Path
+    config: ExperimentConfig
+    search: str | None = None
+    budget: int | None = None
+
+    @property
+    def files(self) -> CellFiles:
+        return CellFiles(self.folder)
+
+    def request(self) -> dict:
+        """All that decides what it finds, one entry per section of the configuration."""
+        sections = self.config.model_copy(update={"policy": None}).model_dump(mode="json")
+        if self.search is None:
+            sections = {name: value for name, value in sections.items() if name not in _SEARCHES}
+        policy, more = self.config.policy, {"searched_by": self.search, "budget": self.budget}
+        sections["policy"] = None if policy is None else _load_policy(policy).to_yaml()
+        return sections | {name: value for name, value in more.items() if value is not None}
+
+    def prepare(self) -> None:
+        """Leaves what a worker reads; of a policy a copy, as its file may change before the worker begins."""
+        request, config = self.request(), self.config
+        self.files.note_request(request)
+        if config.policy is not None and not is_built_in(config.policy):
+            write_text(self.folder / "policy.yaml", request["policy"])
+            config = config.model_copy(update={"policy": str((self.folder / "policy.yaml").resolve())})
+        dump_config(config, self.folder / "config.yaml")
+
+    def outcome(self) -> dict:
+        """What it found, or `{"failed": reason}`."""
+        return self.files.found() or {"failed": self.files.failure()}
+
+
+def refuse_other_requests(cells: Iterable[Cell]) -> None:
+    """Raises:
+    ExperimentError: folders hold cells of other requests; one per line.
+    """
+    faults = []
+    for cell in cells:
+        try:
+            cell.files.refuse_another_request(cell.request())
+        except UserError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise ExperimentError("\n".join(faults))
 
 
 def name_policy(source: str) -> tuple[str, str | None]:

@@ -8,112 +8,47 @@ left of the budget, then one score on the test part.
 | `none` | plain crops | the budget |
 | `hand_crafted` | none: the window augmentation of the configuration's `augment:` | the budget |
 | `random` | the built-in random policy, a new draw for every person | the budget |
-| `tuner` | found by keras-tuner (`search.tuner`), a study per seed | the budget less the study |
-| `learned` | found by Auto-Pose (`search.run`), a search per seed | the budget less the search |
+| `tuner` | found by keras-tuner (`experiments.tuner`), a study per seed | the budget less the study |
+| `learned` | found by Auto-Pose, a search per seed | the budget less the search |
 | another built-in name, or the file or folder of a policy | that one, made elsewhere | the budget |
 
 All arms flip by `augment.flip_probability`. Searches are handed the training part alone.
 
 | file | content |
 |---|---|
-| `compare.json`, `compare.md`, `compare.png` | the result |
-| `ARM/seedK/` | run folder of the final training |
+| `compare.json`, `compare.md`, `compare.csv`, `compare.png` | the result |
+| `ARM/seedK/` | run folder of the final training, with the files of `experiments.cells` |
 | `ARM/seedK/search/`, `search.json` | of `tuner` and `learned`: the search, and what it cost |
-| `ARM/seedK/request.json` | what the cell was asked for; another request is refused, not mixed in |
-| `ARM/seedK/cell.json` | what a finished cell found; it is not run again |
-| `ARM/seedK/failed.txt` | the traceback of a failed cell, which the next run tries again |
+| `ARM/seedK/log.txt`, `plan.json` | see `experiments.pool` |
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
-
-from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.evaluation import evaluate as evaluation
-from p2net_tf.experiments import training as trainer
-from p2net_tf.experiments.cells import (
-    CellFiles,
-    ExperimentError,
-    check_seeds,
-    is_built_in,
-    name_policy,
-    read_json,
-    request_of,
-    write_json,
-)
-from p2net_tf.experiments.compare_table import summarize, write_comparison
-from p2net_tf.training.callbacks import read_history
-from p2net_tf.training.checkpoints import Checkpoints
-from p2net_tf.utils.console import messages
+from p2net_tf.experiments.budget import check_budget
+from p2net_tf.experiments.cells import Cell, ExperimentError, check_seeds, is_built_in, name_policy
+from p2net_tf.experiments.pool import WORKER, run_cells
+from p2net_tf.experiments.statistics import SPREAD_NOTE, noise_notes, spread_of
+from p2net_tf.experiments.tables import Column, ScoreTable, column, format_number, make_row, metric_of
 from p2net_tf.utils.provenance import describe_environment
 
 ARMS = ("none", "hand_crafted", "random", "tuner", "learned")
 REFERENCE = "hand_crafted"
 SEARCHED = ("tuner", "learned")
 
-_EPOCHS = range(5, 21)
-"""An epoch is the way from one checkpoint to the next here; about ten of them make a cell."""
-_TYPICAL_EPOCHS = 10
-_SHARE = 0.1
-"""Of a cell's steps: what the warm-up and the average of the weights span at most."""
-
-
-def train_cell(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> keras.Model:
-    """An ordinary training; returns its last network."""
-    keras.backend.clear_session()  # a comparison trains dozens of networks in one process
-    return trainer.train(config, folder, resume=resume, strict=strict)
-
-
-def score_cell(network: keras.Model, config: ExperimentConfig, strict: bool) -> tuple[str, float]:
-    """`(name of the metric, value 0..1, higher is better)` on the test part."""
-    found = evaluation.evaluate(
-        network, card_of(config, network), config.data.test[0], config.evaluation, strict
-    )
-    return found.result.name, found.headline
-
-
-def search_learned(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> tuple[float, float]:
-    """Auto-Pose; returns `(cost, seconds)`."""
-    from p2net_tf.autopose.run import run_search
-
-    keras.backend.clear_session()
-    report = run_search(config, folder, resume=resume, strict=strict)
-    return _training_steps(report["gradient_steps"], config), report["seconds"]
-
-
-def search_tuner(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> tuple[float, float]:
-    """keras-tuner, which is an extra; returns `(cost, seconds)`, failed trials included."""
-    from p2net_tf.experiments.tuner.run import run_tuning
-
-    keras.backend.clear_session()
-    trials = run_tuning(config, folder, resume=resume, strict=strict)["trials"]
-    seconds = sum(trial["seconds"] or 0.0 for trial in trials)
-    return _training_steps(sum(trial["steps"] for trial in trials), config), seconds
-
-
-@dataclass(frozen=True)
-class Engines:
-    """What a comparison calls.
-
-    Attributes:
-        train: `(config, folder, resume, strict) -> network`; may leave a `history.csv` with `val_loss`.
-        score: `(network, config, strict) -> (metric, value)`.
-        searches: arm -> `(config, folder, resume, strict) -> (cost, seconds)`, which leaves `policy.yaml`;
-            the cost in gradient steps of `training.batch_size` people.
-    """
-
-    train: Callable = train_cell
-    score: Callable = score_cell
-    searches: Mapping[str, Callable] = field(
-        default_factory=lambda: {"tuner": search_tuner, "learned": search_learned}
-    )
+_PER_CELL = (
+    "validation_loss",
+    "training_steps",
+    "search_steps",
+    "search_cost",
+    "seconds",
+    "search_seconds",
+    "resumed",
+)
+"""What the report lists per seed, beside the score."""
 
 
 def compare(
@@ -124,10 +59,11 @@ def compare(
     *,
     budget: int,
     strict: bool = False,
+    jobs: int = 1,
     command: str = "",
-    engines: Engines | None = None,
+    run: Callable[..., int] = run_cells,
 ) -> dict:
-    """Runs every arm under every seed, writes `compare.json`, `.md` and `.png`; returns the JSON's content.
+    """Runs every arm under every seed and writes the result; returns the content of `compare.json`.
 
     Runs again in the same folder go on where the last one stopped; arms and seeds may be added. A cell that
     fails is reported, and the others go on. Seeds are the outer loop, so an early stop leaves whole pairs.
@@ -139,167 +75,95 @@ def compare(
         arms: see the module; files are known by their names without suffix.
         budget: gradient steps of `training.batch_size` people that each cell has.
         strict: stop a cell at the first broken item of its data.
+        jobs: cells at a time, see `pool.run_cells`; of more than one the wall times do not compare.
         command: the command line, for the report.
+        run: runs the cells, as `pool.run_cells` does.
 
     Raises:
         ExperimentError: arms, seeds, budget or data that cannot be compared, or a folder with cells of
             another request.
-        Interrupted: SIGTERM came; the cell it came in is saved.
+        Interrupted: SIGTERM or Ctrl-C came; the cells are saved.
         PolicyError: an arm that is no policy.
     """
-    folder, engines = Path(folder), engines or Engines()
-    _check(config, seeds, budget)
-    policies = _policies(arms)
-    cells = {
-        (arm, seed): _Cell(config, folder / arm / f"seed{seed}", arm, policy, seed, budget, strict, engines)
-        for seed in seeds
-        for arm, policy in policies.items()
-    }
-    for cell in cells.values():
-        cell.files.refuse_another_request(cell.request())
-    results = {arm: {} for arm in policies}
-    for number, ((arm, seed), cell) in enumerate(cells.items(), start=1):
-        messages.print(f"[bold]{arm}, seed {seed}[/bold] ({number} of {len(cells)})")
-        results[arm][seed] = found = cell.result()
-        failed = found.get("failed")
-        outcome = f"failed: {failed}" if failed else f"{found['metric']} {found['value']:.4f}"
-        messages.print(f"{arm}, seed {seed}: {outcome}", soft_wrap=True, markup=False)
-    report = summarize(results, list(seeds), budget, config.training.batch_size, REFERENCE)
-    report = {"title": config.name, **report, "environment": describe_environment(), "command": command}
-    write_comparison(folder, report)
-    return report
-
-
-def cut_epochs(steps: int) -> tuple[int, int] | None:
-    """`(epochs, steps of each)` whose product is `steps`, with the number of epochs in 5..20 nearest to 10.
-
-    Of less than five steps each is an epoch. None where no number of epochs fits, as for primes above 20.
-    """
-    if 1 <= steps < _EPOCHS.start:
-        return steps, 1
-    fitting = [epochs for epochs in _EPOCHS if steps > 0 and steps % epochs == 0]
-    if not fitting:
-        return None
-    epochs = min(fitting, key=lambda number: abs(number - _TYPICAL_EPOCHS))
-    return epochs, steps // epochs
-
-
-def charge(cost: float, budget: int) -> int:
-    """Whole steps that a search of `cost` gradient-step equivalents takes from the budget.
-
-    Rounded up to the next number that leaves a training of equal epochs (`cut_epochs`): seldom more than two
-    steps, and never to the advantage of the search.
-
-    Raises:
-        ExperimentError: nothing is left to train with.
-    """
-    for steps in range(math.ceil(cost), budget):
-        if cut_epochs(budget - steps):
-            return steps
-    raise ExperimentError(
-        f"the search cost {cost:.0f} of {budget} gradient steps, which leaves none to train with; "
-        "give a larger budget or a shorter search"
-    )
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One arm under one seed; `policy` is None where the arm searches or has none."""
-
-    config: ExperimentConfig
-    folder: Path
-    arm: str
-    policy: str | None
-    seed: int
-    budget: int
-    strict: bool
-    engines: Engines
-
-    @property
-    def files(self) -> CellFiles:
-        return CellFiles(self.folder)
-
-    def result(self) -> dict:
-        """What the cell found, after running what is left to run; `{"failed": reason}` where that fails."""
-        if found := self.files.found():
-            return found
-        self.files.note_request(self.request())
-        return self.files.attempt(self._run)
-
-    def request(self) -> dict:
-        """What the cell is asked for."""
-        config = self.config.model_copy(update={"seed": self.seed})
-        return {**request_of(config, self.policy, self.arm in SEARCHED), "budget": self.budget}
-
-    def _run(self) -> dict:
-        policy, cost, search_seconds = self.policy, 0.0, 0.0
-        if self.arm in SEARCHED:
-            policy, cost, search_seconds = self._search()
-        charged = charge(cost, self.budget) if cost else 0
-        epochs, steps = cut_epochs(self.budget - charged)
-        config = self._training_config(policy, epochs, steps)
-        resume = Checkpoints(self.folder / "checkpoints").exist()
-        start = time.perf_counter()
-        network = self.engines.train(config, self.folder, resume=resume, strict=self.strict)
-        seconds = time.perf_counter() - start
-        metric, value = self.engines.score(network, config, strict=self.strict)
-        return {
-            "metric": metric,
-            "value": value,
-            "validation_loss": _validation_loss(self.folder),
-            "training_steps": epochs * steps,
-            "epochs": epochs,
-            "search_steps": charged,
-            "search_cost": cost,
-            "seconds": seconds + search_seconds,
-            "search_seconds": search_seconds,
-            "resumed": resume,
-        }
-
-    def _search(self) -> tuple[str, float, float]:
-        """`(policy file, cost in gradient-step equivalents, seconds)`; a finished search is only read."""
-        folder, file = self.folder / "search", self.folder / "search.json"
-        if not file.is_file():
-            # Withheld, not merely left alone: no search can look at what will judge it.
-            data = self.config.data.model_copy(update={"validation": [], "test": []})
-            config = self.config.model_copy(update={"seed": self.seed, "policy": None, "data": data})
-            begun = folder.is_dir() and any(folder.iterdir())
-            cost, seconds = self.engines.searches[self.arm](config, folder, resume=begun, strict=self.strict)
-            write_json(file, {"cost": float(cost), "seconds": float(seconds)})
-        found = read_json(file)
-        return str((folder / "policy.yaml").resolve()), found["cost"], found["seconds"]
-
-    def _training_config(self, policy: str | None, epochs: int, steps: int) -> ExperimentConfig:
-        training, total = self.config.training, epochs * steps
-        # What suits a run of days would leave a short one little but its warm-up and its initial weights,
-        # and the shortest, those of arms that searched, least.
-        window = max(0.0, 1.0 - 1.0 / (_SHARE * total))
-        momentum = None if training.ema_momentum is None else min(training.ema_momentum, window)
-        training = training.model_copy(
-            update={
-                "epochs": epochs,
-                "steps_per_epoch": steps,
-                "schedule": "cosine",
-                "warmup_steps": min(training.warmup_steps, int(_SHARE * total)),
-                "ema_momentum": momentum,
-                # The last network is scored: choosing the best of several would favour who has more epochs.
-                "validation_every": epochs,
-            }
-        )
-        return self.config.model_copy(update={"seed": self.seed, "policy": policy, "training": training})
-
-
-def _check(config: ExperimentConfig, seeds: Sequence[int], budget: int) -> None:
+    folder = Path(folder)
     check_seeds(seeds)
     if not config.data.test:
         raise ExperimentError("data.test is empty: arms are compared by their score on it; name a test part")
-    if budget < 1 or not cut_epochs(budget):
-        near = range(max(1, budget - _EPOCHS.stop), max(1, budget) + _EPOCHS.stop)
-        better = min(filter(cut_epochs, near), key=lambda steps: abs(steps - budget))
-        raise ExperimentError(
-            f"a budget of {budget} cannot be cut into {_EPOCHS.start} to {_EPOCHS.stop - 1} equal epochs; "
-            f"take {better}"
+    check_budget(budget)
+    policies = _policies(arms)
+    cells = {
+        (arm, seed): Cell(
+            f"{arm}, seed {seed}",
+            folder / arm / f"seed{seed}",
+            config.model_copy(update={"seed": seed, "policy": policy}),
+            search=arm if arm in SEARCHED else None,
+            budget=budget,
         )
+        for seed in seeds
+        for arm, policy in policies.items()
+    }
+    run(list(cells.values()), folder, jobs, (*WORKER, "--strict") if strict else WORKER)
+    rows = {arm: [cells[arm, seed].outcome() for seed in seeds] for arm in policies}
+    report = {"title": config.name, **summarize(rows, list(seeds), budget, config.training.batch_size)}
+    report |= {"environment": describe_environment(), "command": command}
+    table_of(report).write(folder, "compare", report, command)
+    return report
+
+
+def summarize(rows: Mapping[str, Sequence[dict]], seeds: Sequence[int], budget: int, batch_size: int) -> dict:
+    """The content of `compare.json`, but for title and circumstances.
+
+    Args:
+        rows: arm -> cell per seed: what its `cell.json` holds, or `{"failed": reason}`.
+        budget: gradient steps of every cell, of `batch_size` people each.
+    """
+    against = column(rows[REFERENCE], "value") if REFERENCE in rows else None
+    arms = {
+        arm: make_row(seeds, cells, None if arm == REFERENCE else against)
+        | {key: column(cells, key) for key in _PER_CELL}
+        for arm, cells in rows.items()
+    }
+    reference = None if against is None else REFERENCE
+    return {
+        "metric": metric_of([cell for cells in rows.values() for cell in cells]),
+        "budget": budget,
+        "batch_size": batch_size,
+        "seeds": seeds,
+        "reference": reference,
+        "arms": arms,
+        "notes": _notes(arms, budget, batch_size, reference),
+    }
+
+
+def table_of(report: dict) -> ScoreTable:
+    arms, metric = report["arms"], report["metric"]
+
+    def texts(key: str, form: str = "d") -> list[list[str]]:
+        return [[format_number(value, form) for value in arm[key]] for arm in arms.values()]
+
+    losses = [spread_of(arm["validation_loss"])["mean"] for arm in arms.values()]
+    return ScoreTable(
+        title=(
+            f"{report['title']}: {metric or 'no result'} on the test part, {report['budget']:,} gradient "
+            "steps for every arm"
+        ),
+        metric=metric,
+        part="test",
+        plot_title=f"{report['budget']:,} gradient steps each, search included",
+        names=["arm"],
+        seeds=report["seeds"],
+        rows={(name,): arm for name, arm in arms.items()},
+        reference=(report["reference"],),
+        reference_word="reference",
+        against=report["reference"] or "none of them",
+        notes=report["notes"],
+        columns=[
+            Column("validation loss", [[format_number(loss, ".4g")] for loss in losses], on_terminal=False),
+            Column("training steps", texts("training_steps")),
+            Column("search steps", texts("search_steps")),
+            Column("wall time", [[_wall_time(arm)] for arm in arms.values()]),
+        ],
+    )
 
 
 def _policies(arms: Sequence[str]) -> dict[str, str | None]:
@@ -315,13 +179,28 @@ def _policies(arms: Sequence[str]) -> dict[str, str | None]:
     return policies
 
 
-def _training_steps(search_steps: float, config: ExperimentConfig) -> float:
-    """Steps of `search.batch_size` people in steps of `training.batch_size`, which cost less or more."""
-    return search_steps * config.search.batch_size / config.training.batch_size
+def _notes(arms: dict, budget: int, batch_size: int, reference: str | None) -> list[str]:
+    notes = [
+        f"Every cell has {budget} gradient steps of {batch_size} people. 'Search steps' is what a search "
+        "cost in gradient-step equivalents, rounded up to leave a training of equal epochs; it is taken from "
+        "the budget, so training and search steps add up to it exactly.",
+        "Searches saw the training part alone: the validation and the test part were withheld from them.",
+        "The last network of a training is scored, once, on the test part; no choice was made by it, nor by "
+        "the validation part, whose loss is that of the same network.",
+        "The learning rate is a cosine over the cell's own training steps; its warm-up, and the window of "
+        "averaged weights, are at most a tenth of them. Wall time: search and training, mean of the seeds.",
+        SPREAD_NOTE,
+    ]
+    if reference:
+        notes += noise_notes([arm["difference"] for arm in arms.values()], reference)
+    if any(any(arm["resumed"]) for arm in arms.values()):
+        notes.append("'>' before a wall time: of a resumed training only the time since then is known.")
+    return notes
 
 
-def _validation_loss(folder: Path) -> float | None:
-    """Of the last network; None without a validation part."""
-    rows = read_history(folder / "history.csv")
-    loss = float((rows[-1].get("val_loss") if rows else None) or math.nan)
-    return loss if math.isfinite(loss) else None
+def _wall_time(arm: dict) -> str:
+    mean = spread_of(arm["seconds"])["mean"]
+    if mean is None or mean < 1:
+        return "-" if mean is None else "< 1 s"
+    unit, size = next(((u, s) for u, s in (("h", 3600), ("min", 60)) if mean >= s), ("s", 1))
+    return f"{'> ' if any(arm['resumed']) else ''}{mean / size:.3g} {unit}"

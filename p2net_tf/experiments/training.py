@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,7 +43,11 @@ from p2net_tf.utils.yaml_files import ConfigError
 
 
 def train(
-    config: ExperimentConfig, folder: str | Path, resume: bool = False, strict: bool = False
+    config: ExperimentConfig,
+    folder: str | Path,
+    resume: bool = False,
+    strict: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Trains as `config` says and returns the network, with averaged weights where it keeps them.
 
@@ -53,6 +58,8 @@ def train(
     Args:
         resume: go on from the newest checkpoint in `folder`.
         strict: stop at the first broken item of the data instead of setting it aside.
+        callbacks: of yours. Their `on_epoch_end` reads the validation's logs (`val_loss`, `val_accuracy`),
+            and what they add to the logs stands in `history.csv`. A resumed run begins with them anew.
 
     Raises:
         ConfigError: a network of the alignment `pixel_index`.
@@ -73,11 +80,16 @@ def train(
     if not worker.is_chief:
         be_quiet()
     with naming_lost_workers(worker), work_folder(Path(folder), worker) as folder:
-        return _train(config, folder, strategy, resume, strict)
+        return _train(config, folder, strategy, resume, strict, callbacks)
 
 
 def _train(
-    config: ExperimentConfig, folder: Path, strategy: tf.distribute.Strategy, resume: bool, strict: bool
+    config: ExperimentConfig,
+    folder: Path,
+    strategy: tf.distribute.Strategy,
+    resume: bool,
+    strict: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> keras.Model:
     demand_current(folder / "config.yaml")
     policy = _open_policy(config, folder, resume)
@@ -137,7 +149,15 @@ def _train(
             Plan(config.training.epochs, steps, config.training.checkpoint_every),
             checkpoints,
             HealthReport(folder, samples),
-            _callbacks(config, folder, steps, validate, state.step, clock, closing),
+            [
+                *([] if validate is None else [validate]),
+                *callbacks,
+                HistoryLog(folder / "history.csv"),
+                keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+                TrainingProgress(
+                    config.training.epochs, steps, config.training.batch_size, state.step, clock, closing
+                ),
+            ],
             clock,
         )
         loop.run(training_input.going_on(state), interruption)
@@ -283,21 +303,3 @@ def _validate(
         training.epochs,
         training.early_stopping,
     )
-
-
-def _callbacks(
-    config: ExperimentConfig,
-    folder: Path,
-    steps: int,
-    validate: Validate | None,
-    step: int,
-    clock: Clock,
-    closing: ExitStack,
-) -> list[keras.callbacks.Callback]:
-    training = config.training
-    return [
-        *([validate] if validate else []),
-        HistoryLog(folder / "history.csv"),
-        keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-        TrainingProgress(training.epochs, steps, training.batch_size, step, clock, closing),
-    ]

@@ -45,9 +45,10 @@ def published_gflops(model: keras.Model) -> float:
 
 
 def summarize(model: keras.Model) -> dict:
-    """`{output_shapes, parameters, multiply_adds, sub_networks: {name: {parameters, multiply_adds}}}`.
+    """`{output_shapes, parameters, multiply_adds, published_gflops, sub_networks}`.
 
-    Output shapes are `[h, w, K]`, without the batch axis.
+    Output shapes are `[h, w, K]`, without the batch axis; `sub_networks` has parameters and multiply-adds by
+    name; for `published_gflops` see there.
     """
     multiply_adds = count_multiply_adds(model)
     shapes = model.compute_output_shape(model.input_shape)
@@ -60,6 +61,7 @@ def summarize(model: keras.Model) -> dict:
         "output_shapes": {name: list(shape[1:]) for name, shape in shapes.items()},
         "parameters": count_parameters(model),
         "multiply_adds": sum(multiply_adds.values()),
+        "published_gflops": published_gflops(model),
         "sub_networks": parts,
     }
 

@@ -3,8 +3,10 @@
 import json
 import math
 import sys
+from functools import partial
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,9 +18,10 @@ from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.experiments import compare as comparison
-from p2net_tf.experiments.cells import ExperimentError
-from p2net_tf.experiments.compare import ARMS, Engines, charge, compare, cut_epochs
-from p2net_tf.experiments.compare_table import table_of
+from p2net_tf.experiments.budget import charge, cut_epochs
+from p2net_tf.experiments.cells import ExperimentError, refuse_other_requests
+from p2net_tf.experiments.compare import ARMS, compare, table_of
+from p2net_tf.experiments.worker import Engines, run_cell
 from p2net_tf.training.checkpoints import Checkpoints
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import Interrupted
@@ -50,7 +53,7 @@ class MadeUp:
 
     @property
     def engines(self) -> Engines:
-        return Engines(self.train, self.score, {arm: self.searching(arm) for arm in COSTS})
+        return Engines(self.train, {arm: self.searching(arm) for arm in COSTS})
 
     def train(self, config, folder, resume, strict):
         cell = (folder.parent.name, config.seed)
@@ -61,12 +64,11 @@ class MadeUp:
         if cell in self.fail:
             raise RuntimeError("out of memory\nand a page of tensors")
         (folder / "history.csv").write_text(f"epoch,loss,val_loss\n0,1,\n1,1,{0.5 + config.seed}\n")
-        return cell
+        return "PCK@0.2", self.score(*cell, config.training)
 
-    def score(self, network, config, strict):
-        (arm, seed), training = network, config.training
+    def score(self, arm, seed, training):
         noise = np.random.default_rng([seed, sum(map(ord, arm))]).normal(0, 0.01)
-        return "PCK@0.2", 0.5 + 0.02 * len(arm) + noise + 1e-6 * training.epochs * training.steps_per_epoch
+        return 0.5 + 0.02 * len(arm) + noise + 1e-6 * training.epochs * training.steps_per_epoch
 
     def searching(self, arm):
         def search(config, folder, resume, strict):
@@ -83,7 +85,21 @@ class MadeUp:
         return search
 
     def run(self, folder, arms=ARMS, seeds=(0, 1, 2), config=None, budget=BUDGET) -> dict:
-        return compare(config or make_config(), folder, arms, seeds, budget=budget, engines=self.engines)
+        run = in_this_process(self.engines)
+        return compare(config or make_config(), folder, arms, seeds, budget=budget, run=run)
+
+
+def in_this_process(engines=None):
+    """What `pool.run_cells` does, one after the other and without processes."""
+
+    def run(cells, folder, jobs, command):
+        refuse_other_requests(cells)
+        for cell in cells:
+            if cell.files.found() is None:
+                cell.prepare()
+                cell.files.attempt(partial(run_cell, cell.folder, "--strict" in command, engines))
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +201,9 @@ class TestCells:
             asked.append((folder, resume, strict))
             return {"trials": [{"steps": 30, "seconds": 2.5}, {"steps": 10, "seconds": None}]}
 
-        for name, function in (("run", run_search), ("tuner", run_tuning)):
+        for name, function in (("autopose.run", run_search), ("experiments.tuner.run", run_tuning)):
             module = SimpleNamespace(**{function.__name__: function})
-            monkeypatch.setitem(sys.modules, f"p2net_tf.autopose.{name}", module)
+            monkeypatch.setitem(sys.modules, f"p2net_tf.{name}", module)
         searches = Engines().searches
         assert searches["learned"](config, tmp_path, resume=True, strict=False) == (101.0, 3.0)
         assert searches["tuner"](config, tmp_path, resume=False, strict=True) == (80.0, 2.5)
@@ -200,11 +216,13 @@ class TestCells:
         arms = [str(tmp_path / "mine.yaml"), str(tmp_path / "old_search/policy.yaml"), "paper"]
         report = made_up.run(tmp_path / "out", arms, [0])
         assert list(report["arms"]) == ["mine", "old_search", "paper"]
-        assert [config.policy for _, _, config in made_up.trained] == [
-            str((tmp_path / "mine.yaml").resolve()),
-            str((tmp_path / "old_search/policy.yaml").resolve()),
-            "paper",
+        # Of a file the cell has a copy: it may change before the training begins.
+        policies = [config.policy for _, _, config in made_up.trained]
+        copies = [
+            str((tmp_path / f"out/{arm}/seed0/policy.yaml").resolve()) for arm in ("mine", "old_search")
         ]
+        assert policies == [*copies, "paper"]
+        assert [Policy.load(copy) for copy in copies] == [FOUND, FOUND]
         assert report["reference"] is None
         FOUND.model_copy(update={"name": "other"}).save(tmp_path / "mine.yaml")
         with pytest.raises(ExperimentError, match=r"mine/seed0 was made with another policy; delete it"):
@@ -235,7 +253,7 @@ class TestResuming:
         assert ("tuner", 0) not in [cell for cell, _, _ in second.searched]
         straight = finished[2]["arms"]
         assert all(report["arms"][arm]["values"] == straight[arm]["values"] for arm in ARMS)
-        headings, rows = table_of(report)
+        headings, rows = table_of(report).lines()
         wall_times = {row[0]: row[headings.index("wall time")] for row in rows}
         assert [arm for arm, time in wall_times.items() if time.startswith(">")] == ["tuner"]
 
@@ -276,7 +294,9 @@ class TestResuming:
 
     def test_cells_of_another_request_are_refused(self, tmp_path):
         MadeUp().run(tmp_path, ["none", "learned"], [0])
-        with pytest.raises(ExperimentError, match="none/seed0 was made with another budget; .*folder"):
+        with pytest.raises(
+            ExperimentError, match="none/seed0 was made with another budget; .*another folder"
+        ):
             MadeUp().run(tmp_path, ["none"], [0], budget=500)
         with pytest.raises(ExperimentError, match="another loss"):
             MadeUp().run(tmp_path, ["none"], [0], make_config(loss={"sigma": 1.0}))
@@ -319,12 +339,12 @@ class TestFailures:
             arm["values"] for arm in finished[2]["arms"].values()
         ]
         assert not list(tmp_path.rglob("failed.txt"))
-        assert "failed" not in table_of(report)[0]
+        assert "failed" not in table_of(report).lines()[0]
 
     def test_a_diverged_training_is_one(self, tmp_path):
         made_up = MadeUp()
-        engines = Engines(made_up.train, lambda *_, strict: ("PCK@0.2", math.nan), {})
-        report = compare(make_config(), tmp_path, ["none"], [0], budget=10, engines=engines)
+        made_up.score = lambda *_: math.nan
+        report = made_up.run(tmp_path, ["none"], [0], budget=10)
         assert report["arms"]["none"]["failed"] == {"0": "the PCK@0.2 is nan: the training has diverged"}
         assert report["arms"]["none"]["mean"] is None
         assert (tmp_path / "compare.png").is_file()
@@ -333,7 +353,7 @@ class TestFailures:
 class TestTable:
     def test_names_every_number(self, finished):
         folder, _, report = finished
-        headings, rows = table_of(report)
+        headings, rows = table_of(report).lines()
         assert headings == [
             "arm", "mean", "spread", "seed 0", "seed 1", "seed 2", "validation loss", "training steps",
             "search steps", "wall time", "difference to hand_crafted",
@@ -364,7 +384,7 @@ class TestTable:
 
     def test_the_same_seeds_give_the_same_table(self, finished, tmp_path):
         again = MadeUp().run(tmp_path)
-        tables = [table_of(report) for report in (finished[2], again)]
+        tables = [table_of(report).lines() for report in (finished[2], again)]
         place = tables[0][0].index("wall time")
         first, second = ([row[:place] + row[place + 1 :] for row in rows] for _, rows in tables)
         assert first == second
@@ -402,7 +422,8 @@ def test_the_command_line(monkeypatch, tmp_path):
     """What is typed reaches the comparison; the table is printed, and a failed arm sets the exit code."""
     dump_config(make_config(), tmp_path / "config.yaml")
     made_up = MadeUp(fail=[("random", 1)])
-    monkeypatch.setattr(comparison, "Engines", lambda: made_up.engines)
+    run = in_this_process(made_up.engines)
+    monkeypatch.setattr(comparison.compare, "__kwdefaults__", {**compare.__kwdefaults__, "run": run})
 
     def call(arms, *options):
         arguments = ["compare", tmp_path / "config.yaml", "loss.sigma=1.5", "--arms", arms, "--seeds", "2",
@@ -446,13 +467,19 @@ def test_real_trainings(people, tmp_path):
         training={"batch_size": 8, "learning_rate": 1e-2},
         evaluation={"metric": "pck", "flip_test": False},
     )  # fmt: skip
-    report = compare(config, tmp_path / "first", ["none", "hand_crafted", "random"], [3], budget=2)
+    options = {"budget": 2, "run": in_this_process()}
+    report = compare(config, tmp_path / "first", ["none", "hand_crafted", "random"], [3], **options)
     arms = report["arms"]
     assert not any(arm["failed"] for arm in arms.values())
     assert [arm["training_steps"] for arm in arms.values()] == [[2], [2], [2]]
     losses = [arm["validation_loss"][0] for arm in arms.values()]
     assert len(set(losses)) == 3 and all(0 < loss < math.inf for loss in losses)
     assert all(0 <= arm["mean"] <= 1 for arm in arms.values())
-    again = compare(config, tmp_path / "second", ["hand_crafted"], [3], budget=2)["arms"]["hand_crafted"]
+    best, last = (
+        keras.saving.load_model(tmp_path / f"first/none/seed3/{name}.keras") for name in ("best", "last")
+    )
+    for one, other in zip(best.weights, last.weights, strict=True):  # what is scored is the last network
+        np.testing.assert_array_equal(one, other)
+    again = compare(config, tmp_path / "second", ["hand_crafted"], [3], **options)["arms"]["hand_crafted"]
     assert again["values"] == arms["hand_crafted"]["values"]
     assert again["validation_loss"] == arms["hand_crafted"]["validation_loss"]

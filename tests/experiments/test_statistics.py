@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -27,24 +28,44 @@ class TestDifference:
         assert found["pairs"] == 4
 
     @pytest.mark.parametrize(
-        ("deltas", "noise"),
+        ("deltas", "noise", "seeds"),
         [
-            ([1.0, 1.1], False),  # 21 of its errors; Student's table has 12.71 for one degree of freedom
-            ([1.0, 1.2], True),  # 11
-            ([-1.0, -1.1], False),
-            ([0.02, 0.03, 0.04], False),  # 5.2; the table has 4.303
-            ([0.02, 0.03, 0.05], True),  # 3.8
-            ([-0.02, 0.02, 0.001], True),
-            ([0.0, 0.0, 0.0], True),
-            ([0.01, 0.01, 0.01], False),
-            ([0.5], None),
+            (
+                [1.0, 1.1],
+                False,
+                None,
+            ),  # 21 of its errors; Student's table has 12.71 for one degree of freedom
+            (
+                [1.0, 1.2],
+                None,
+                3,
+            ),  # 11; a mean of 7.8 spreads, of which three seeds need 4.303 / sqrt(3) = 2.5
+            ([-1.0, -1.1], False, None),
+            ([0.174, 0.0], None, 11),  # 0.707 spreads; ten need 2.262 / sqrt(10) = 0.715, eleven 0.672
+            ([0.02, 0.03, 0.04], False, None),  # 5.2; the table has 4.303
+            ([0.02, 0.03, 0.05], None, 4),  # 3.8; 2.18 spreads, of which four need 3.182 / 2 = 1.59
+            ([-0.02, 0.02, 0.001], True, None),
+            ([0.0, 0.0, 0.0], True, None),
+            ([0.01, 0.01, 0.01], False, None),
+            ([0.5], None, None),
         ],
     )
-    def test_noise_is_what_the_t_test_leaves_open_at_5_percent(self, deltas, noise):
+    def test_what_the_t_test_tells_at_5_percent(self, deltas, noise, seeds):
         zeros = [0.0] * len(deltas)
-        assert difference(deltas, zeros)["within_noise"] is noise
+        found = difference(deltas, zeros)
+        assert (found["within_noise"], found["seeds_to_tell"]) == (noise, seeds)
         if len(set(deltas)) > 1:
-            assert bool(stats.ttest_rel(deltas, zeros).pvalue > 0.05) is noise
+            assert bool(stats.ttest_rel(deltas, zeros).pvalue <= 0.05) is (noise is False)
+
+    @pytest.mark.parametrize("deltas", [[0.05, 0.124], [0.02, 0.03, 0.05], [-0.01, -0.03]])
+    def test_so_many_seeds_would_tell_and_one_fewer_not(self, deltas):
+        """By SciPy's test of samples that have this mean and this spread."""
+        needed, pvalues = difference(deltas, [0.0] * len(deltas))["seeds_to_tell"], []
+        for count in (needed - 1, needed):
+            sample = np.linspace(-1, 1, count)
+            sample = np.mean(deltas) + sample / np.std(sample, ddof=1) * np.std(deltas, ddof=1)
+            pvalues.append(stats.ttest_1samp(sample, 0.0).pvalue)
+        assert pvalues[0] > 0.05 >= pvalues[1]
 
     def test_pairs_need_both(self):
         assert difference([0.5, None, 0.7], [None, 0.2, 0.4])["mean"] == pytest.approx(0.3)
@@ -58,6 +79,7 @@ class TestWords:
             ([0.02, 0.03, 0.04], "+0.0300 ± 0.0058, better"),  # 0.01 / sqrt(3)
             ([-0.02, -0.03, -0.04], "-0.0300 ± 0.0058, worse"),
             ([-0.02, 0.03, 0.02], "+0.0100 ± 0.0153, within noise"),  # sqrt(0.0007) / sqrt(3)
+            ([0.05, 0.124, None], "+0.0870 ± 0.0370, 2 seeds cannot tell, 4 could"),
             ([0.02, None, None], "+0.0200, one pair"),
             ([None, None, None], "-"),
         ],
@@ -67,8 +89,11 @@ class TestWords:
 
     def test_the_rule_is_said(self):
         three, two = difference([1, 2, 3], [0, 0, 0]), difference([1, 2], [0, 0])
-        assert "smaller than 12.7 standard errors" in noise_notes([two], "off")[0]
-        (note,) = noise_notes([None, two, three], "off")
-        assert "differences to off under the same seed" in note
-        assert "4.3 standard errors, as 95% of the differences between equal arms are with 3 pairs" in note
+        rule, advice = noise_notes([two], "off")
+        assert "more than 12.7 standard errors" in rule
+        assert advice == "2 seeds are too few for some differences of this size and spread; take 4."
+        rule, _ = noise_notes([None, two, three], "off")
+        assert "differences to off under the same seed" in rule
+        assert "4.3 standard errors, below which 95% of the differences between equal arms are with 3" in rule
+        assert len(noise_notes([difference([1, 1.1], [0, 0])], "off")) == 1
         assert noise_notes([None, difference([1], [0])], "off") == []

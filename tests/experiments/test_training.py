@@ -48,14 +48,12 @@ class StopInSecondEpoch(keras.callbacks.Callback):
 
 
 @pytest.fixture
-def quick_stop(quick_train, monkeypatch):
+def quick_stop(quick_train):
     """`quick_train` that Ctrl-C ends."""
-    original = trainer._callbacks
 
     def train(config, folder):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(trainer, "_callbacks", lambda *args: [*original(*args), StopInSecondEpoch()])
-            quick_train(config, folder)
+        with pytest.raises(KeyboardInterrupt):
+            quick_train(config, folder, callbacks=[StopInSecondEpoch()])
 
     return train
 
@@ -276,3 +274,25 @@ class TestDamagedData:
         )
         with pytest.raises(DataError, match=r"\d+ samples do not fill one batch; set training.batch_size"):
             trainer.train(config, tmp_path / "run")
+
+
+class Doubled(keras.callbacks.Callback):
+    """Notes what it reads, and adds to the logs."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.read.append((epoch, logs["val_loss"]))
+        logs["doubled"] = 2 * logs["val_loss"]
+
+
+def test_callbacks_read_the_validation_and_write_the_history(straight, tiny, quick_train, tmp_path):
+    mine, stopping = Doubled(), keras.callbacks.EarlyStopping("doubled", mode="min", patience=0, baseline=0.0)
+    network = quick_train(tiny(), tmp_path, callbacks=[mine, stopping])
+    (row,) = history(tmp_path)
+    assert mine.read == [(0, pytest.approx(row["val_loss"]))]
+    assert row["doubled"] == pytest.approx(2 * row["val_loss"])
+    assert {**row, "doubled": None} == {**history(straight[0])[0], "doubled": None}
+    assert any(np.any(a != b) for a, b in zip(weights(network), straight[1], strict=True))

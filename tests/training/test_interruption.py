@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from p2net_tf.config.loading import dump_config
-from p2net_tf.experiments import training as trainer
 from p2net_tf.training.health import NotFiniteError
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.exceptions import Interrupted
@@ -22,7 +21,7 @@ STEPS = 3
 
 
 class At(keras.callbacks.Callback):
-    """Does something after a training step of the whole run, or after the first batch of its validation."""
+    """Does something after a training step of the whole run, or after its first validation."""
 
     def __init__(self, action, step=None):
         super().__init__()
@@ -70,20 +69,9 @@ def straight(config, quick_train, tmp_path_factory):
 
 
 @pytest.fixture
-def train_with(config, quick_train, tmp_path, monkeypatch):
+def train_with(config, quick_train, tmp_path):
     """A run with one more callback."""
-
-    def train(callback, first=False):
-        original = trainer._callbacks
-
-        def callbacks(*arguments):
-            return [callback, *original(*arguments)] if first else [*original(*arguments), callback]
-
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer, "_callbacks", callbacks)
-            quick_train(config, tmp_path)
-
-    return train
+    return lambda callback: quick_train(config, tmp_path, callbacks=[callback])
 
 
 @pytest.fixture
@@ -123,14 +111,14 @@ class TestStopping:
 
     def test_sigterm_saves_at_the_next_step(self, train_with, assert_ends_the_same, tmp_path):
         with pytest.raises(Interrupted, match=rf"saved in {tmp_path}; resume it to go on"):
-            train_with(At(sigterm, 1), first=True)
+            train_with(At(sigterm, 1))
         newest = max(path.name for path in (tmp_path / "checkpoints").iterdir())
         assert newest == "step_000000002.npz"
         assert_ends_the_same()
 
-    def test_sigterm_during_the_validation_ends_it_at_once(self, train_with, assert_ends_the_same, tmp_path):
+    def test_sigterm_after_a_validation_ends_it_at_once(self, train_with, assert_ends_the_same, tmp_path):
         with pytest.raises(Interrupted):
-            train_with(At(sigterm), first=True)
+            train_with(At(sigterm))
         assert not (tmp_path / "history.csv").exists()
         assert_ends_the_same()
 
@@ -144,27 +132,29 @@ class TestStopping:
 
 
 DRIVER = """
-import os, signal, sys
+import os, sys
 import keras
-from p2net_tf import cli
-from p2net_tf.training import trainer
+from p2net_tf.config.loading import load_config
+from p2net_tf.experiments.training import train
+from p2net_tf.utils.exceptions import Interrupted
 
-step, number, *sys.argv[1:] = sys.argv[1:]
-original = trainer._callbacks
+config, folder, step, number, resume = sys.argv[1:]
 
 class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if int(self.model.optimizer.iterations.numpy()) == int(step):
             os.kill(os.getpid(), int(number))
 
-trainer._callbacks = lambda *arguments: [Kill(), *original(*arguments)]
-cli.main()
+try:
+    train(load_config(config), folder, resume=bool(resume), callbacks=[Kill()])
+except Interrupted as stop:
+    sys.exit(stop.EXIT_CODE)
 """
 
 
 @pytest.mark.slow
 class TestKilledProcesses:
-    """A run of 40 steps in processes of its own, as a user would start it."""
+    """A run of 40 steps in processes of its own, as a script of a user's would start it."""
 
     @pytest.fixture(scope="class")
     def command(self, tiny, tmp_path_factory):
@@ -173,9 +163,9 @@ class TestKilledProcesses:
         dump_config(tiny(training=training), path)
 
         def run(folder, step, number, resume):
-            arguments = ["train", str(path), "--out", str(folder), *(["--resume"] if resume else [])]
+            arguments = [path, folder, step, int(number), "resume" if resume else ""]
             return subprocess.run(
-                [sys.executable, "-c", DRIVER, str(step), str(int(number)), *arguments],
+                [sys.executable, "-c", DRIVER, *map(str, arguments)],
                 capture_output=True,
                 text=True,
             )

@@ -1,4 +1,4 @@
-"""What an ablation found: every setting against the baseline, and every value of an axis against its first.
+"""What an ablation found: every setting against the baseline, every value of an axis against its first.
 
 Scores are fractions, higher is better. Lists per seed follow `seeds`, with None where a training failed.
 """
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from p2net_tf.experiments.ablation.axes import Axis
 from p2net_tf.experiments.ablation.grid import Grid
-from p2net_tf.experiments.statistics import SPREAD_NOTE, difference, noise_notes, spread_of
-from p2net_tf.experiments.tables import column, failures
+from p2net_tf.experiments.statistics import SPREAD_NOTE, describe_difference, difference, noise_notes
+from p2net_tf.experiments.tables import ScoreTable, column, make_row, metric_of
 
 Scores = Mapping[str, Sequence[float | None]]
 """Name of a setting -> score per seed."""
@@ -24,13 +24,21 @@ def summarize(grid: Grid, seeds: Sequence[int], rows: Mapping[str, Sequence[dict
         threads: of every training.
     """
     scores = {name: column(cells, "value") for name, cells in rows.items()}
-    metrics = [cell["metric"] for cells in rows.values() for cell in cells if "metric" in cell]
-    settings = [_judge(grid, setting, seeds, rows[setting.name], scores) for setting in grid.settings]
+    baseline = scores[grid.baseline.name]
+    settings = [
+        {
+            "name": setting.name,
+            "labels": setting.labels,
+            "folder": f"cells/{setting.folder}",
+            **make_row(seeds, rows[setting.name], None if setting is grid.baseline else baseline),
+        }
+        for setting in grid.settings
+    ]
     effects = [effect for axis in grid.axes for effect in effects_of(grid, axis, scores)]
     differences = [entry["difference"] for entry in [*settings, *effects]]
     return {
         "title": grid.baseline.config.name,
-        "metric": next(iter(metrics), None),
+        "metric": metric_of([cell for cells in rows.values() for cell in cells]),
         "part": grid.baseline.part,
         "seeds": list(seeds),
         "axes": {axis.name: axis.labels for axis in grid.axes},
@@ -43,6 +51,28 @@ def summarize(grid: Grid, seeds: Sequence[int], rows: Mapping[str, Sequence[dict
             "resumed": {name: column(cells, "resumed") for name, cells in rows.items()},
         },
     }
+
+
+def table_of(report: dict) -> ScoreTable:
+    rows = {tuple(entry["labels"].values()): entry for entry in report["settings"]}
+    return ScoreTable(
+        title=f"{report['title']}: {report['metric'] or 'score'} on the {report['part']} part",
+        metric=report["metric"],
+        part=report["part"],
+        plot_title=report["title"],
+        names=list(report["axes"]),
+        seeds=report["seeds"],
+        rows=rows,
+        reference=next(name for name, entry in rows.items() if entry["name"] == report["baseline"]),
+        reference_word="baseline",
+        against="the baseline",
+        notes=report["notes"],
+        effects=[
+            [effect["axis"], effect["value"], effect["against"], describe_difference(effect["difference"])]
+            for effect in report["effects"]
+            if len(report["axes"]) > 1
+        ],
+    )
 
 
 def effects_of(grid: Grid, axis: Axis, scores: Scores) -> list[dict]:
@@ -69,20 +99,6 @@ def _means_at(grid: Grid, axis: str, label: str, scores: Scores) -> list[float |
     names = [setting.name for setting in grid.settings if setting.labels[axis] == label]
     by_seed = zip(*(scores[name] for name in names), strict=True)
     return [None if None in values else sum(values) / len(values) for values in by_seed]
-
-
-def _judge(grid: Grid, setting, seeds: Sequence[int], cells: Sequence[dict], scores: Scores) -> dict:
-    values = scores[setting.name]
-    is_baseline = setting is grid.baseline
-    return {
-        "name": setting.name,
-        "labels": setting.labels,
-        "folder": f"cells/{setting.folder}",
-        **spread_of(values),
-        "values": values,
-        "failed": failures(seeds, cells),
-        "difference": None if is_baseline else difference(values, scores[grid.baseline.name]),
-    }
 
 
 def _notes(grid: Grid, threads: int) -> list[str]:

@@ -12,7 +12,7 @@ STAND_IN = """
 import json, os, pathlib, signal, sys, time
 
 folder = pathlib.Path(sys.argv[1])
-root = folder.parents[3]
+root = folder.parents[2]
 config = json.loads((folder / "request.json").read_text())
 sigma, units, seed = config["loss"]["sigma"], config["model"]["exchange_units"], config["seed"]
 threads = os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"]

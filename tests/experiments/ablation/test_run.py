@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from p2net_tf.augment.policies import Policy, Stage
 from p2net_tf.cli import app
 from p2net_tf.config.loading import load_config
+from p2net_tf.experiments import pool
 from p2net_tf.experiments.ablation import run
-from p2net_tf.experiments.ablation.pool import alone_in
 from p2net_tf.experiments.ablation.run import ablate
 from p2net_tf.experiments.cells import ExperimentError
+from p2net_tf.experiments.pool import alone_in
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import Interrupted
 from tests.experiments.ablation.conftest import WORKER
@@ -78,7 +79,7 @@ class TestTrainings:
         assert report["effects"][0]["difference"]["mean"] == pytest.approx(-0.01)
 
     def test_the_threads_stay_whatever_runs_beside(self, go, tmp_path, monkeypatch):
-        monkeypatch.setattr(run, "usable_cores", lambda: 12)
+        monkeypatch.setattr(pool, "usable_cores", lambda: 12)
         report = go(axes=AXES[:1], seeds=[0], jobs=2)
         assert {line.split()[2] for line in trained(tmp_path / "out")} == {"6"}
         assert "Threads of TensorFlow in every training: 6" in " ".join(report["notes"])
@@ -233,11 +234,11 @@ class TestStops:
 
 
 def test_two_ablations_do_not_share_a_folder(go, tmp_path, monkeypatch):
-    monkeypatch.setattr("p2net_tf.experiments.ablation.pool._LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("p2net_tf.experiments.pool._LOCK_SECONDS", 0.0)
     with (
         alone_in(tmp_path / "out"),
         pytest.raises(
-            ExperimentError, match="another p2net ablate is at work here; wait for it, or give another"
+            ExperimentError, match="another comparison is at work here; wait for it, or take another"
         ),
     ):
         go("out")

@@ -8,14 +8,7 @@ import pytest
 
 from p2net_tf.experiments.ablation.axes import parse_axes
 from p2net_tf.experiments.ablation.grid import Grid, Setting
-from p2net_tf.experiments.ablation.summary import summarize
-from p2net_tf.experiments.ablation.table import (
-    comma_separated,
-    effects_table,
-    markdown,
-    print_ablation,
-    settings_table,
-)
+from p2net_tf.experiments.ablation.summary import summarize, table_of
 from p2net_tf.utils.console import console
 
 SCORES = {
@@ -55,7 +48,7 @@ class TestStatistics:
         assert off_1["difference"]["within_noise"] is False
         # -0.01, 0: -0.005 +- 0.005; the third seed has no pair.
         assert off_2["difference"] == pytest.approx(
-            {"mean": -0.005, "standard_error": 0.005, "pairs": 2, "within_noise": True}
+            {"mean": -0.005, "standard_error": 0.005, "pairs": 2, "within_noise": None, "seeds_to_tell": 11}
         )
         assert off_2["failed"] == {"5": "out\nof | memory"}
 
@@ -64,7 +57,7 @@ class TestStatistics:
         # off: (0.57 + 0.59) / 2, (0.60 + 0.62) / 2; on: 0.605, 0.64. So -0.025 and -0.03.
         assert (apm["axis"], apm["value"], apm["against"]) == ("apm", "off", "on")
         assert apm["difference"] == pytest.approx(
-            {"mean": -0.0275, "standard_error": 0.0025, "pairs": 2, "within_noise": True}
+            {"mean": -0.0275, "standard_error": 0.0025, "pairs": 2, "within_noise": None, "seeds_to_tell": 3}
         )
         # 2: (0.61 + 0.59) / 2, (0.66 + 0.62) / 2; 1: 0.585, 0.61. So 0.015 and 0.03.
         assert (sigma["axis"], sigma["value"], sigma["against"]) == ("loss.sigma", "2", "1")
@@ -79,13 +72,13 @@ class TestStatistics:
         )
         notes = " ".join(report["notes"])
         assert "lowest validation loss of its training, once, on the test part" in notes
-        assert "within noise: smaller than 4.3 standard errors" in notes.lower()
+        assert "Better or worse: more than 4.3 standard errors" in notes
         assert "Threads of TensorFlow in every training: 1" in notes
 
 
 class TestTable:
     def test_settings(self, report):
-        headings, rows = settings_table(report)
+        headings, rows = table_of(report).lines()
         assert headings == [
             "apm", "loss.sigma", "mean", "spread", "seed 0", "seed 1", "seed 5", "failed",
             "difference to the baseline",
@@ -93,23 +86,22 @@ class TestTable:
         assert rows == [
             ["on", "1", "0.6200", "0.0200", "0.6000", "0.6200", "0.6400", "", "baseline"],
             ["on", "2", "0.6400", "0.0265", "0.6100", "0.6600", "0.6500", "",
-             "+0.0200 ± 0.0100, within noise"],
+             "+0.0200 ± 0.0100, 3 seeds cannot tell, 6 could"],
             ["off", "1", "0.5900", "0.0173", "0.5700", "0.6000", "0.6000", "", "-0.0300 ± 0.0058, worse"],
             ["off", "2", "0.6050", "0.0212", "0.5900", "0.6200", "failed", "seed 5: out; of | memory",
-             "-0.0050 ± 0.0050, within noise"],
+             "-0.0050 ± 0.0050, 2 seeds cannot tell, 11 could"],
         ]  # fmt: skip
 
     def test_effects(self, report):
-        assert effects_table(report) == (
-            ["axis", "value", "against", "effect"],
-            [
-                ["apm", "off", "on", "-0.0275 ± 0.0025, within noise"],
-                ["loss.sigma", "2", "1", "+0.0225 ± 0.0075, within noise"],
-            ],
-        )
+        # Both of two pairs: -0.0275 is 7.8 spreads of 0.0035, +0.0225 is 2.1 of 0.0106; three seeds need
+        # 4.303 / sqrt(3) = 2.48 of them, four 3.182 / 2 = 1.59.
+        assert table_of(report).effects == [
+            ["apm", "off", "on", "-0.0275 ± 0.0025, 2 seeds cannot tell, 3 could"],
+            ["loss.sigma", "2", "1", "+0.0225 ± 0.0075, 2 seeds cannot tell, 4 could"],
+        ]
 
     def test_markdown(self, report):
-        lines = markdown(report).splitlines()
+        lines = table_of(report).markdown("ablation.png").splitlines()
         assert lines[0] == "# made_up: PCK@0.2 on the test part"
         tables = [line for line in lines if line.startswith("|")]
         assert len(tables) == 2 + 4 + 2 + 2
@@ -117,18 +109,18 @@ class TestTable:
         assert "of \\| memory" in tables[5]
 
     def test_comma_separated(self, report):
-        rows = list(csv.DictReader(io.StringIO(comma_separated(report))))
+        rows = list(csv.DictReader(io.StringIO(table_of(report).comma_separated())))
         assert len(rows) == 12
         assert rows[4] == {"apm": "on", "loss.sigma": "2", "seed": "1", "PCK@0.2": "0.66"}
         assert rows[-1] == {"apm": "off", "loss.sigma": "2", "seed": "5", "PCK@0.2": ""}
 
     def test_terminal(self, report):
         with console.capture() as capture:
-            print_ablation(report, console)
+            table_of(report).print(console)
         printed = capture.get()
         for words in (
             "baseline",
-            "within noise",
+            "3 seeds cannot tell",
             "± 0.0265",
             "Effects",
             "! apm=off, loss.sigma=2, seed 5: out",

@@ -1,4 +1,4 @@
-"""Real trainings of an ablation."""
+"""Cells in processes of their own, and real trainings of an ablation."""
 
 import json
 import subprocess
@@ -8,13 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from p2net_tf.config.loading import dump_config, load_config
+from p2net_tf.config.loading import load_config
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.evaluation.evaluate import Evaluation
 from p2net_tf.evaluation.pck import PckResult
 from p2net_tf.experiments import runs
 from p2net_tf.experiments.ablation.run import ablate
-from p2net_tf.experiments.ablation.worker import ORPHANED, train_and_score
+from p2net_tf.experiments.cells import Cell
+from p2net_tf.experiments.worker import ORPHANED, run_cell
 from p2net_tf.training.checkpoints import Checkpoints
 
 CONFIG = """
@@ -50,20 +51,20 @@ def test_what_is_scored_and_whether_it_goes_on(config_file, tmp_path, monkeypatc
     """With made-up scores."""
     config = load_config(config_file)
     data = config.data.model_copy(update={"test": config.data.validation if part == "test" else []})
-    dump_config(config.model_copy(update={"data": data}), tmp_path / "config.yaml")
+    Cell("a cell", tmp_path, config.model_copy(update={"data": data})).prepare()
     begun = []
 
-    def run_experiment(config, folder, resume, command):
-        begun.append((folder, resume))
+    def run_experiment(config, folder, resume, strict, command):
+        begun.append((folder, resume, strict))
         Checkpoints(folder / "checkpoints").save(1, {})
         return {"headline": {"AP": 0.25, "AP50": 0.75} if config.data.test else {}}
 
     result = PckResult("PCK", 0.2, {}, {}, {}, mean=50.0, weighted_mean=40.0, persons=6)
     monkeypatch.setattr(runs, "run_experiment", run_experiment)
     monkeypatch.setattr(runs, "load_run", lambda folder: folder)
-    monkeypatch.setattr(runs, "evaluate_run", lambda run, part: Evaluation(result, None, None, ()))
-    first, second = train_and_score(tmp_path), train_and_score(tmp_path)
-    assert begun == [(tmp_path, False), (tmp_path, True)]
+    monkeypatch.setattr(runs, "evaluate_run", lambda run, part, strict: Evaluation(result, None, None, ()))
+    first, second = run_cell(tmp_path), run_cell(tmp_path, strict=True)
+    assert begun == [(tmp_path, False, False), (tmp_path, True, True)]
     assert [first["resumed"], second["resumed"]] == [False, True]
     expected = ("AP", 0.25) if part == "test" else ("PCK@0.2", 0.4)
     assert (first["metric"], first["value"]) == expected
@@ -74,22 +75,19 @@ def test_the_training_is_an_ordinary_run_with_its_score(config_file, tmp_path):
     """A run that was killed before it was scored is scored only."""
     config = load_config(config_file, ["training.epochs=1", "training.steps_per_epoch=1"])
     test = config.data.model_copy(update={"test": config.data.validation, "validation": []})
-    dump_config(config.model_copy(update={"data": test}), tmp_path / "config.yaml")
-    found = train_and_score(tmp_path)
+    Cell("a cell", tmp_path, config.model_copy(update={"data": test})).prepare()
+    found = run_cell(tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
     assert found["metric"] == "PCK@0.2" and found["resumed"] is False
     assert found["value"] == report["headline"]["PCK@0.2"]
     assert 0 <= found["value"] <= 1
-    again = train_and_score(tmp_path)
+    again = run_cell(tmp_path)
     assert (again["value"], again["resumed"]) == (found["value"], True)
 
 
 def test_ends_with_who_started_it():
     """Its stdin is all it knows of them; it would wait for an hour."""
-    code = (
-        "import time; from p2net_tf.experiments.ablation import worker; "
-        "worker.end_with_parent(); time.sleep(3600)"
-    )
+    code = "import time; from p2net_tf.experiments import worker; worker.end_with_parent(); time.sleep(3600)"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     try:
         process.stdin.close()
