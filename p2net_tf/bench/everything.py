@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from p2net_tf.bench.pipeline import STORED, PipelineSettings, bench_pipeline
+from p2net_tf.bench.pipeline import NO_PEER, STORED, PipelineSettings, bench_pipeline
 from p2net_tf.bench.search import bench_search
 from p2net_tf.bench.step import bench_step, build_step_model
 from p2net_tf.bench.timing import Circumstances, describe_load
@@ -98,7 +99,7 @@ def print_bench(report: dict, console: Console) -> None:
         table.add_column(heading, justify=justify)
     for name, entry in report["benches"].items():
         if "skipped" in entry:
-            table.add_row(name, "", "", f"skipped: {entry['skipped']}")
+            table.add_row(name, "", "", f"skipped: {escape(entry['skipped'])}")
             continue
         aim = f"{entry['aim'].replace('_', ' ')} {entry['limit']:g}"
         table.add_row(name, f"{entry['value']:.3f}", aim, "" if entry["within"] else "[red]missed[/red]")
@@ -134,11 +135,11 @@ def _pipeline(selection: Selection, scratch: Path) -> dict:
         config=config,
         waiting_steps=selection.waiting_steps,
     )
+    pipeline: dict = {"skipped": NO_PEER}
+    if report["peer"]:
+        pipeline = entry(report, report["ratio"][STORED]["median"], at_least=True)
     waiting = report["waiting"]
-    return {
-        "pipeline": entry(report, report["ratio"][STORED]["median"], at_least=True),
-        "waiting": entry(waiting, waiting["share"]),
-    }
+    return {"pipeline": pipeline, "waiting": entry(waiting, waiting["share"])}
 
 
 def _serving(selection: Selection, scratch: Path) -> dict:

@@ -2,35 +2,27 @@
 
 Per person: `cv2.imread`, BGR to RGB; half body, scale, rotation and flip drawn by numpy; one
 `cv2.warpAffine`; the keypoints moved one by one; the crop as normalized float32 `[3, H, W]`; and target
-heatmaps `[K, h, w]`, a Gaussian patch pasted for each keypoint. Batches are collated in the workers, as by
-PyTorch's `DataLoader`: each worker is two batches ahead, batches come in order, and they travel in shared
-memory without a copy. The memory is allocated once, which spares the peer some time, and OpenCV runs on one
-thread per worker, as is usual.
+heatmaps `[K, h, w]`, a Gaussian patch pasted for each keypoint. PyTorch's own `DataLoader` (the extra
+`torch`) runs it in worker processes, OpenCV on one thread in each, as is usual.
 
-PyTorch is no dependency of this project, so the loader is rebuilt here, and the recipe from its description.
-Coordinates are the project's; only on heatmaps are keypoints rounded to pixels, as the peer does it. This
-module must not import TensorFlow: workers start by importing it.
+The recipe is rebuilt from its description. Coordinates are the project's; only on heatmaps are keypoints
+rounded to pixels, as the peer does it. This module must not import TensorFlow: workers start by importing it.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.shared_memory import SharedMemory
 
 import cv2
 import numpy as np
 
 STRIDE = 4
-PREFETCH = 2
-"""Batches that a worker is ahead, as `DataLoader(prefetch_factor=2)`."""
 _MEAN = np.float32([0.485, 0.456, 0.406])[:, None, None]
 _DEVIATION = np.float32([0.229, 0.224, 0.225])[:, None, None]
 _HALF_BODY_PADDING = 1.5
-_STOP = None
 _PATIENCE = 120.0
 """Seconds after which a worker that gives no batch is taken for dead."""
 
@@ -157,110 +149,82 @@ def normalized(crop: np.ndarray) -> np.ndarray:
 
 
 class PeerLoader:
-    """Endless shuffled batches of a recipe from worker processes.
+    """Endless shuffled batches of a recipe from worker processes of PyTorch's `DataLoader`.
 
-    A batch is `(crops [B, 3, H, W], heatmaps [B, K, h, w], weights [B, K, 1])`, valid until the next one is
-    asked for. To be used in a `with` block, which starts the workers and stops them.
+    A batch is `[crops [B, 3, H, W], heatmaps [B, K, h, w], weights [B, K, 1]]`, float32 tensors of PyTorch.
+    To be used in a `with` block, which starts the workers and stops them.
+
+    Args:
+        seed: of the order and of what is drawn for a person, whatever the number of workers.
     """
 
     def __init__(self, recipe: PeerRecipe, batch_size: int, workers: int, seed: int = 0):
-        self._recipe, self._batch_size, self._workers = recipe, batch_size, workers
+        self._people, self._batch_size, self._workers = _People(recipe, seed), batch_size, workers
         self._random = np.random.default_rng(seed)
-        self._shapes = _batch_shapes(recipe, batch_size)
 
     def __enter__(self) -> PeerLoader:
-        context = multiprocessing.get_context("spawn")
-        size = 4 * sum(int(np.prod(shape)) for shape in self._shapes)
-        # One more batch per worker than it is ahead: the one that is being looked at.
-        count = self._workers * (PREFETCH + 1)
-        self._memory = [SharedMemory(create=True, size=size) for _ in range(count)]
-        self._tasks = [context.Queue() for _ in range(self._workers)]
-        self._done = [context.Queue() for _ in range(self._workers)]
-        names = [memory.name for memory in self._memory]
-        self._processes = [
-            context.Process(target=_work, args=(self._recipe, names, self._shapes, *queues), daemon=True)
-            for queues in zip(self._tasks, self._done, strict=True)
-        ]
-        for process in self._processes:
-            process.start()
-        self._batches = self._receive()
+        from torch.utils.data import DataLoader
+
+        loader = DataLoader(
+            self._people,
+            batch_sampler=self._places(),
+            num_workers=self._workers,
+            collate_fn=_collate,
+            worker_init_fn=_start_worker,
+            multiprocessing_context="spawn",  # a fork would copy TensorFlow's locks
+            timeout=_PATIENCE,
+        )
+        self._batches = iter(loader)
         self._seconds = [0.0] * self._workers
         return self
 
     def __exit__(self, *_) -> None:
-        for tasks in self._tasks:
-            tasks.put(_STOP)
-        for process in self._processes:
-            process.join()
-        for memory in self._memory:
-            memory.unlink()
-            # The caller may still look at a batch; then the memory goes when he does not any more.
-            with suppress(BufferError):
-                memory.close()
+        self._batches = None  # DataLoader stops its workers when nobody holds the iterator any more
 
     def __iter__(self) -> PeerLoader:
         return self
 
+    def __next__(self) -> list:
+        batch, worker, seconds = next(self._batches)
+        self._seconds[worker] = seconds
+        return batch
+
     @property
     def core_seconds(self) -> float:
-        """What the workers computed for, up to the last batch that each of them sent."""
+        """What the workers computed for, up to the last batch that came from each of them."""
         return sum(self._seconds)
 
-    def __next__(self) -> tuple[np.ndarray, ...]:
-        return next(self._batches)
-
-    def _receive(self) -> Iterator[tuple[np.ndarray, ...]]:
-        rows = self._rows()
-        for number in range(self._workers * PREFETCH):
-            self._send(number, rows)
-        number = 0
+    def _places(self) -> Iterator[list[tuple[int, int]]]:
+        """Batches of (row, number of the draw); the rest of a pass that fills no batch is left out."""
+        whole = len(self._people) // self._batch_size * self._batch_size
+        numbers = itertools.count()
         while True:
-            worker = number % self._workers
-            slot, self._seconds[worker] = self._done[worker].get(timeout=_PATIENCE)
-            if isinstance(slot, Exception):
-                raise slot
-            # As `DataLoader` does: the next task goes out before the batch is handed over.
-            self._send(number + self._workers * PREFETCH, rows)
-            yield _views(self._memory[slot], self._shapes)
-            number += 1
-
-    def _send(self, number: int, rows: Iterator[np.ndarray]) -> None:
-        self._tasks[number % self._workers].put((number, number % len(self._memory), next(rows)))
-
-    def _rows(self) -> Iterator[np.ndarray]:
-        while True:
-            order = self._random.permutation(len(self._recipe))
-            whole = len(order) // self._batch_size * self._batch_size
-            yield from order[:whole].reshape(-1, self._batch_size)
+            order = self._random.permutation(len(self._people))[:whole].tolist()
+            for start in range(0, whole, self._batch_size):
+                yield [(row, next(numbers)) for row in order[start : start + self._batch_size]]
 
 
-def _work(recipe: PeerRecipe, names: list[str], shapes, tasks, done) -> None:
-    """A worker process: fills slots of shared memory with batches."""
+@dataclass(frozen=True)
+class _People:
+    """The recipe as `DataLoader` reads data."""
+
+    recipe: PeerRecipe
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.recipe)
+
+    def __getitem__(self, place: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        row, number = place
+        return self.recipe.element(row, np.random.default_rng((self.seed, number)))
+
+
+def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
-    memory = [SharedMemory(name=name) for name in names]
-    while (task := tasks.get()) is not _STOP:
-        number, slot, rows = task
-        random = np.random.default_rng(number)
-        try:
-            elements = [recipe.element(row, random) for row in rows]
-        except (OSError, cv2.error) as error:
-            done.put((error, time.process_time()))
-            continue
-        for column, parts in zip(_views(memory[slot], shapes), zip(*elements, strict=True), strict=True):
-            np.stack(parts, out=column)
-        done.put((slot, time.process_time()))
 
 
-def _batch_shapes(recipe: PeerRecipe, batch_size: int) -> list[tuple[int, ...]]:
-    (height, width), keypoints = recipe.crop_size, recipe.keypoints.shape[1]
-    maps = (keypoints, height // STRIDE, width // STRIDE)
-    return [(batch_size, *shape) for shape in ((3, height, width), maps, (keypoints, 1))]
+def _collate(elements: list[tuple]) -> tuple[list, int, float]:
+    """`(batch, number of the worker, seconds that it computed for)`."""
+    from torch.utils.data import default_collate, get_worker_info
 
-
-def _views(memory: SharedMemory, shapes) -> tuple[np.ndarray, ...]:
-    """The columns of a batch in a slot."""
-    starts = np.cumsum([0, *(4 * int(np.prod(shape)) for shape in shapes)])
-    return tuple(
-        np.ndarray(shape, np.float32, memory.buf, start)
-        for shape, start in zip(shapes, starts[:-1], strict=True)
-    )
+    return default_collate(elements), get_worker_info().id, time.process_time()

@@ -4,7 +4,8 @@ Our pipeline and the peer's loader (`p2net_tf.bench.peer`) stand ready side by s
 has filled its buffers and sleeps, and the first batches of a turn, which come out of these, are not counted.
 Both load the same people with the same augmentation. Ours is measured twice: with the decoded images in
 memory, as from the second epoch on, and decoding all of them, as in the first epoch or where they do not fit.
-Heatmaps are part of the peer's work; ours are drawn on the device, and `p2net bench step` has their cost.
+Heatmaps are part of the peer's work; ours are drawn on the device, and `p2net bench step` has their cost. The
+peer needs PyTorch; without it ours is measured alone.
 
 Core seconds are what the loader's threads and processes were at work. On a machine that others use as well
 they say more than the clock.
@@ -13,15 +14,16 @@ they say more than the clock.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import tensorflow as tf
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from p2net_tf.augment.settings import AugmentConfig
@@ -35,10 +37,12 @@ from p2net_tf.data.pipeline import training_batches
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints.geometry import BOX_PADDING
 from p2net_tf.utils.files import write_text
+from p2net_tf.utils.machine import usable_cores
 
 LIMIT = 2.0
 """Images per second of ours, in those of the peer, that are aimed at."""
 STORED, DECODING = "ours", "ours, decoding all"
+NO_PEER = "no peer to compare with: its loader is PyTorch's; pip install 'p2net_tf[torch]'"
 _BUFFERED = 16
 """Batches at the beginning of a turn that are not counted: no loader here has more of them ready."""
 _SETTLING = 0.5
@@ -72,6 +76,8 @@ def bench_pipeline(
 ) -> dict:
     """Measures both in turns, writes the JSON and returns it.
 
+    Without PyTorch `peer` is None in it, and `ratio` empty.
+
     Args:
         augment: what both draw; by default all of HRNet's, and no colour.
         config: also trains its network for `waiting_steps`, and tells how long that waits for our pipeline.
@@ -84,7 +90,7 @@ def bench_pipeline(
     if samples.records or len(samples) < settings.batch_size:
         raise DataError(f"{samples.source}: needs image files and at least {settings.batch_size} people")
     samples = samples.take(slice(settings.people))
-    workers = settings.workers or os.cpu_count() or 1
+    workers = settings.workers or usable_cores()
     stores = {STORED: open_image_cache(samples), DECODING: None}
     ours = {name: _ours(samples, settings, augment, workers, store) for name, store in stores.items()}
     circumstances = Circumstances(command)
@@ -93,7 +99,7 @@ def bench_pipeline(
             peer_name(count): closing.enter_context(
                 PeerLoader(peer_recipe(samples, settings.crop_size, augment), settings.batch_size, count)
             )
-            for count in range(1, workers + 1)
+            for count in (range(1, workers + 1) if find_spec("torch") else ())
         }
         loaders = {name: _measure(batches, settings) for name, batches in (ours | peers).items()}
         measured = in_turns(loaders, settings.rounds, warm_up=1)
@@ -102,13 +108,13 @@ def bench_pipeline(
     parts = in_turns(
         stage_measures(samples.take(slice(settings.batch_size)), settings.crop_size, augment), settings.rounds
     )
-    peer = peer_name(workers)
+    peer = peer_name(workers) if peers else None
     waiting = None if config is None else measure_waiting(config, samples, waiting_steps)
     report = {
         "title": samples.source,
         "limit": LIMIT,
         "peer": peer,
-        "ratio": {name: quartiles(seconds[peer] / seconds[name]) for name in ours},
+        "ratio": {name: quartiles(seconds[peer] / seconds[name]) for name in ours} if peer else {},
         "images_per_second": {name: quartiles(1 / values) for name, values in seconds.items()},
         "core_seconds": {name: quartiles(values) for name, values in core_seconds.items()},
         "stages": {name: quartiles(values) for name, values in parts.items()},
@@ -140,12 +146,7 @@ def print_bench(report: dict, console: Console) -> None:
     for name, part in report["stages"].items():
         table.add_row(name, *milliseconds(part, digits=3))
     console.print(table)
-    ratio = report["ratio"][STORED]["median"]
-    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
-    console.print(
-        f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}; {describe_load(report)}",
-        soft_wrap=True,
-    )
+    console.print(f"{_verdict(report)}; {describe_load(report)}", soft_wrap=True)
     if waiting := report["waiting"]:
         verdict = "within" if waiting["share"] <= waiting["limit"] else "[red]above[/red]"
         console.print(
@@ -154,6 +155,14 @@ def print_bench(report: dict, console: Console) -> None:
             f"{waiting['limit']:.0%}",
             soft_wrap=True,
         )
+
+
+def _verdict(report: dict) -> str:
+    if report["peer"] is None:
+        return escape(NO_PEER)
+    ratio = report["ratio"][STORED]["median"]
+    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
+    return f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}"
 
 
 def peer_name(workers: int) -> str:

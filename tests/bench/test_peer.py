@@ -1,5 +1,7 @@
 """The peer recipe does the work it is measured for: the crops and heatmaps of our own pipeline."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -77,11 +79,12 @@ def test_heatmaps_at_pixel_centres_are_ours_within_their_patches(samples):
 
 
 def test_workers_give_whole_batches_in_order_whatever_their_number(samples):
+    pytest.importorskip("torch", reason="the peer's loader is PyTorch's, the extra `torch`")
     recipe = peer_recipe(samples, CROP, AugmentConfig())
     found = []
     for workers in (1, 2):
         with PeerLoader(recipe, 4, workers, seed=3) as loader:
-            found.append([[column.copy() for column in next(loader)] for _ in range(5)])
+            found.append([[column.numpy().copy() for column in next(loader)] for _ in range(5)])
             assert loader.core_seconds > 0
     assert [column.shape for column in found[0][0]] == [(4, 3, 64, 48), (4, 17, 16, 12), (4, 17, 1)]
     for one, two in zip(*found, strict=True):
@@ -90,13 +93,13 @@ def test_workers_give_whole_batches_in_order_whatever_their_number(samples):
 
 
 def test_a_broken_image_is_an_error_not_a_wait(samples, tmp_path):
+    pytest.importorskip("torch", reason="the peer's loader is PyTorch's, the extra `torch`")
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no image")
-    broken = samples.take([0])
-    broken.image_paths[0] = ""
+    recipe = replace(peer_recipe(samples.take([0]), CROP, STILL), image_paths=[str(path)])
     assert cv2.imread(str(path)) is None
     with (
-        PeerLoader(peer_recipe(broken, CROP, STILL), 1, 1) as loader,
-        pytest.raises(OSError, match="cannot be read"),
+        PeerLoader(recipe, 1, 1) as loader,
+        pytest.raises(OSError, match="broken.jpg: cannot be read"),
     ):
         next(loader)

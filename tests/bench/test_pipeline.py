@@ -1,11 +1,14 @@
 """What `p2net bench pipeline` measures and writes; never how long something took."""
 
 import json
+from io import StringIO
 
 import pytest
 from networks import two_convolutions_in_place_of_p2net
+from rich.console import Console
 from typer.testing import CliRunner
 
+from p2net_tf.bench import pipeline
 from p2net_tf.bench.pipeline import PipelineSettings, bench_pipeline
 from p2net_tf.cli import app
 from p2net_tf.config.experiment import ExperimentConfig
@@ -35,6 +38,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(root, tmp_path_factory):
     """`(what was printed, the file)` of a short round with a tiny network."""
+    pytest.importorskip("torch", reason="the peer's loader is PyTorch's, the extra `torch`")
     file = tmp_path_factory.mktemp("bench") / "deep/bench_pipeline.json"
     options = [
         "--format",
@@ -112,6 +116,17 @@ def test_the_share_of_waiting_is_of_the_steps_that_were_made(root, tmp_path):
     assert (waiting["steps"], waiting["batch"], waiting["limit"]) == (2, 3, 0.05)
     assert 0 <= waiting["share"] <= 1
     assert waiting["network"]["parameters"] > 0
+
+
+def test_without_pytorch_ours_is_measured_alone(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
+    settings = PipelineSettings((32, 32), 4, workers=1, batches=1, rounds=1)
+    report = bench_pipeline(read_coco(root, "train"), tmp_path / "a.json", settings)
+    assert report["images_per_second"].keys() == report["core_seconds"].keys() == OURS
+    assert (report["peer"], report["ratio"]) == (None, {})
+    console = Console(file=StringIO(), width=200)
+    pipeline.print_bench(report, console)
+    assert "pip install 'p2net_tf[torch]'" in console.file.getvalue()
 
 
 def test_what_the_peer_cannot_read_is_said(root, tmp_path):
