@@ -112,6 +112,8 @@ COMMAND_LINES = {
     "doctor/gather.py",
     "doctor/probe.py",
     "evaluation/report_page.py",
+    "experiments/compare.py",
+    "experiments/worker.py",
     "serving/process.py",
     "utils/machine.py",
     "utils/provenance.py",
