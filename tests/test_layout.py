@@ -22,7 +22,8 @@ FLOORS = (
     ("convert", "export"),
     ("experiments",),
     ("estimator",),
-    ("serving", "doctor", "bench"),
+    ("serving", "doctor"),
+    ("bench",),
     ("cli",),
     ("__main__",),
 )

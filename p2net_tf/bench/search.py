@@ -116,8 +116,8 @@ def print_bench(report: dict, console: Console) -> None:
 def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:
     search = config.search.model_copy(update={"relaxation": relaxation, "hypergradient": None})
     training = config.training.model_copy(update={"replicas": 1})
-    keypoints = load_skeleton(config.data.skeleton).num_keypoints
-    return build_searcher(config.model_copy(update={"search": search, "training": training}), keypoints)
+    skeleton = load_skeleton(config.data.skeleton)
+    return build_searcher(config.model_copy(update={"search": search, "training": training}), skeleton)
 
 
 def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[str, Callable]:

@@ -32,6 +32,7 @@ from p2net_tf.config.networks import build_network
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.experiments import training as trainer
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import be_quiet
 
 STEPS, WARM_UP = 5, 2
@@ -241,7 +242,7 @@ def test_training_settings_that_a_search_does_not_follow():
 
     def searcher(**changes):
         training = config.training.model_copy(update=changes)
-        return build_searcher(config.model_copy(update={"training": training}), 17)
+        return build_searcher(config.model_copy(update={"training": training}), Skeleton.load("coco17"))
 
     optimizer = searcher(**changes).model.optimizer
     assert optimizer.gradient_accumulation_steps is None

@@ -12,6 +12,7 @@ from p2net_tf.data import datasets
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.experiments.training import build_pose_model
 from p2net_tf.experiments.tuner.trial import PolicyTrials
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.optimizers import Adam
 
 BATCH, STEPS, SEED = 6, 3, 5
@@ -112,7 +113,7 @@ class TestTrials:
         result = trials.run(ROTATE, STEPS, SEED)
         trained = values(trials.network)
         with two_convolutions_in_place_of_p2net():
-            model = build_pose_model(config, 17, 1)
+            model = build_pose_model(config, Skeleton.load("coco17"), 1)
         model.compile(Adam(0.01))
         trials._fresh.assign(SEED)
         model.network.set_weights(values(trials.network))
