@@ -39,10 +39,11 @@ wheel:
 	rm -rf build dist
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-# In an environment of its own and an empty folder. `make smoke PYTHON=python3.13` tries another Python.
+# In an environment of its own and an empty folder. `make smoke PYTHON=python3.13` tries another Python, and
+# `WITH=keras==3.15.0` other versions than the newest.
 smoke: wheel
 	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && \
-	$(PYTHON) -m venv $$folder/venv && $$folder/venv/bin/pip install --quiet dist/*.whl && \
+	$(PYTHON) -m venv $$folder/venv && $$folder/venv/bin/pip install --quiet --no-compile dist/*.whl $(WITH) && \
 	mkdir $$folder/empty && cd $$folder/empty && $$folder/venv/bin/python $(CURDIR)/tests/wheel_smoke.py
 
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -54,7 +55,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-jax
-	$(VENV)-jax/bin/pip install --quiet 'keras>=3.13,<3.16' jax numpy pytest
+	$(VENV)-jax/bin/pip install --quiet 'keras>=3.15,<3.16' jax numpy pytest
 	touch $@
 
 clean:

@@ -94,15 +94,24 @@ def test_every_file_that_is_no_module_is_package_data():
     assert packed >= inside | weights | set((ROOT / "configs").glob("*"))
 
 
-def test_the_range_of_keras_is_the_same_in_every_file():
-    (declared,) = [
-        Requirement(line)
-        for line in setup_cfg()["options"]["install_requires"].split("\n")
-        if line.startswith("keras")
-    ]
-    (jax,) = re.findall(r"'(keras[^']*)'", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert Requirement(jax) == declared
-    assert declared.specifier.contains(metadata.version("keras"))
+@pytest.mark.parametrize("package", ["keras", "tensorflow"])
+def test_both_ends_of_the_range_of_a_package_are_tried(package):
+    """The oldest version by CI on the wheel, the newest by every test."""
+    lines = setup_cfg()["options"]["install_requires"].split("\n")
+    (declared,) = [Requirement(line) for line in lines if line.startswith(f"{package}>")]
+    (oldest,) = [part.version for part in declared.specifier if part.operator == ">="]
+    assert f"{package}=={oldest}.0" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    newest = metadata.version(package)
+    assert declared.specifier.contains(newest)
+    after = f"{newest.split('.')[0]}.{int(newest.split('.')[1]) + 1}"
+    assert not declared.specifier.contains(after)
+
+
+def test_jax_is_tried_with_the_same_range_of_keras():
+    (declared,) = re.findall(
+        r"^ +(keras>.*)$", (ROOT / "setup.cfg").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert f"'{declared}'" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
