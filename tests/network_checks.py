@@ -7,6 +7,7 @@ from layer_checks import check_every_weight_learns, randomize_weights
 from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import ExportOptions
 from p2net_tf.layers import NormalizedConvolution
+from p2net_tf.layers.compat import sublayers
 
 CROPS = np.random.default_rng(1).uniform(size=(2, 64, 32, 3)).astype("float32")
 KEYPOINTS = 5
@@ -66,7 +67,7 @@ def _check_bfloat16(network):
 def _check_folding(network):
     """No normalization is left behind a convolution, and the values are the same."""
     folded = network_to_export(network, ExportOptions(fold_batch_norm=True))
-    convolutions = [c for c in folded._flatten_layers() if isinstance(c, NormalizedConvolution)]
+    convolutions = [c for c in sublayers(folded) if isinstance(c, NormalizedConvolution)]
     assert {type(convolution.norm) for convolution in convolutions} == {keras.layers.Identity}
     exact, found = network(CROPS), folded(CROPS)
     for name in exact:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.training import optimizers
+from p2net_tf.utils.compat import averages_of
 
 SHARES = 4
 """Of a global batch: what each of four replicas adds to its gradient."""
@@ -65,7 +66,7 @@ def updated(case: str, strategy: tf.distribute.Strategy) -> dict:
 
     for batch in range(BATCHES):
         step(split([part[batch] for part in shares()], strategy, scaled and batch == OVERFLOWN))
-    averages = inner._model_variables_moving_average if inner.use_ema else []
+    averages = [average for _, average in averages_of(inner)] if inner.use_ema else []
     return {
         "replicas": replicas,
         "weights": [w.numpy().tolist() for w in weights],

@@ -1,4 +1,4 @@
-"""The people of a search, in memory: plain crops, decoded once, cut into an inner and an outer part."""
+"""The people of a search, in memory: plain crops, decoded once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2net_tf.augment import stateless_random
 from p2net_tf.augment.operations import OPERATIONS
 from p2net_tf.autopose.settings import PlantConfig
 from p2net_tf.data.pipeline import evaluation_dataset
-from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints import geometry
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
@@ -98,25 +98,3 @@ class InMemoryCrops:
         """One pass of `(crops, keypoints)` batches; the last may be smaller."""
         rows = tf.data.Dataset.from_tensor_slices((self.crops, self.keypoints)).batch(batch_size)
         return rows.map(lambda crops, keypoints: (tf.cast(crops, tf.float32) / 255.0, keypoints))
-
-
-def split_people(samples: Samples, outer_fraction: float, limit: int, seed: int) -> tuple[Samples, Samples]:
-    """Inner and outer part of the training people, at most `limit` of them; no image is in both.
-
-    Raises:
-        DataError: too few images for two parts.
-    """
-    # Ids repeat where data sets are joined; a path and an id do not. A repeated person counts once.
-    names = np.char.add(np.char.add(samples.image_paths, "#"), samples.ids.astype(str))
-    _, rows = np.unique(names, return_index=True)
-    rows = np.random.default_rng([seed, 1]).permutation(np.sort(rows))[:limit]
-    images = np.unique(samples.image_paths[rows])
-    order = np.random.default_rng([seed, 2]).permutation(images)
-    is_outer = np.isin(samples.image_paths[rows], order[: round(len(images) * outer_fraction)])
-    parts = [np.sort(rows[~is_outer]), np.sort(rows[is_outer])]
-    if not all(len(part) for part in parts):
-        raise DataError(
-            f"{samples.source}: {len(images)} images cannot be split into an inner and an outer part; "
-            "add images or change search.outer_fraction"
-        )
-    return samples.take(parts[0]), samples.take(parts[1])

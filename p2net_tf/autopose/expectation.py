@@ -99,6 +99,10 @@ class Expectation:
         mean = tf.reduce_sum(shares * levels, axis=-1)
         return mean, tf.sqrt(tf.reduce_sum(shares * (levels - mean[..., None]) ** 2, axis=-1))
 
+    def tables(self):
+        """Weights, probabilities, mean levels and their standard deviations, each `[K, N, O]`."""
+        return (self.weights(), self.probabilities(), *self.magnitudes())
+
     def sample(self, batch: int, seed, exploration, repeats: int = 1) -> tuple[Chains, tf.Tensor]:
         """Draws B chains; outcomes from (1 - exploration) * p + exploration * uniform.
 
@@ -139,7 +143,7 @@ class Expectation:
         return strata, tf.random.stateless_uniform([batch, stages], streams[2], dtype=self.dtype)
 
     def operations(self, chains: Chains):
-        """What `ops.apply_chain` takes: `(operations [B, N] int32, levels [B, N] float32)`."""
+        """What `augment.operations.apply_chain` takes: `(operations [B, N] int32, levels [B, N] float32)`."""
         rows = tf.constant([*self.space.rows, _IDENTITY])
         return tf.gather(rows, chains.outcome), tf.cast(chains.level, tf.float32)
 
@@ -175,16 +179,9 @@ class Expectation:
 
     def discretize(self, name: str = "learned", provenance: dict | None = None) -> Policy:
         """The most likely operations; the levels' standard deviation becomes that of a uniform draw."""
-        mean, deviation = self.magnitudes()
-        return discretize(
-            self.space,
-            self.weights(),
-            self.probabilities(),
-            mean,
-            np.minimum(math.sqrt(3.0) * deviation, LEVELS / 2),
-            name,
-            provenance,
-        )
+        *tables, deviation = self.tables()
+        spread = np.minimum(math.sqrt(3.0) * deviation, LEVELS / 2)
+        return discretize(self.space, *tables, spread, name, provenance)
 
 
 def _inverse(shares, numbers):

@@ -1,154 +1,161 @@
 """A search step with sampled, hard operations.
 
-One step, from one inner and one outer batch:
-
-1. the inner batch is augmented by chains drawn from the policy, and its gradient g is taken (training mode);
-2. the look-ahead w' = w - zeta * D * g, and v = dLval / dw there (inference mode, as a network is used);
-3. some of its people, each several times, are augmented by chains that explore, and one forward-mode pass
-   gives the scores s_b = <D v, dl_b / dw> of these, from which the policy's gradient follows;
-4. the policy steps by it, the weights by g.
-
-The weights meet the policy gradually: the share of people that are augmented for them (`dose`) grows from 0
-to 1 during the search. A network that sees a little of every operation from the start soon minds none of the
-photometric ones, and then nothing tells them apart.
-
-D is 1 for `inner_step: sgd`, equation 8 to the letter; for `adam` it is what Adam divides by, so that the
-look-ahead is the step which the optimizer takes.
+D is 1 for `inner_step: sgd`, equation 8 to the letter; for `adam` it is what Adam multiplies a gradient with,
+so that the look-ahead w - zeta * D * g is the step which the optimizer takes.
 """
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from p2net_tf.augment.operations import apply_chain
-from p2net_tf.autopose.expectation import Chains
 from p2net_tf.autopose.hypergradient import jvp_scores, reverse_scores, stateless
-from p2net_tf.autopose.step import TRAINED, Searcher
+from p2net_tf.autopose.step import TRAINED, Searcher, part_of_step
+from p2net_tf.utils.compat import adam_velocities
 
-EXPLORED = 2
+SCORED = 2
 """Random stream of the people that are scored; the streams of the weights come before."""
 _EPSILON = 1e-5
 """Keeps Adam's divisor off zero where a weight hardly ever moved."""
 
 
 class ExpectationSearcher(Searcher):
-    """The search with sampled, hard operations; the head of the module says how."""
+    """The search with sampled, hard operations."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._drawn = tf.function(self._draw_and_augment, autograph=False)
-        self._judged = tf.function(self._judge, autograph=False)
+    def step(self, inner, outer, number, done):
+        """The weights meet the policy gradually: the share of people augmented for them grows with `done`.
 
-    def train_relaxed(self, batch, number):
-        """One optimizer step under the learned distribution, without exploration; returns its loss."""
-        return self.train_plain(self._drawn(batch, number, tf.constant(1.0)))
+        A network that sees a little of every operation from the start soon minds none of the photometric
+        ones, and then nothing tells them apart. The scored people explore less and less.
+        """
+        share = tf.constant(done, tf.float32)
+        exploration = tf.constant(1.0 + (self.settings.exploration - 1.0) * done, tf.float32)
+        batch = self.sample_augmented(inner, number, share)
+        gradients, inner_loss = self.weight_gradients(batch)
+        direction, outer_loss = self.lookahead_direction(gradients, outer)
+        scored, chains, importance = self.sample_scored(inner, number, exploration)
+        scores = self.chain_scores(scored, direction)
+        policy_gradients, noise = self.policy_gradients(chains, importance, scores)
+        self.update_policy(policy_gradients)
+        self.update_weights(gradients)
+        return inner_loss, outer_loss, noise
 
-    def _step(self, inner, outer, number, exploration, dose):
-        gradients, inner_loss = self._gradients(self._drawn(inner, number, dose))
-        *tables, outer_loss, noise = self._judged(gradients, inner, outer, number, exploration)
-        self._apply(gradients)
-        return (*tables, inner_loss, outer_loss, noise)
+    def train_augmented(self, batch, number):
+        return self.train_plain(self.sample_augmented(batch, number, tf.constant(1.0)))
 
-    def _draw_and_augment(self, batch, number, dose):
-        """The batch as the weights are to see it."""
-        chains, _ = self._draw(batch, number, TRAINED, 0.0)
-        return self._augmented(batch, chains, number, TRAINED, dose)
+    # --- parts of a step
 
-    def _judge(self, gradients, inner, outer, number, exploration):
-        """Moves the policy; returns its tables before that, the validation loss and the noise."""
-        probes, repeats = self._repeated(inner), self.settings.chains_per_person
-        chains, importance = self._draw(probes, number, EXPLORED, exploration, repeats)
-        probes = self._augmented(probes, chains, number, EXPLORED)
-        tables = (self.relaxed.weights(), self.relaxed.probabilities(), *self.relaxed.magnitudes())
-        values = self._strategy.run(self._replica_judge, (gradients, outer, probes, chains, importance))
-        return (*(tf.identity(table) for table in tables), *(self._first(value) for value in values))
+    @part_of_step
+    def sample_augmented(self, batch, number, share):
+        """`batch` with hard operations drawn straight from the policy, on `share` (0..1) of its people."""
+        size, seed = batch[0].shape[0], self._seed(number, TRAINED + 1)
+        chains, _ = self.policy.sample(size, self._seed(number, TRAINED), 0.0)
+        operations, levels = self.policy.operations(chains)
+        touched = tf.random.stateless_uniform([size, 1], seed) < share
+        return apply_chain(*batch, tf.where(touched, operations, 0), levels, seed)
 
-    def _replica_judge(self, gradients, outer, probes, chains, importance):
-        people = tf.cast(tf.shape(importance)[0], tf.float32)
-        outer, probes, importance = self._shares((outer, probes, importance))
-        chains = Chains(*self._shares(tuple(chains)))
-        direction, outer_loss = self._direction(self._reduce(gradients), *outer)
-        scores = self._scores(*probes, direction)
-        policy_gradients, noise = self._policy_gradients(chains, importance, scores, people)
-        self._update_policy(policy_gradients)
-        return self._reduce(outer_loss), noise
-
-    def _direction(self, gradients, crops, keypoints):
-        """`D v` with v the validation gradient at the look-ahead, and the validation loss there."""
+    @part_of_step
+    def lookahead_direction(self, gradients, outer):
+        """`D v`, v = dLval / dw at the look-ahead (eq. 7, inference mode), and Lval there."""
         network = self.model.network
-        scales = self._preconditioner(gradients)
-        values = [tf.convert_to_tensor(variable) for variable in network.trainable_variables]
-        ahead = [
-            value - self.settings.zeta * scale * gradient
-            for value, scale, gradient in zip(values, scales, gradients, strict=True)
-        ]
         outputs = stateless(network, training=False)
-        with tf.GradientTape() as tape:
-            tape.watch(ahead)
-            loss = tf.reduce_mean(self.model.person_losses(keypoints, outputs(ahead, crops))) / self.replicas
-        validation = self._reduce(tape.gradient(loss, ahead))
-        return [scale * v for scale, v in zip(scales, validation, strict=True)], loss
 
-    def _preconditioner(self, gradients):
-        """What Adam multiplies a gradient with, apart from the learning rate; 1 for plain gradient steps."""
+        def on_replica(outer, gradients):
+            crops, keypoints = outer
+            gradients = self._reduce(gradients)
+            scales = self.preconditioner(gradients)
+            values = [tf.convert_to_tensor(variable) for variable in network.trainable_variables]
+            ahead = [
+                value - self.settings.zeta * scale * gradient
+                for value, scale, gradient in zip(values, scales, gradients, strict=True)
+            ]
+            with tf.GradientTape() as tape:
+                tape.watch(ahead)
+                losses = self.model.person_losses(keypoints, outputs(ahead, crops))
+                loss = tf.reduce_mean(losses) / self.replicas
+            validation = self._reduce(tape.gradient(loss, ahead))
+            return [scale * v for scale, v in zip(scales, validation, strict=True)], loss
+
+        direction, loss = self._on_replicas(on_replica, outer, gradients)
+        return direction, self._sum(loss)
+
+    def preconditioner(self, gradients):
+        """D: what Adam multiplies each gradient with, apart from the rate; 1 for plain gradient steps."""
         optimizer = self.model.optimizer
-        if self.settings.inner_step == "sgd" or not hasattr(optimizer, "_velocities"):
+        if self.settings.inner_step == "sgd" or not isinstance(optimizer, keras.optimizers.Adam):
             return [1.0] * len(gradients)
         # With this step's gradient in the mean, as Adam has it: before its first step there is nothing else.
         decay = optimizer.beta_2
         correction = 1.0 - tf.pow(decay, tf.cast(optimizer.iterations + 1, tf.float32))
         velocities = [
             decay * velocity + (1.0 - decay) * tf.square(gradient)
-            for velocity, gradient in zip(optimizer._velocities, gradients, strict=True)
+            for velocity, gradient in zip(adam_velocities(optimizer), gradients, strict=True)
         ]
         return [1.0 / (tf.sqrt(velocity / correction) + _EPSILON) for velocity in velocities]
 
-    def _scores(self, crops, keypoints, direction):
-        """`[b]` derivatives of the people's losses along `direction`; moving statistics stay as they are."""
-        network = self.model.network
-        values = [tf.convert_to_tensor(variable) for variable in network.trainable_variables]
-        outputs = stateless(network)
+    @part_of_step
+    def sample_scored(self, batch, number, exploration):
+        """The people to score, under chains that explore (0..1).
 
-        def losses(weights):
-            return self.model.person_losses(keypoints, outputs(weights, crops))
+        They are the first of `batch`, each `chains_per_person` times in a row, as many crops as before.
 
-        if self.replicas > 1:  # forward mode does not see the statistics of the other replicas
-            return reverse_scores(losses, values, direction)
-        return jvp_scores(lambda: losses(values), values, direction)
+        Returns:
+            `(augmented batch, its chains, their importance [B])`.
+        """
+        repeats, seed = self.settings.chains_per_person, self._seed(number, SCORED + 1)
+        people = batch[0].shape[0] // repeats
+        batch = tuple(tf.repeat(values[:people], repeats, axis=0) for values in batch)
+        drawn = self.policy.sample(people * repeats, self._seed(number, SCORED), exploration, repeats)
+        chains, importance = drawn
+        return apply_chain(*batch, *self.policy.operations(chains), seed), chains, importance
 
-    def _policy_gradients(self, chains, importance, scores, people):
-        """This replica's share of the hypergradient, and the noise of alpha's."""
-        advantage = importance * (scores - _others_mean(scores, importance, self.settings.chains_per_person))
-        with tf.GradientTape() as tape:
-            log_probability = self.relaxed.log_probability(chains)
-            surrogate = -self.settings.zeta * tf.reduce_sum(advantage * log_probability) / people
-        gradients = tape.gradient(surrogate, [variable.value for variable in self.relaxed.variables])
-        return gradients, self._noise(gradients[0], chains, advantage, people)
+    @part_of_step
+    def chain_scores(self, batch, direction):
+        """`s [B]`: the derivative of each person's training loss along `direction`, by forward mode."""
+        outputs = stateless(self.model.network)
 
-    def _noise(self, gradient, chains, advantage, people):
-        """Standard error of alpha's gradient over its norm, from the spread of the people's contributions."""
-        lengths = self.relaxed.score_lengths(chains)
-        squares = (self.settings.zeta * advantage) ** 2 * lengths
+        def on_replica(batch, direction):
+            crops, keypoints = batch
+            values = [tf.convert_to_tensor(variable) for variable in self.model.network.trainable_variables]
+
+            def losses(weights):
+                return self.model.person_losses(keypoints, outputs(weights, crops))
+
+            if self.replicas > 1:  # forward mode does not see the statistics of the other replicas
+                return reverse_scores(losses, values, direction)
+            return jvp_scores(lambda: losses(values), values, direction)
+
+        return self._on_replicas(on_replica, batch, direction)
+
+    @part_of_step
+    def policy_gradients(self, chains, importance, scores):
+        """The hypergradient (eq. 8) of the policy's variables, and the noise of alpha's.
+
+        The noise is the standard error over the norm, from the spread of the people's contributions.
+        """
+        zeta, people = self.settings.zeta, importance.shape[0]
+
+        def on_replica(batch, scores):
+            chains, importance = batch
+            baseline = _others_mean(scores, importance, self.settings.chains_per_person)
+            advantage = importance * (scores - baseline)
+            with tf.GradientTape() as tape:
+                log_probability = self.policy.log_probability(chains)
+                surrogate = -zeta * tf.reduce_sum(advantage * log_probability) / people
+            gradients = tape.gradient(surrogate, [variable.value for variable in self.policy.variables])
+            squares = (zeta * advantage) ** 2 * self.policy.score_lengths(chains)
+            return gradients, self._noise(gradients[0], squares, people)
+
+        gradients, noise = self._on_replicas(on_replica, (chains, importance), scores)
+        return gradients, self._strategy.experimental_local_results(noise)[0]
+
+    def _noise(self, gradient, squares, people: int):
+        """Of this replica's share of the mean over all `people`; `squares [b]` are their squared lengths."""
         second_moment = self._reduce(tf.reduce_sum(squares)) / people
         norm = tf.reduce_sum(tf.square(self._reduce(gradient)))
         variance = tf.maximum(second_moment - norm, 0.0) / people
         return tf.sqrt(variance / tf.maximum(norm, 1e-30))
-
-    def _repeated(self, batch):
-        """The first people of a batch, each `chains_per_person` times in a row, as many crops as before."""
-        repeats = self.settings.chains_per_person
-        people = batch[0].shape[0] // repeats
-        return tuple(tf.repeat(values[:people], repeats, axis=0) for values in batch)
-
-    def _draw(self, batch, number, stream, exploration, repeats=1):
-        return self.relaxed.sample(batch[0].shape[0], self._seed(number, stream), exploration, repeats)
-
-    def _augmented(self, batch, chains, number, stream, dose=1.0):
-        """The batch after its chains; of the people only the share `dose` is touched."""
-        seed = self._seed(number, stream + 1)
-        operations, levels = self.relaxed.operations(chains)
-        touched = tf.random.stateless_uniform([batch[0].shape[0], 1], seed) < dose
-        return apply_chain(*batch, tf.where(touched, operations, 0), levels, seed)
 
 
 def _others_mean(scores, importance, repeats: int):

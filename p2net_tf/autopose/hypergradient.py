@@ -3,15 +3,14 @@
     d/da Lval(w - zeta dLtrain/dw(w, a))  =  -zeta d/da < v, dLtrain/dw(w, a) >,     v = dLval/dw at w'
 
 with the weights w of a network, the parameters a of a policy, and w' = w - zeta dLtrain/dw, the weights after
-one step of plain gradient descent (the look-ahead). `hypergradient` has four ways to it behind one call; the
-first three are the same number, the fourth is DARTS' approximation:
+one step of plain gradient descent (the look-ahead). `hypergradient` has three ways to it behind one call; the
+first two are the same number, the third is DARTS' approximation:
 
-=======================  ==========================================================================
-`double_backprop`        the gradient of `< v, gradient >`, reverse over reverse
-`forward_over_reverse`   the derivative of dLtrain/da along v, a forward pass over a gradient
-`unrolled`               one outer tape around the look-ahead and Lval(w'), nothing derived by hand
-`finite_differences`     dLtrain/da at two weights on either side of w along v (Liu et al., ICLR 2019)
-=======================  ==========================================================================
+====================  =============================================================================
+`double_backprop`     the gradient of `< v, gradient >`, reverse over reverse
+`unrolled`            one outer tape around the look-ahead and Lval(w'), nothing derived by hand
+`finite_differences`  dLtrain/da at two weights on either side of w along v (Liu et al., ICLR 2019)
+====================  =============================================================================
 
 All of it is a function of weight *values*: no variable is assigned, so weights and moving statistics are
 after a hypergradient what they were before, and there is nothing to restore. `stateless` makes the network
@@ -156,18 +155,6 @@ def double_backprop(train_loss: Loss, weights: Values, parameters, direction: Va
     return _gradient(tape, along, parameters)
 
 
-def forward_over_reverse(train_loss: Loss, weights: Values, parameters, direction: Values) -> Values:
-    """As `double_backprop`, by `d/dw (dLtrain/da)` along v: a forward-mode pass over a first gradient.
-
-    What `finite_differences` tends to with the radius. No second reverse pass, but slow to trace.
-    """
-    with tf.autodiff.ForwardAccumulator(weights, list(direction)) as accumulator:
-        with tf.GradientTape() as tape:
-            loss = train_loss(weights)
-        gradients = _gradient(tape, loss, parameters)
-    return [accumulator.jvp(gradient, tf.UnconnectedGradients.ZERO) for gradient in gradients]
-
-
 def finite_differences(
     train_loss: Loss, weights: Values, parameters, direction: Values, radius: float = 0.01
 ) -> Values:
@@ -256,11 +243,7 @@ def stateless(network: keras.Model, training: bool = True) -> Callable:
     return outputs_at
 
 
-_MIXED = {
-    "double_backprop": double_backprop,
-    "forward_over_reverse": forward_over_reverse,
-    "finite_differences": finite_differences,
-}
+_MIXED = {"double_backprop": double_backprop, "finite_differences": finite_differences}
 METHODS = (*_MIXED, "unrolled")
 """What `hypergradient` takes; all but `finite_differences` are exact."""
 

@@ -16,7 +16,6 @@ Equalize and Solarize, whose gradient is a stand-in by design (`p2net_tf.augment
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -55,9 +54,7 @@ class Mixture:
     """K sub-policies of N stages of mixed operations.
 
     Args:
-        sub_policies: K.
-        stages: N.
-        operations: names of the O candidates (`p2net_tf.augment.operations.OPERATION_NAMES`).
+        space: what is searched, K sub-policies of N stages and O candidates.
         seed: of the initial values.
         dtype: of the variables and of the crops.
 
@@ -67,21 +64,15 @@ class Mixture:
         magnitude: `[K, N, O]`; the level is `10 sigmoid(magnitude)`. The first levels lie around the middle,
             not on it: level 5 of Brightness and Sharpness changes nothing, so alpha would see no difference
             between them and Identity.
-
-    Raises:
-        ValueError: an unknown operation, one named twice, or none.
     """
 
-    def __init__(self, sub_policies: int, stages: int, operations: Sequence[str], seed: int, dtype="float32"):
-        self.sub_policies, self.stages = sub_policies, stages
-        self.operations = _checked(operations)
-        self.space = SearchSpace(sub_policies, stages, self.operations)
+    def __init__(self, space: SearchSpace, seed: int, dtype="float32"):
+        self.space = space
         self.dtype = tf.as_dtype(dtype)
         rng = np.random.default_rng(seed)
-        shape = (sub_policies, stages, len(self.operations))
-        offsets = rng.uniform(*_OFF_CENTER, shape) * rng.choice([-1, 1], shape)
-        self.alpha = self._variable("alpha", rng.normal(0, _ALPHA_NOISE, shape))
-        self.probability = self._variable("probability", np.zeros(shape))
+        offsets = rng.uniform(*_OFF_CENTER, space.shape) * rng.choice([-1, 1], space.shape)
+        self.alpha = self._variable("alpha", rng.normal(0, _ALPHA_NOISE, space.shape))
+        self.probability = self._variable("probability", np.zeros(space.shape))
         self.magnitude = self._variable("magnitude", offsets)
 
     def _variable(self, name: str, values: np.ndarray) -> keras.Variable:
@@ -107,7 +98,7 @@ class Mixture:
         """Every sample draws one sub-policy and goes through its stages.
 
         A sample's operations of one stage share its draws: their sign, and where Cutout cuts. They are those
-        of `ops.apply_chain` with the same seed.
+        of `augment.operations.apply_chain` with the same seed.
 
         Args:
             crops: `[B, H, W, 3]` float, 0..1.
@@ -122,7 +113,7 @@ class Mixture:
             tf.gather(values, chosen) for values in (self.weights(), self.probabilities(), self.levels())
         )
         hypotheses = Hypotheses(tf.cast(keypoints, self.dtype)[:, None], tf.ones([batch, 1], self.dtype))
-        for stage in range(self.stages):
+        for stage in range(self.space.stages):
             applied = weights[:, stage] * probabilities[:, stage]
             left = tf.reduce_sum(weights[:, stage] * (1.0 - probabilities[:, stage]), axis=-1)
             crops, hypotheses = self._stage(
@@ -133,7 +124,7 @@ class Mixture:
     def _draw(self, seeds) -> tf.Tensor:
         """`[B]` sub-policies."""
         numbers = stateless_random.uniform(stateless_random.fold_in(seeds, _SUB_POLICY_DRAW), 1)
-        return tf.cast(tf.reshape(numbers, [-1]) * self.sub_policies, tf.int32)
+        return tf.cast(tf.reshape(numbers, [-1]) * self.space.sub_policies, tf.int32)
 
     def _stage(self, crops, hypotheses, applied, left, levels, seeds):
         """One stage; `applied [B, O]` weigh the operations, `left [B]` the crop as it is."""
@@ -142,7 +133,7 @@ class Mixture:
         keypoints = tf.reshape(hypotheses.keypoints, [batch, sets * number, 3])
         mixed, stayed = crops * _per_image(left), left
         moved, shares = [], []
-        for index, name in enumerate(self.operations):
+        for index, name in enumerate(self.space.operations):
             share = applied[:, index]
             image, places = OPERATIONS[name](crops, keypoints, levels[:, index], seeds, differentiable=True)
             mixed += image * _per_image(share)
@@ -161,8 +152,8 @@ class Mixture:
         self,
         outputs: dict,
         hypotheses: Hypotheses,
-        parallel: HeatmapLoss,
-        refine: HeatmapLoss,
+        intermediate: HeatmapLoss,
+        final: HeatmapLoss,
         intermediate_weight: float = 1.0,
         final_weight: float = 1.0,
     ) -> tf.Tensor:
@@ -171,27 +162,30 @@ class Mixture:
         Args:
             outputs: heatmaps `[B, h, w, K]` by name, as P2Net gives them.
             hypotheses: of `mix`.
-            parallel, refine: the losses of the ParallelNet's heatmaps, averaged over them, and of `heatmaps`.
+            intermediate, final: losses of the ParallelNet's heatmaps, averaged over them, and of `heatmaps`.
 
         Raises:
             ValueError: the two losses draw different targets.
         """
-        if (parallel.sigma, parallel.stride) != (refine.sigma, refine.stride):
+        if (intermediate.sigma, intermediate.stride) != (final.sigma, final.stride):
             raise ValueError("both losses must draw the same targets: give them one sigma and one stride")
         size = tuple(outputs[HEATMAPS_OUTPUT].shape[1:3])
-        targets = soft_targets(hypotheses, size, refine.sigma, refine.stride)
-        losses = [parallel(targets, maps) for name, maps in outputs.items() if name != HEATMAPS_OUTPUT]
-        final_loss = refine(targets, outputs[HEATMAPS_OUTPUT])
+        targets = soft_targets(hypotheses, size, final.sigma, final.stride)
+        losses = [intermediate(targets, maps) for name, maps in outputs.items() if name != HEATMAPS_OUTPUT]
+        final_loss = final(targets, outputs[HEATMAPS_OUTPUT])
         return intermediate_weight * mean_loss(losses, like=final_loss) + final_weight * final_loss
 
     def magnitudes(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Levels and their standard deviations, each `[K, N, O]`; a mixture has one level, so these are 0."""
         return self.levels(), tf.zeros_like(self.levels())
 
+    def tables(self) -> tuple[tf.Tensor, ...]:
+        """Weights, probabilities, levels and their standard deviations, each `[K, N, O]`."""
+        return (self.weights(), self.probabilities(), *self.magnitudes())
+
     def discretize(self, name: str = "learned", provenance: dict | None = None) -> Policy:
         """The most likely operation of every stage, with its probability and level as learned."""
-        tables = (self.weights(), self.probabilities(), *self.magnitudes())
-        return discretize(self.space, *tables, name, provenance)
+        return discretize(self.space, *self.tables(), name, provenance)
 
 
 def soft_targets(hypotheses: Hypotheses, heatmap_size: tuple[int, int], sigma: float, stride: int):
@@ -215,15 +209,6 @@ def soft_targets(hypotheses: Hypotheses, heatmap_size: tuple[int, int], sigma: f
     maps = tf.einsum("bs,bshk,bswk->bhwk", weights, rows, columns)
     visible = tf.cast(hypotheses.keypoints[..., 2] > 0, weights.dtype)
     return maps, tf.einsum("bs,bsk->bk", weights, visible)
-
-
-def _checked(operations: Sequence[str]) -> tuple[str, ...]:
-    unknown = [name for name in operations if name not in OPERATIONS]
-    if unknown:
-        raise ValueError(f"unknown operations {', '.join(unknown)}; there are {', '.join(OPERATIONS)}")
-    if not operations or len(set(operations)) < len(operations):
-        raise ValueError(f"operations must be named, each once: {', '.join(operations) or 'there are none'}")
-    return tuple(operations)
 
 
 def _per_image(values) -> tf.Tensor:

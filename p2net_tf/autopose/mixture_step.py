@@ -7,59 +7,72 @@ import tensorflow as tf
 
 from p2net_tf.augment import stateless_random
 from p2net_tf.autopose.hypergradient import Bilevel, hypergradient, stateless
-from p2net_tf.autopose.step import TRAINED, Searcher
+from p2net_tf.autopose.step import TRAINED, Searcher, part_of_step
 
 
 class MixtureSearcher(Searcher):
     """The search of the `mixture` relaxation."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.train_relaxed = tf.function(self._train_relaxed, autograph=False)
-        self._step = tf.function(self._search, autograph=False)
+    def step(self, inner, outer, number, done):
+        policy_gradients, inner_loss, outer_loss = self.policy_gradients(inner, outer, number)
+        gradients, _ = self.mixed_weight_gradients(inner, number)
+        self.update_policy(policy_gradients)
+        self.update_weights(gradients)
+        return inner_loss, outer_loss, tf.constant(np.nan)
 
-    def _search(self, inner, outer, number, exploration, dose):
-        seeds = stateless_random.sample_seeds(self._seed(number, TRAINED), inner[0].shape[0])
-        tables = (self.relaxed.weights(), self.relaxed.probabilities(), *self.relaxed.magnitudes())
-        values = self._strategy.run(self._replica_search, (inner, outer, seeds))
-        inner_loss, outer_loss = (self._first(value) for value in values)
-        return (*(tf.identity(table) for table in tables), inner_loss, outer_loss, tf.constant(np.nan))
+    def train_augmented(self, batch, number):
+        gradients, loss = self.mixed_weight_gradients(batch, number)
+        self.update_weights(gradients)
+        return loss
 
-    def _replica_search(self, inner, outer, seeds):
-        inner, outer, seeds = self._shares((inner, outer, seeds))
+    # --- parts of a step
+
+    @part_of_step
+    def policy_gradients(self, inner, outer, number):
+        """The hypergradient of the policy's variables, Ltrain at w and Lval at the look-ahead."""
         network = self.model.network
         outputs, judged = stateless(network), stateless(network, training=False)
 
-        def train_loss(weights):
-            crops, hypotheses = self.relaxed.mix(*inner, seeds)
-            return self._mixture_loss(outputs(weights, crops), hypotheses)
+        def on_replica(batch):
+            inner, outer, seeds = batch
 
-        def validation_loss(weights):
-            people = self.model.person_losses(outer[1], judged(weights, outer[0]))
-            return tf.reduce_mean(people) / self.replicas
+            def train_loss(weights):
+                crops, hypotheses = self.policy.mix(*inner, seeds)
+                return self._mixture_loss(outputs(weights, crops), hypotheses)
 
-        parameters = [variable.value for variable in self.relaxed.variables]
-        problem = Bilevel(
-            train_loss, validation_loss, network.trainable_variables, parameters, self.settings.zeta
-        )
-        found = hypergradient(problem, self.settings.hypergradient or "double_backprop", self._reduce)
-        gradients, _ = self._mixture_gradients(inner, seeds)
-        self._update_weights(gradients)
-        self._update_policy(found.gradients)
-        return self._reduce(found.train_loss), self._reduce(found.validation_loss)
+            def validation_loss(weights):
+                people = self.model.person_losses(outer[1], judged(weights, outer[0]))
+                return tf.reduce_mean(people) / self.replicas
 
-    def _mixture_gradients(self, inner, seeds):
-        """As `_weight_gradients`, of the mixture; moves the moving statistics, as training does."""
-        crops, hypotheses = self.relaxed.mix(*inner, seeds)
-        with tf.GradientTape() as tape:
-            loss = self._mixture_loss(self.model.network(crops, training=True), hypotheses)
-            total = loss + self.model.penalty()
-        variables = [variable.value for variable in self.model.network.trainable_variables]
-        return tape.gradient(total, variables), loss
+            parameters = [variable.value for variable in self.policy.variables]
+            problem = Bilevel(
+                train_loss, validation_loss, network.trainable_variables, parameters, self.settings.zeta
+            )
+            return hypergradient(problem, self.settings.hypergradient or "double_backprop", self._reduce)
+
+        found = self._on_replicas(on_replica, (inner, outer, self._person_seeds(inner, number)))
+        return found.gradients, self._sum(found.train_loss), self._sum(found.validation_loss)
+
+    @part_of_step
+    def mixed_weight_gradients(self, batch, number):
+        """As `weight_gradients`, of the mixture."""
+
+        def on_replica(rows):
+            batch, seeds = rows
+            crops, hypotheses = self.policy.mix(*batch, seeds)
+            return self._loss_gradients(
+                lambda: self._mixture_loss(self.model.network(crops, training=True), hypotheses)
+            )
+
+        gradients, loss = self._on_replicas(on_replica, (batch, self._person_seeds(batch, number)))
+        return gradients, self._sum(loss)
+
+    def _person_seeds(self, batch, number):
+        return stateless_random.sample_seeds(self._seed(number, TRAINED), batch[0].shape[0])
 
     def _mixture_loss(self, outputs, hypotheses):
         model = self.model
-        return self.relaxed.loss(
+        return self.policy.loss(
             outputs,
             hypotheses,
             model.intermediate_loss,
@@ -67,14 +80,3 @@ class MixtureSearcher(Searcher):
             model.intermediate_weight,
             model.final_weight,
         )
-
-    def _train_relaxed(self, batch, number):
-        """One optimizer step on the mixture; returns its loss."""
-        seeds = stateless_random.sample_seeds(self._seed(number, TRAINED), batch[0].shape[0])
-        return self._sum(self._strategy.run(self._replica_train_relaxed, (batch, seeds)))
-
-    def _replica_train_relaxed(self, batch, seeds):
-        batch, seeds = self._shares((batch, seeds))
-        gradients, loss = self._mixture_gradients(batch, seeds)
-        self._update_weights(gradients)
-        return loss

@@ -59,7 +59,7 @@ class SearchConfig(Section):
     """At most so many take part (the paper searches on 5k images); their crops are kept in memory."""
     plant: PlantConfig | None = None
     gap_steps: Annotated[int, Field(ge=0)] = 20
-    """Training steps after which relaxed and discrete policy are compared."""
+    """Training steps after which the learned, continuous policy and the discrete one are compared."""
     checkpoint_every: PositiveInt = 50
     log_every: PositiveInt = 10
 

@@ -1,7 +1,7 @@
 """The bilevel loop of Auto-Pose (equations 7 and 8): weights on the inner part, the policy on the outer one.
 
-What a search step is depends on the relaxation: see `expectation_searcher.py` and `mixture_searcher.py`. Here
-is what both share: training steps of the weights, the state of a search, how replicas split a batch.
+What a search step is depends on the relaxation: see `expectation_step.py` and `mixture_step.py`. Here is what
+both share: the parts that move weights and policy, the state of a search, how replicas split a batch.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from p2net_tf.autopose.mixture import Mixture
 from p2net_tf.autopose.settings import SearchConfig
 from p2net_tf.training.optimizers import Adam
 from p2net_tf.training.pose_model import PoseModel
-from p2net_tf.training.schedules import Cosine
 
 STREAMS = 4
 """Random streams of one step: the chains of each use, and after it what their operations draw."""
 TRAINED = 0
 """Stream of the people that the weights train on."""
+
+part_of_step = tf.function(autograph=False)
+"""A part of a step is a graph of its own: several kinds of steps call it, and it is traced once."""
 
 
 class StepRecord(NamedTuple):
@@ -39,11 +41,14 @@ class StepRecord(NamedTuple):
 
 
 class Searcher:
-    """State and steps of a search; a sub-class gives `_step` and `train_relaxed`.
+    """State and steps of a search; a sub-class gives `step` and `train_augmented`.
+
+    The parts of a step are public. They take and give the global batch `(crops [B, H, W, 3], keypoints
+    [B, K, 3])`; under a strategy a gradient or a score is every replica's share of it.
 
     Args:
         model: compiled `PoseModel`, made in the scope of `strategy`.
-        relaxed: the relaxed policy, made in the same scope.
+        policy: what is learned, made in the same scope.
         settings: of the search.
         seed: of all draws.
         strategy: batches are split over its replicas; the result does not depend on their number.
@@ -52,29 +57,25 @@ class Searcher:
     def __init__(
         self,
         model: PoseModel,
-        relaxed: Expectation | Mixture,
+        policy: Expectation | Mixture,
         settings: SearchConfig,
         seed: int = 0,
         strategy: tf.distribute.Strategy | None = None,
     ):
-        self.model, self.relaxed, self.settings, self.seed = model, relaxed, settings, seed
+        self.model, self.policy, self.settings, self.seed = model, policy, settings, seed
         self._strategy = strategy or tf.distribute.get_strategy()
+        rates = (
+            settings.learning_rate,
+            settings.probability_learning_rate,
+            settings.magnitude_learning_rate,
+        )
+        schedules = [keras.optimizers.schedules.CosineDecay(rate, settings.steps) for rate in rates]
         with self._strategy.scope():
-            self._policy_optimizers = [
-                Adam(Cosine(rate, settings.steps), beta_1=0.5)
-                for rate in (
-                    settings.learning_rate,
-                    settings.probability_learning_rate,
-                    settings.magnitude_learning_rate,
-                )
-            ]
-            for optimizer, variable in zip(self._policy_optimizers, relaxed.variables, strict=True):
+            self._policy_optimizers = [Adam(schedule, beta_1=0.5) for schedule in schedules]
+            for optimizer, variable in zip(self._policy_optimizers, policy.variables, strict=True):
                 optimizer.build([variable])
             model.optimizer.build(model.trainable_variables)
-        # Graphs of their own, which several kinds of steps call: each is traced and optimised once.
-        self._gradients = tf.function(self._all_gradients, autograph=False)
-        self._apply = tf.function(self._all_updates, autograph=False)
-        self._evaluate = tf.function(self._outer_loss, autograph=False, reduce_retracing=True)
+        self._tables = tf.function(policy.tables, autograph=False)
 
     # --- steps
 
@@ -83,28 +84,30 @@ class Searcher:
 
         Args:
             inner, outer: `(crops [B, H, W, 3], keypoints [B, K, 3])`, plain.
-            number: of the step, from 0; decides the draws and the share of exploration.
+            number: of the step, from 0; decides the draws and how many of them explore.
         """
-        settings = self.settings
-        done = number / max(1, settings.steps - 1)
-        exploration = 1.0 + (settings.exploration - 1.0) * done
-        numbers = tf.constant(number, tf.int64), tf.constant(exploration), tf.constant(done)
-        record = self._step(inner, outer, *numbers)
-        return StepRecord(*(value.numpy() for value in record))
+        tables = self._tables()
+        done = number / max(1, self.settings.steps - 1)
+        losses = self.step(inner, outer, tf.constant(number, tf.int64), done)
+        return StepRecord(*(value.numpy() for value in (*tables, *losses)))
+
+    def step(self, inner, outer, number, done: float):
+        """One step of the algorithm, `done` (0..1) of the way through the search.
+
+        Returns:
+            Training loss, validation loss at the look-ahead, noise of alpha's gradient (NaN: unknown).
+        """
+        raise NotImplementedError
 
     def train_plain(self, batch):
         """One optimizer step of the weights on a batch as it is; returns its loss."""
-        gradients, loss = self._gradients(batch)
-        self._apply(gradients)
+        gradients, loss = self.weight_gradients(batch)
+        self.update_weights(gradients)
         return loss
 
-    def outer_loss(self, batches) -> float:
-        """Mean validation loss per person over `(crops, keypoints)` batches, inference mode."""
-        total, people = 0.0, 0
-        for crops, keypoints in batches:
-            total += float(self._evaluate(crops, keypoints)) * len(crops)
-            people += len(crops)
-        return total / people
+    def train_augmented(self, batch, number):
+        """One optimizer step of the weights under the policy as it is, not exploring; returns its loss."""
+        raise NotImplementedError
 
     def train_discrete(self, policy: Policy):
         """A function `(batch, number)` that trains the weights one step under a discrete policy."""
@@ -116,6 +119,66 @@ class Searcher:
 
         return lambda batch, number: self.train_plain(augmented(batch, number))
 
+    def outer_loss(self, batches) -> float:
+        """Mean validation loss per person over `(crops, keypoints)` batches, inference mode."""
+        total, people = 0.0, 0
+        for crops, keypoints in batches:
+            total += float(self._mean_loss(crops, keypoints)) * len(crops)
+            people += len(crops)
+        return total / people
+
+    # --- parts of a step
+
+    @part_of_step
+    def weight_gradients(self, batch):
+        """dLtrain / dw, which moves the moving statistics as training does, and the training loss."""
+
+        def on_replica(batch):
+            crops, keypoints = batch
+
+            def loss():
+                losses = self.model.person_losses(keypoints, self.model.network(crops, training=True))
+                return tf.reduce_mean(losses) / self.replicas
+
+            return self._loss_gradients(loss)
+
+        gradients, loss = self._on_replicas(on_replica, batch)
+        return gradients, self._sum(loss)
+
+    @part_of_step
+    def update_weights(self, gradients):
+        """One step of the model's optimizer."""
+
+        def on_replica(gradients):
+            variables = self.model.network.trainable_variables
+            self.model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+        self._strategy.run(on_replica, (gradients,))
+
+    @part_of_step
+    def update_policy(self, gradients):
+        """One step of the policy's optimizers, which add up the shares of the replicas."""
+
+        def on_replica(gradients):
+            for optimizer, gradient, variable in zip(
+                self._policy_optimizers, gradients, self.policy.variables, strict=True
+            ):
+                optimizer.apply_gradients([(gradient, variable)])
+
+        self._strategy.run(on_replica, (gradients,))
+
+    def _loss_gradients(self, loss):
+        """The gradient of `loss()` and the penalty by the weights, and the value of `loss()`."""
+        with tf.GradientTape() as tape:
+            value = loss()
+            total = value + self.model.penalty()
+        variables = [variable.value for variable in self.model.network.trainable_variables]
+        return tape.gradient(total, variables), value
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def _mean_loss(self, crops, keypoints):
+        return tf.reduce_mean(self.model.person_losses(keypoints, self.model.network(crops, training=False)))
+
     # --- state
 
     @property
@@ -123,7 +186,7 @@ class Searcher:
         """Everything that a step changes."""
         optimizers = [self.model.optimizer, *self._policy_optimizers]
         moments = [variable for optimizer in optimizers for variable in optimizer.variables]
-        return [*self.model.network.weights, *self.relaxed.variables, *moments]
+        return [*self.model.network.weights, *self.policy.variables, *moments]
 
     def state(self) -> list[np.ndarray]:
         return [variable.numpy() for variable in self.variables]
@@ -131,44 +194,6 @@ class Searcher:
     def restore(self, state: list[np.ndarray]) -> None:
         for variable, value in zip(self.variables, state, strict=True):
             variable.assign(value)
-
-    # --- graphs
-
-    def _all_gradients(self, batch):
-        """Each replica's share of the gradient, and the loss of the global batch."""
-
-        def share(*batch):
-            return self._weight_gradients(*self._shares(batch))
-
-        gradients, loss = self._strategy.run(share, batch)
-        return gradients, self._sum(loss)
-
-    def _all_updates(self, gradients):
-        self._strategy.run(self._update_weights, (gradients,))
-
-    def _weight_gradients(self, crops, keypoints):
-        """This replica's share of the gradient and of the loss of the global batch."""
-        network = self.model.network
-        with tf.GradientTape() as tape:
-            losses = self.model.person_losses(keypoints, network(crops, training=True))
-            loss = tf.reduce_mean(losses) / self.replicas
-            total = loss + self.model.penalty()
-        variables = [variable.value for variable in network.trainable_variables]
-        return tape.gradient(total, variables), loss
-
-    def _update_weights(self, gradients):
-        variables = self.model.network.trainable_variables
-        self.model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-    def _update_policy(self, gradients):
-        """Each replica gives its share; the optimizers add them up."""
-        for optimizer, gradient, variable in zip(
-            self._policy_optimizers, gradients, self.relaxed.variables, strict=True
-        ):
-            optimizer.apply_gradients([(gradient, variable)])
-
-    def _outer_loss(self, crops, keypoints):
-        return tf.reduce_mean(self.model.person_losses(keypoints, self.model.network(crops, training=False)))
 
     # --- draws and replicas
 
@@ -179,8 +204,13 @@ class Searcher:
     def replicas(self) -> int:
         return self._strategy.num_replicas_in_sync
 
-    def _shares(self, values):
-        """This replica's rows of tensors that hold the global batch."""
+    def _on_replicas(self, function, batch, *values):
+        """`function` of each replica's rows of the tensors in `batch`, and of its own `values`."""
+        return self._strategy.run(
+            lambda batch, *values: function(self._rows(batch), *values), (batch, *values)
+        )
+
+    def _rows(self, values):
         if self.replicas == 1:
             return values
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -198,7 +228,5 @@ class Searcher:
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
     def _sum(self, value):
+        """Sums over the replicas, outside of them."""
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
-
-    def _first(self, value):
-        return self._strategy.experimental_local_results(value)[0]

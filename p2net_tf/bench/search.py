@@ -2,8 +2,8 @@
 
 The people are noise: no cost here depends on what is in a picture, and so no data are needed.
 
-A search step has its parts timed one by one as well, as graphs of their own. Their shares are of the whole
-step; the rest, which may be negative, is what a step costs or saves beyond its parts taken alone.
+A search step has its parts timed one by one as well, the graphs that it is made of. Their shares are of the
+whole step; the rest is what a step costs between them, and may be negative where the machine is not idle.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.autopose.build import build_searcher
-from p2net_tf.autopose.expectation_step import EXPLORED, ExpectationSearcher
-from p2net_tf.autopose.step import TRAINED, Searcher
+from p2net_tf.autopose.expectation_step import ExpectationSearcher
+from p2net_tf.autopose.step import Searcher
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
     Circumstances,
     describe_load,
-    graph_of,
     in_turns,
     milliseconds,
     quartiles,
     timed,
 )
 from p2net_tf.config.experiment import ExperimentConfig
+from p2net_tf.experiments.search import build_searcher
 from p2net_tf.skeletons.skeleton import load_skeleton
 from p2net_tf.utils.files import write_text
 
@@ -64,7 +63,7 @@ def bench_search(
     number = settings.steps // 2
     functions = {
         PLAIN: lambda: searcher.train_plain(inner),
-        AUGMENTED: lambda: searcher.train_relaxed(inner, tf.constant(number, tf.int64)),
+        AUGMENTED: lambda: searcher.train_augmented(inner, tf.constant(number, tf.int64)),
         "expectation": lambda: searcher.search_step(inner, outer, number),
     }
     if mixture:
@@ -87,7 +86,7 @@ def bench_search(
             "outer": len(outer[0]),
             "chains_per_person": settings.chains_per_person,
         },
-        "space": searcher.relaxed.space._asdict(),
+        "space": searcher.policy.space._asdict(),
         "network": describe_network(config, model.network),
         "repeats": repeats,
         **circumstances.to_dict(),
@@ -121,36 +120,25 @@ def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:
 
 
 def _parts_of(searcher: ExpectationSearcher, inner, outer, number: int) -> dict[str, Callable]:
-    """The parts of `ExpectationSearcher`'s step, each on what the parts before it give."""
-    number = tf.constant(number, tf.int64)
-    people = float(searcher.settings.batch_size)
+    """The parts of `ExpectationSearcher.step`, each on what the parts before it give."""
+    half, number = tf.constant(0.5), tf.constant(number, tf.int64)
+    batch = searcher.sample_augmented(inner, number, half)
+    gradients, _ = searcher.weight_gradients(batch)
+    direction, _ = searcher.lookahead_direction(gradients, outer)
+    scored, chains, importance = searcher.sample_scored(inner, number, half)
+    scores = searcher.chain_scores(scored, direction)
 
-    def explore():
-        probes = searcher._repeated(inner)
-        repeats = searcher.settings.chains_per_person
-        chains, importance = searcher._draw(probes, number, EXPLORED, 0.5, repeats)
-        return searcher._augmented(probes, chains, number, EXPLORED), chains, importance
-
-    def train():
-        chains, _ = searcher._draw(inner, number, TRAINED, 0.0)
-        return searcher._augmented(inner, chains, number, TRAINED, 0.5)
-
-    def update(gradients, chains, importance, scores):
-        found, noise = searcher._policy_gradients(chains, importance, scores, people)
-        searcher._update_weights(gradients)
-        searcher._update_policy(found)
+    def update():
+        policy_gradients, noise = searcher.policy_gradients(chains, importance, scores)
+        searcher.update_policy(policy_gradients)
+        searcher.update_weights(gradients)
         return noise
 
-    augmented, (probes, chains, importance) = train(), explore()
-    gradients, _ = searcher._weight_gradients(*augmented)
-    direction, _ = searcher._direction(gradients, *outer)
-    scores = tf.zeros_like(importance)
-    parts = {
-        "augmentation of the training batch": (train, ()),
-        "chains and augmentation of the scored people": (explore, ()),
-        "gradient of the weights": (searcher._weight_gradients, augmented),
-        "validation gradient at the look-ahead": (searcher._direction, (gradients, *outer)),
-        "scores by forward mode": (searcher._scores, (*probes, direction)),
-        "gradient of the policy, updates": (update, (gradients, chains, importance, scores)),
+    return {
+        "augmentation of the training batch": lambda: searcher.sample_augmented(inner, number, half),
+        "gradient of the weights": lambda: searcher.weight_gradients(batch),
+        "validation gradient at the look-ahead": lambda: searcher.lookahead_direction(gradients, outer),
+        "chains and augmentation of the scored people": lambda: searcher.sample_scored(inner, number, half),
+        "scores by forward mode": lambda: searcher.chain_scores(scored, direction),
+        "gradient of the policy, updates": update,
     }
-    return {name: graph_of(function, *values) for name, (function, values) in parts.items()}

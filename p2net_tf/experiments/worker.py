@@ -65,7 +65,7 @@ def train_and_score(config: ExperimentConfig, folder: Path, resume: bool, strict
 
 def search_learned(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> tuple[float, float]:
     """Auto-Pose; returns `(cost, seconds)`."""
-    from p2net_tf.autopose.run import run_search
+    from p2net_tf.experiments.search import run_search
 
     report = run_search(config, folder, resume=resume, strict=strict)
     return _training_steps(report["gradient_steps"], config), report["seconds"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.utils.compat import lite_operations
 from p2net_tf.utils.exceptions import UserError
 
 
@@ -28,7 +29,7 @@ class LiteSession:
 
     def operations(self) -> Counter:
         """How often every operation occurs."""
-        return Counter(detail["op_name"] for detail in self._interpreter._get_ops_details())
+        return Counter(detail["op_name"] for detail in lite_operations(self._interpreter))
 
 
 def load_interpreter_class():

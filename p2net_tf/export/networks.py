@@ -6,6 +6,7 @@ import keras
 
 from p2net_tf.export.options import ExportOptions, Precision
 from p2net_tf.layers import NormalizedConvolution
+from p2net_tf.layers.compat import sublayers
 from p2net_tf.models import PoseNetwork
 from p2net_tf.utils.exceptions import UserError
 
@@ -36,7 +37,7 @@ def fold_batch_norm(network: keras.Model) -> keras.Model:
 
     Those in front of one, which the Stacked Hourglass has, stay: between the two is a ReLU.
     """
-    for layer in network._flatten_layers():
+    for layer in sublayers(network):
         if isinstance(layer, NormalizedConvolution):
             layer.fold()
     return network

@@ -23,6 +23,7 @@ from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import Exif, ExportOptions, Precision
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import DECODE_SCOPE
+from p2net_tf.utils.compat import lite_operations
 from p2net_tf.utils.console import track
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import newest_version, next_version
@@ -112,7 +113,7 @@ def _in_float32(model: bytes) -> list[str]:
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
     decoded, left = set(), []
     # In the order of execution, so what reads a decoded value comes behind it.
-    for operation in interpreter._get_ops_details():
+    for operation in lite_operations(interpreter):
         results = [index for index in operation["outputs"] if index in names]
         in_scope = any(DECODE_SCOPE in names[index] for index in results)
         if in_scope or decoded.intersection(operation["inputs"]):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from p2net_tf.layers.compat import unlocked
 from p2net_tf.layers.normalization import BatchNormalization
 
 
@@ -32,10 +33,8 @@ class NormalizedConvolution(keras.layers.Layer):
         A folded layer cannot be saved as `.keras`: its configuration still describes the unfolded one.
         """
         folded = _merged(self.conv, self.norm)
-        # A built layer takes no new state unless its tracker is told, as in Keras' own `quantize`.
-        self._tracker.unlock()
-        self.conv, self.norm = folded, keras.layers.Identity(dtype=self.dtype_policy)
-        self._tracker.lock()
+        with unlocked(self):
+            self.conv, self.norm = folded, keras.layers.Identity(dtype=self.dtype_policy)
 
 
 @keras.saving.register_keras_serializable("p2net_tf")

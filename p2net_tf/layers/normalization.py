@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from p2net_tf.layers.compat import MomentsHook
+
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(MomentsHook):
     """`keras.layers.BatchNormalization` with exact batch statistics.
 
     Keras takes them from `tf.nn.moments`, which stops the gradient of the mean inside the variance. That
@@ -24,9 +26,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
-    def _moments(self, inputs, mask):
+    def moments(self, inputs, mask):
         if self.synchronized or mask is not None:
-            return super()._moments(inputs, mask)
-        mean = ops.mean(inputs, axis=self._reduction_axes, keepdims=True)
-        variance = ops.mean(ops.square(inputs - mean), axis=self._reduction_axes)
-        return ops.squeeze(mean, self._reduction_axes), variance
+            return super().moments(inputs, mask)
+        axes = [axis for axis in range(len(inputs.shape)) if axis != self.axis % len(inputs.shape)]
+        mean = ops.mean(inputs, axis=axes, keepdims=True)
+        return ops.squeeze(mean, axes), ops.mean(ops.square(inputs - mean), axis=axes)

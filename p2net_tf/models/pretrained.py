@@ -129,17 +129,13 @@ def copy_hub_weights(source: keras.Model, backbone: ResNet) -> None:
     """Copies a keras-hub ResNet backbone into ours, convolution by convolution."""
     convs = [layer for layer in source.layers if isinstance(layer, keras.layers.Conv2D)]
     norms = [layer for layer in source.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    norm_of = {_producer(norm): norm for norm in norms}
+    norm_of = {id(norm.input): norm for norm in norms}
     targets = _in_hub_order(backbone)
     if len(convs) != len(targets) or len(norms) != len(targets):
         raise ValueError(f"{source.name} has {len(convs)} convolutions, ours {len(targets)}")
     by_name = {conv.name: conv for conv in convs}
     for name, target in targets.items():
-        _copy_pair(by_name[name], norm_of[name], target)
-
-
-def _producer(norm) -> str:
-    return norm.input._keras_history.operation.name
+        _copy_pair(by_name[name], norm_of[id(by_name[name].output)], target)
 
 
 def _in_hub_order(backbone: ResNet) -> dict[str, ConvNorm]:

@@ -6,6 +6,7 @@ import math
 
 import keras
 
+from p2net_tf.layers.compat import sublayers
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 
 _COUNTED = (
@@ -67,7 +68,7 @@ def summarize(model: keras.Model) -> dict:
 
 
 def _counted_layers(layer) -> list[keras.layers.Layer]:
-    return [inner for inner in layer._flatten_layers() if isinstance(inner, _COUNTED)]
+    return [inner for inner in sublayers(layer) if isinstance(inner, _COUNTED)]
 
 
 def _positions(layer) -> int:

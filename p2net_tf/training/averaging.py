@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.layers import BatchNormalization
+from p2net_tf.layers.compat import sublayers
+from p2net_tf.utils.compat import averages_of
 
 CALIBRATION_BATCHES = 32
 """Batches that the statistics of averaged weights are measured on."""
@@ -30,8 +32,7 @@ class AveragedWeights:
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # behind a loss scale
         self._pairs = []
         if optimizer.use_ema:
-            averages = optimizer._model_variables_moving_average
-            self._pairs = list(zip(optimizer._trainable_variables, averages, strict=True))
+            self._pairs = averages_of(optimizer)
         self._calibration = calibration if self._pairs else None
 
     def __enter__(self):
@@ -64,7 +65,7 @@ class Calibration:
 
     def __init__(self, network: keras.Model, batches: tf.data.Dataset):
         self._network, self._batches = network, batches
-        self._norms = [x for x in network._flatten_layers() if isinstance(x, BatchNormalization)]
+        self._norms = [x for x in sublayers(network) if isinstance(x, BatchNormalization)]
         self._forward = tf.function(self._forward_once, autograph=False, reduce_retracing=True)
 
     def statistics(self) -> list[np.ndarray]:

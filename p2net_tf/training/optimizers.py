@@ -16,8 +16,22 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from p2net_tf.utils.compat import (
+    OptimizerHooks,
+    adam_momentums,
+    adam_velocities,
+    averages_of,
+    clip_gradients,
+    decays_weight,
+    gradient_accumulators,
+    learning_rate_of,
+    merge_replicas,
+    micro_batches,
+    variable_index,
+)
 
-class _GlobalBatch:
+
+class _GlobalBatch(OptimizerHooks):
     """For a subclass of a Keras optimizer: one update per global batch, the same on every replica.
 
     In this order: the sum over the replicas, the mean over `gradient_accumulation_steps` micro-batches,
@@ -38,31 +52,29 @@ class _GlobalBatch:
         super().build(variables)
         if self.use_ema:
             with tf.init_scope():  # a graph that builds its optimizer would start it anew in every step
-                for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
+                for variable, average in averages_of(self):
                     average.assign(variable)
 
-    def _backend_apply_gradients(self, grads, trainable_variables):
-        variables = [_native(variable) for variable in trainable_variables]
-        pairs = self._all_reduce_sum_gradients(zip(grads, variables, strict=True))
-        gradients = [gradient for gradient, _ in pairs]
+    def apply_shares(self, gradients, variables):
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.gradient_accumulation_steps:
-            gradients = self._accumulated(gradients, trainable_variables)
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            self._update_if_due, self._distribution_strategy, self._clip_gradients(gradients), variables
-        )
+            gradients = self._accumulated(gradients, variables)
+        natives = [_native(variable) for variable in variables]
+        strategy = tf.distribute.get_strategy()
+        merge_replicas(self._update_if_due, strategy, clip_gradients(self, gradients), natives)
 
     def _accumulated(self, gradients, variables):
         """The mean over the micro-batches, whole where an update is due; the sums then start anew."""
         due, means = self._update_is_due(), []
         for gradient, variable in zip(gradients, variables, strict=True):
-            held = self._accumulated_gradients[self._get_variable_index(variable)].value
+            held = gradient_accumulators(self)[variable_index(self, variable)].value
             total = held + tf.convert_to_tensor(gradient)
             held.assign(tf.where(due, tf.zeros_like(total), total))
             means.append(total / self.gradient_accumulation_steps)
         return means
 
     def _update_is_due(self):
-        return (self._iterations + 1) % self.gradient_accumulation_steps == 0
+        return (micro_batches(self) + 1) % self.gradient_accumulation_steps == 0
 
     def _update_if_due(self, strategy, gradients, variables):
         # Seen by all replicas at once: one replica alone may not branch around what all take part in.
@@ -77,14 +89,13 @@ class _GlobalBatch:
         for gradient, variable in zip(gradients, variables, strict=True):
             strategy.extended.update(variable, self._decay_and_step, args=(gradient, rate), group=False)
         if self.use_ema:
-            averages = self._model_variables_moving_average
-            for variable, average in zip(self._trainable_variables, averages, strict=True):
+            for variable, average in averages_of(self):
                 strategy.extended.update(
                     _native(average), self._move_average, args=(_native(variable),), group=False
                 )
 
     def _decay_and_step(self, variable, gradient, rate):
-        if self.weight_decay is not None and self._use_weight_decay(variable):
+        if self.weight_decay is not None and decays_weight(self, variable):
             variable.assign_sub(variable * self.weight_decay * tf.cast(rate, variable.dtype))
         self.update_step(gradient, variable, rate)
 
@@ -93,10 +104,10 @@ class _GlobalBatch:
         momentum = self.ema_momentum * tf.cast(self.iterations > 0, average.dtype)
         average.assign(momentum * average + (1 - momentum) * variable)
 
-    def _get_current_learning_rate(self):
-        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            return self._learning_rate(self.iterations)
-        return super()._get_current_learning_rate()
+    def current_learning_rate(self):
+        rate = learning_rate_of(self)
+        is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+        return rate(self.iterations) if is_schedule else super().current_learning_rate()
 
 
 class _Fused(_GlobalBatch):
@@ -112,8 +123,8 @@ class _Fused(_GlobalBatch):
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)
             return
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+        index = variable_index(self, variable)
+        momentum, velocity = (of(self)[index].value for of in (adam_momentums, adam_velocities))
         numbers = (*self._powers, learning_rate, self.beta_1, self.beta_2, self.epsilon, gradient)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,

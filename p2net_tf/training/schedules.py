@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 from keras import ops
+from keras.optimizers.schedules import CosineDecay, ExponentialDecay, PiecewiseConstantDecay
 
 from p2net_tf.training.optimizers import SGD, Adam, AdamW, LossScaleOptimizer, RMSprop
 from p2net_tf.training.settings import TrainingConfig
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class Halving(keras.optimizers.schedules.LearningRateSchedule):
-    """The paper's schedule: the rate is divided by two every `halving_steps` steps (section 4.1)."""
-
-    def __init__(self, learning_rate: float, halving_steps: int):
-        self.learning_rate = learning_rate
-        self.halving_steps = halving_steps
-
-    def __call__(self, step):
-        halvings = ops.floor(ops.cast(step, "float32") / self.halving_steps)
-        return self.learning_rate * 0.5**halvings
-
-    def get_config(self):
-        return {"learning_rate": self.learning_rate, "halving_steps": self.halving_steps}
-
-
-@keras.saving.register_keras_serializable("p2net_tf")
-class Cosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Half a cosine from `learning_rate` to zero over `total_steps`."""
-
-    def __init__(self, learning_rate: float, total_steps: int):
-        self.learning_rate = learning_rate
-        self.total_steps = total_steps
-
-    def __call__(self, step):
-        progress = ops.minimum(ops.cast(step, "float32") / self.total_steps, 1.0)
-        return self.learning_rate * 0.5 * (1.0 + ops.cos(math.pi * progress))
-
-    def get_config(self):
-        return {"learning_rate": self.learning_rate, "total_steps": self.total_steps}
-
-
-@keras.saving.register_keras_serializable("p2net_tf")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Scales another schedule from zero to one over the first `warmup_steps` steps."""
+    """Scales another schedule from zero to one over the first `warmup_steps` steps.
+
+    Keras' own warm-up belongs to its cosine, which it puts off until the warm-up has ended.
+    """
 
     def __init__(self, schedule, warmup_steps: int):
         self.schedule = schedule
@@ -70,14 +40,16 @@ def make_schedule(config: TrainingConfig, steps_per_epoch: int):
     """The schedule that `config` names, in updates of the weights; `steps_per_epoch` counts batches."""
     rate = effective_learning_rate(config)
     if config.schedule == "cosine":
-        schedule = Cosine(rate, max(1, config.epochs * steps_per_epoch // config.accumulate))
+        schedule = CosineDecay(rate, max(1, config.epochs * steps_per_epoch // config.accumulate))
     elif config.schedule == "steps":
         schedule = _steps(rate, config, steps_per_epoch)
+    elif config.schedule == "constant":
+        schedule = ExponentialDecay(rate, decay_steps=1, decay_rate=1.0)
     else:
-        never = config.schedule == "constant"
-        # CPN, whose sentence the paper repeats, counts samples: 3.6 M of them are 112,500 steps of 32.
-        steps = 2**62 if never else max(1, config.halving_samples // effective_batch(config))
-        schedule = Halving(rate, steps)
+        # CPN, whose sentence the paper repeats (section 4.1), counts samples: 3.6 M of them are 112,500 steps
+        # of 32.
+        steps = max(1, config.halving_samples // effective_batch(config))
+        schedule = ExponentialDecay(rate, steps, decay_rate=0.5, staircase=True)
     return WarmUp(schedule, config.warmup_steps) if config.warmup_steps else schedule
 
 
@@ -85,7 +57,7 @@ def _steps(rate: float, config: TrainingConfig, steps_per_epoch: int):
     """One value for each stretch between `decay_epochs`; Keras counts the boundary to the stretch before."""
     boundaries = [epoch * steps_per_epoch // config.accumulate - 1 for epoch in config.decay_epochs]
     values = [rate * config.decay_factor**falls for falls in range(len(boundaries) + 1)]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    return PiecewiseConstantDecay(boundaries, values)
 
 
 def effective_batch(config: TrainingConfig) -> int:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from p2net_tf.data.pipeline import InputShard
 from p2net_tf.training.cluster import worker_of
+from p2net_tf.utils.compat import FitHooks
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.tf_config import Worker, read_cluster
 
@@ -105,7 +106,7 @@ def shard_of(context: tf.distribute.InputContext) -> InputShard:
     return InputShard(context.input_pipeline_id, pipelines, context.num_replicas_in_sync // pipelines)
 
 
-class FitsOnSeveralWorkers:
+class FitsOnSeveralWorkers(FitHooks):
     """Mixed into a `keras.Model` that is built already, lets `fit` and `evaluate` run on several workers.
 
     Keras 3 fails there (keras#20585) for two reasons. To build the model it averages a distributed batch into
@@ -116,19 +117,16 @@ class FitsOnSeveralWorkers:
     a function twice that makes variables.
     """
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def prepare_first_step(self):
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        if not _has_several_workers(self.distribute_strategy):
-            super()._maybe_symbolic_build(iterator, data_batch)
+        return not _has_several_workers(self.distribute_strategy)
 
-    def _make_function(self, step_function):
+    def adapt_step(self, step):
         if not _has_several_workers(self.distribute_strategy):
-            return super()._make_function(step_function)
-        return super()._make_function(
-            lambda data: {name: value[None] for name, value in step_function(data).items()}
-        )
+            return step
+        return lambda data: {name: value[None] for name, value in step(data).items()}
 
 
 def _has_several_workers(strategy: tf.distribute.Strategy) -> bool:

@@ -36,11 +36,11 @@ PARALLEL, REFINE = HeatmapLoss(dtype="float64"), OHKMLoss(2, dtype="float64")
 
 
 def random_expectation(sub_policies, stages, operations=CANDIDATES, dtype="float64", seed=1) -> Expectation:
-    relaxed = Expectation(SearchSpace(sub_policies, stages, tuple(operations)), dtype=dtype)
+    policy = Expectation(SearchSpace(sub_policies, stages, tuple(operations)), dtype=dtype)
     rng = np.random.default_rng(seed)
-    for variable in relaxed.variables:
+    for variable in policy.variables:
         variable.assign(rng.normal(0, 0.7, variable.shape))
-    return relaxed
+    return policy
 
 
 def all_chains(space: SearchSpace) -> Chains:
@@ -54,16 +54,16 @@ def all_chains(space: SearchSpace) -> Chains:
     return Chains(*map(tf.constant, (np.array([row[0] for row in rows], np.int32), outcome, level)))
 
 
-def chances(relaxed: Expectation, chains: Chains):
+def chances(policy: Expectation, chains: Chains):
     """p(c), multiplied up from what is drawn one after the other; differentiable."""
-    space = relaxed.space
-    weights, applied = tf.nn.softmax(relaxed.alpha.value), tf.sigmoid(relaxed.probability.value)
+    space = policy.space
+    weights, applied = tf.nn.softmax(policy.alpha.value), tf.sigmoid(policy.probability.value)
     x = (np.arange(LEVELS) - 5) / 5
-    theta = relaxed.magnitude.value
+    theta = policy.magnitude.value
     levels = tf.nn.softmax(theta[..., :1] * x + theta[..., 1:] * x**2)
     found = []
     for k, outcomes, drawn in zip(*(values.numpy() for values in chains), strict=True):
-        chance = tf.constant(1 / space.sub_policies, relaxed.dtype)
+        chance = tf.constant(1 / space.sub_policies, policy.dtype)
         for n, (o, level) in enumerate(zip(outcomes, drawn, strict=True)):
             if o < len(space.operations):
                 chance *= weights[k, n, o] * applied[k, n, o] * levels[k, n, o, level]
@@ -77,11 +77,11 @@ def chances(relaxed: Expectation, chains: Chains):
     return tf.stack(found)
 
 
-def score_form(relaxed: Expectation, chains: Chains, factors):
+def score_form(policy: Expectation, chains: Chains, factors):
     """-zeta * sum of factors * d log p(c) / da."""
     with tf.GradientTape() as tape:
-        total = -ZETA * tf.reduce_sum(factors * relaxed.log_probability(chains))
-    return [g.numpy() for g in tape.gradient(total, [variable.value for variable in relaxed.variables])]
+        total = -ZETA * tf.reduce_sum(factors * policy.log_probability(chains))
+    return [g.numpy() for g in tape.gradient(total, [variable.value for variable in policy.variables])]
 
 
 def repeated(chains: Chains, people: int) -> Chains:
@@ -98,55 +98,55 @@ class TestDistribution:
     @pytest.mark.parametrize("stages", [1, 2])
     def test_log_probability_of_every_chain(self, stages, operations):
         """Identity, and an operation that was drawn and not applied, are one outcome."""
-        relaxed = random_expectation(2, stages, operations)
-        chains = all_chains(relaxed.space)
-        found = tf.exp(relaxed.log_probability(chains)).numpy()
+        policy = random_expectation(2, stages, operations)
+        chains = all_chains(policy.space)
+        found = tf.exp(policy.log_probability(chains)).numpy()
         assert found.sum() == pytest.approx(1, rel=1e-12)
         some = np.random.default_rng(0).choice(len(found), 40)
-        expected = chances(relaxed, Chains(*(tf.gather(values, some) for values in chains)))
+        expected = chances(policy, Chains(*(tf.gather(values, some) for values in chains)))
         np.testing.assert_allclose(found[some], expected, rtol=1e-12)
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_dtype(self, dtype):
-        relaxed = random_expectation(2, 2, dtype=dtype)
-        chains, importance = relaxed.sample(8, [1, 2], tf.constant(0.5), repeats=4)
-        tables = (relaxed.weights(), relaxed.probabilities(), relaxed.outcomes(), *relaxed.magnitudes())
-        values = (*tables, importance, relaxed.log_probability(chains), relaxed.score_lengths(chains))
+        policy = random_expectation(2, 2, dtype=dtype)
+        chains, importance = policy.sample(8, [1, 2], tf.constant(0.5), repeats=4)
+        tables = (policy.weights(), policy.probabilities(), policy.outcomes(), *policy.magnitudes())
+        values = (*tables, importance, policy.log_probability(chains), policy.score_lengths(chains))
         assert {value.dtype.name for value in values} == {dtype}
 
     def test_starts_without_a_preference(self):
-        relaxed = Expectation(SearchSpace(1, 1, CANDIDATES), probability=0.25, dtype="float64")
-        np.testing.assert_allclose(relaxed.outcomes(), [[[0.25 / 3, 0, 0.25 / 3, 2.5 / 3]]], rtol=1e-12)
-        mean, deviation = relaxed.magnitudes()
+        policy = Expectation(SearchSpace(1, 1, CANDIDATES), probability=0.25, dtype="float64")
+        np.testing.assert_allclose(policy.outcomes(), [[[0.25 / 3, 0, 0.25 / 3, 2.5 / 3]]], rtol=1e-12)
+        mean, deviation = policy.magnitudes()
         np.testing.assert_allclose(mean, np.full((1, 1, 3), 5), rtol=1e-12)
         np.testing.assert_allclose(deviation, np.full((1, 1, 3), np.sqrt(10)), rtol=1e-12)
 
     def test_what_the_operations_get(self):
-        relaxed = random_expectation(1, 2, ("Scale", "Identity", "Cutout"))
+        policy = random_expectation(1, 2, ("Scale", "Identity", "Cutout"))
         chains = Chains(tf.constant([0, 0]), tf.constant([[0, 3], [2, 1]]), tf.constant([[4, 0], [10, 7]]))
-        operations, levels = relaxed.operations(chains)
+        operations, levels = policy.operations(chains)
         names = np.array(OPERATION_NAMES)[operations.numpy()].tolist()
         assert names == [["Scale", "Identity"], ["Cutout", "Identity"]]
         np.testing.assert_array_equal(levels, [[4, 0], [10, 7]])
 
     def test_score_lengths(self):
-        relaxed = random_expectation(2, 2)
-        chains = all_chains(relaxed.space)
+        policy = random_expectation(2, 2)
+        chains = all_chains(policy.space)
         chosen = np.random.default_rng(0).choice(len(chains.sub_policy), 12, replace=False)
         chains = Chains(*(tf.gather(values, chosen) for values in chains))
         with tf.GradientTape() as tape:
-            values = relaxed.log_probability(chains)
-        jacobian = tape.jacobian(values, relaxed.alpha.value).numpy()
+            values = policy.log_probability(chains)
+        jacobian = tape.jacobian(values, policy.alpha.value).numpy()
         expected = (jacobian**2).sum(axis=(1, 2, 3))
-        np.testing.assert_allclose(relaxed.score_lengths(chains), expected, rtol=1e-10)
+        np.testing.assert_allclose(policy.score_lengths(chains), expected, rtol=1e-10)
 
     def test_nearly_certain_operations_leave_finite_numbers(self):
         """In float32, 1 - sigmoid(30) is 0; with exploration "nothing happened" is drawn all the same."""
-        relaxed = Expectation(SearchSpace(1, 2, ("Rotate", "Cutout")))
-        relaxed.probability.assign(np.full((1, 2, 2), 30.0))
-        chains, importance = relaxed.sample(32, [0, 0], 1.0)
+        policy = Expectation(SearchSpace(1, 2, ("Rotate", "Cutout")))
+        policy.probability.assign(np.full((1, 2, 2), 30.0))
+        chains, importance = policy.sample(32, [0, 0], 1.0)
         assert (chains.outcome.numpy() == 2).any()
-        for values in (importance, relaxed.log_probability(chains), relaxed.score_lengths(chains)):
+        for values in (importance, policy.log_probability(chains), policy.score_lengths(chains)):
             assert np.isfinite(values).all()
 
     def test_a_share_of_zero_is_never_drawn(self):
@@ -159,12 +159,12 @@ class TestSample:
     DRAWS, BATCH = 300, 10
 
     @pytest.fixture(scope="class")
-    def relaxed(self):
+    def policy(self):
         return random_expectation(3, 2, ("Identity", "Rotate", "Solarize", "Scale"))
 
-    def many(self, relaxed, exploration, repeats=1):
+    def many(self, policy, exploration, repeats=1):
         """Chains `[draws * B]` and importance."""
-        sample = tf.function(lambda seed: relaxed.sample(self.BATCH, seed, exploration, repeats))
+        sample = tf.function(lambda seed: policy.sample(self.BATCH, seed, exploration, repeats))
         batches = [sample(tf.constant([7, t], tf.int64)) for t in range(self.DRAWS)]
         joined = [np.concatenate(values) for values in zip(*(batch[0] for batch in batches), strict=True)]
         return Chains(*joined), np.concatenate([batch[1] for batch in batches])
@@ -176,16 +176,16 @@ class TestSample:
 
     @pytest.mark.parametrize("exploration", [0.0, 0.5, 1.0])
     @pytest.mark.parametrize("repeats", [1, 5])
-    def test_frequencies(self, relaxed, exploration, repeats):
+    def test_frequencies(self, policy, exploration, repeats):
         """Ten people do not divide into three sub-policies; on average they do."""
-        chains, importance = self.many(relaxed, exploration, repeats)
+        chains, importance = self.many(policy, exploration, repeats)
         people = len(importance)
         found = np.bincount(chains.sub_policy, minlength=3) / people
         self.assert_frequencies(found, np.full(3, 1 / 3), people)
         assert importance.mean() == pytest.approx(1, abs=3 * importance.std() / np.sqrt(people) + 1e-12)
         uniform = np.array([0, 0.25, 0.25, 0.25, 0.25])
-        proposal = (1 - exploration) * relaxed.outcomes().numpy() + exploration * uniform
-        levels = tf.exp(relaxed.level_log_probabilities()).numpy()
+        proposal = (1 - exploration) * policy.outcomes().numpy() + exploration * uniform
+        levels = tf.exp(policy.level_log_probabilities()).numpy()
         for k, n in np.ndindex(3, 2):
             outcome = chains.outcome[chains.sub_policy == k, n]
             found = np.bincount(outcome, minlength=5) / len(outcome)
@@ -196,21 +196,21 @@ class TestSample:
                 z = (found - levels[k, n, o]) / np.sqrt(levels[k, n, o] / len(level))
                 assert (z**2).sum() < 30  # 99.9 % of chi squared of 10 degrees
 
-    def test_importance(self, relaxed):
-        chains, importance = relaxed.sample(60, [3, 4], 0.5)
-        outcomes = relaxed.outcomes().numpy()
+    def test_importance(self, policy):
+        chains, importance = policy.sample(60, [3, 4], 0.5)
+        outcomes = policy.outcomes().numpy()
         proposal = 0.5 * outcomes + 0.5 * np.array([0, 0.25, 0.25, 0.25, 0.25])
         drawn = chains.sub_policy.numpy()[:, None], np.arange(2), chains.outcome.numpy()
         expected = (outcomes[drawn] / proposal[drawn]).prod(axis=-1)
         np.testing.assert_allclose(importance, expected, rtol=1e-12)
 
-    def test_every_person_takes_a_stratum_of_its_own(self, relaxed):
-        chains, importance = relaxed.sample(30, [3, 4], 0.0)
+    def test_every_person_takes_a_stratum_of_its_own(self, policy):
+        chains, importance = policy.sample(30, [3, 4], 0.0)
         np.testing.assert_array_equal(np.bincount(chains.sub_policy), [10, 10, 10])
         np.testing.assert_allclose(importance, np.ones(30), rtol=1e-12)
 
-    def test_seed(self, relaxed):
-        one, same, other = (relaxed.sample(30, [3, seed], 0.5)[0] for seed in (4, 4, 5))
+    def test_seed(self, policy):
+        one, same, other = (policy.sample(30, [3, seed], 0.5)[0] for seed in (4, 4, 5))
         for first, second in zip(one, same, strict=True):
             np.testing.assert_array_equal(first, second)
         assert (one.outcome.numpy() != other.outcome.numpy()).any()
@@ -240,19 +240,19 @@ class OneWeight(keras.Model):
         self.built = True
 
 
-def make_searcher(relaxed: Expectation, repeats: int) -> ExpectationSearcher:
+def make_searcher(policy: Expectation, repeats: int) -> ExpectationSearcher:
     model = PoseModel(OneWeight())
     model.compile(keras.optimizers.SGD(0.1))
-    return ExpectationSearcher(model, relaxed, SearchConfig(zeta=ZETA, chains_per_person=repeats))
+    return ExpectationSearcher(model, policy, SearchConfig(zeta=ZETA, chains_per_person=repeats))
 
 
-def assert_unbiased(relaxed, exact, table, people, repeats, exploration, draws_):
+def assert_unbiased(policy, exact, table, people, repeats, exploration, draws_):
     """The mean of the searcher's gradients over many batches, within 3 standard errors of `exact`.
 
     Args:
         table: `[people, all chains]` scores.
     """
-    space, searcher = relaxed.space, make_searcher(relaxed, repeats)
+    space, searcher = policy.space, make_searcher(policy, repeats)
     chains = all_chains(space)
 
     def key(chains):
@@ -270,11 +270,10 @@ def assert_unbiased(relaxed, exact, table, people, repeats, exploration, draws_)
 
     @tf.function
     def one(seed):
-        drawn, importance = relaxed.sample(people * repeats, seed, exploration, repeats)
+        drawn, importance = policy.sample(people * repeats, seed, exploration, repeats)
         place = tf.argmax(key(drawn)[:, None] == keys[None], axis=1, output_type=tf.int32)
         scores = tf.gather_nd(scores_of, tf.stack([who, place], axis=1))
-        count = tf.constant(people * repeats, tf.float64)
-        gradients, _ = searcher._policy_gradients(drawn, importance, scores, count)
+        gradients, _ = searcher.policy_gradients(drawn, importance, scores)
         return tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
 
     @tf.function
@@ -304,14 +303,14 @@ class TestSampledGradient:
 
     @pytest.mark.parametrize("exploration", [0.0, 0.5, 1.0])
     def test_is_unbiased(self, exploration):
-        relaxed = random_expectation(2, 2, ("Rotate", "Identity"))
-        chains, people, repeats = all_chains(relaxed.space), 2, 3
+        policy = random_expectation(2, 2, ("Rotate", "Identity"))
+        chains, people, repeats = all_chains(policy.space), 2, 3
         rng = np.random.default_rng(0)
         # People differ more than chains do; a baseline has to see to that.
         table = rng.normal(1, 1, (people, len(chains.sub_policy))) + np.array([[3.0], [-2.0]])
-        factors = tf.exp(relaxed.log_probability(chains)) * table.mean(axis=0)
-        exact = score_form(relaxed, chains, factors)
-        assert_unbiased(relaxed, exact, table, people, repeats, exploration, 12000)
+        factors = tf.exp(policy.log_probability(chains)) * table.mean(axis=0)
+        exact = score_form(policy, chains, factors)
+        assert_unbiased(policy, exact, table, people, repeats, exploration, 12000)
 
 
 @pytest.fixture(scope="module")
@@ -348,14 +347,14 @@ class Enumerated:
 
     PEOPLE = 2
 
-    def __init__(self, network, relaxed: Expectation, training: bool):
-        self.network, self.relaxed = network, relaxed
+    def __init__(self, network, policy: Expectation, training: bool):
+        self.network, self.policy = network, policy
         rng = np.random.default_rng(3)
         people, validation = random_batch(rng, self.PEOPLE), random_batch(rng, self.PEOPLE)
-        self.chains = all_chains(relaxed.space)
+        self.chains = all_chains(policy.space)
         self.every = repeated(self.chains, self.PEOPLE)
         count = len(self.chains.sub_policy)
-        operations, levels = relaxed.operations(self.every)
+        operations, levels = policy.operations(self.every)
         # One seed per person: the side that an operation moves to is the same in all chains.
         seeds = tf.repeat(stateless_random.sample_seeds([5, 6], self.PEOPLE), count, axis=0)
         plain = (tf.repeat(values, count, axis=0) for values in people)
@@ -364,13 +363,13 @@ class Enumerated:
 
         def train_loss(weights):
             losses = self.losses(weights, *self.batch)
-            return tf.reduce_sum(tf.tile(chances(relaxed, self.chains), [self.PEOPLE]) * losses) / self.PEOPLE
+            return tf.reduce_sum(tf.tile(chances(policy, self.chains), [self.PEOPLE]) * losses) / self.PEOPLE
 
         def validation_loss(weights):
             judged = stateless(network, training=False)
             return tf.reduce_mean(person_losses(validation[1], judged(weights, validation[0])))
 
-        variables = [variable.value for variable in relaxed.variables]
+        variables = [variable.value for variable in policy.variables]
         self.problem = Bilevel(train_loss, validation_loss, network.trainable_variables, variables, ZETA)
 
     def losses(self, weights, crops, keypoints):
@@ -407,16 +406,16 @@ class TestThroughP2Net:
         """All chains of all people in one batch, normalised by its statistics."""
         if kind != "P2Net":
             network = random_convolutions()
-        relaxed = random_expectation(sub_policies, stages, operations)
-        setting = Enumerated(network, relaxed, training=True)
+        policy = random_expectation(sub_policies, stages, operations)
+        setting = Enumerated(network, policy, training=True)
         exact = hypergradient(setting.problem, "double_backprop").gradients
-        factors = tf.exp(relaxed.log_probability(setting.every)) * setting.scores(setting.direction()).ravel()
-        found = score_form(relaxed, setting.every, factors / setting.PEOPLE)
+        factors = tf.exp(policy.log_probability(setting.every)) * setting.scores(setting.direction()).ravel()
+        found = score_form(policy, setting.every, factors / setting.PEOPLE)
         for name, gradient, expected in zip(NAMES, found, exact, strict=True):
             assert relative_error(gradient, expected) < 1e-9, name
 
         ahead = tf.function(lambda: look_ahead(setting.problem).validation_loss)
-        for index, (name, variable) in enumerate(zip(NAMES, relaxed.variables, strict=True)):
+        for index, (name, variable) in enumerate(zip(NAMES, policy.variables, strict=True)):
             start, step = variable.numpy(), 1e-3
             along = np.random.default_rng(index).normal(size=start.shape)
             values = []
@@ -430,16 +429,16 @@ class TestThroughP2Net:
 
     def test_sampled_scores_are_unbiased(self):
         """Where people are not coupled by their batch; what the coupling does is measured below."""
-        relaxed = random_expectation(1, 1, ("Brightness", "Identity", "Rotate"))
-        setting = Enumerated(random_convolutions(), relaxed, training=False)
+        policy = random_expectation(1, 1, ("Brightness", "Identity", "Rotate"))
+        setting = Enumerated(random_convolutions(), policy, training=False)
         direction = setting.direction()
         table = setting.scores(direction)
-        factors = tf.exp(relaxed.log_probability(setting.every)) * table.ravel()
-        exact = score_form(relaxed, setting.every, factors / setting.PEOPLE)
+        factors = tf.exp(policy.log_probability(setting.every)) * table.ravel()
+        exact = score_form(policy, setting.every, factors / setting.PEOPLE)
         expected = hypergradient(setting.problem, "double_backprop").gradients
         for gradient, other in zip(exact, expected, strict=True):
             assert relative_error(gradient, other) < 1e-9
-        assert_unbiased(relaxed, exact, table, setting.PEOPLE, 3, 0.5, 10000)
+        assert_unbiased(policy, exact, table, setting.PEOPLE, 3, 0.5, 10000)
 
 
 def test_scores_by_two_reverse_passes():
@@ -465,9 +464,9 @@ def coupled_and_credited(network, people: int, operations=("Identity", "Rotate",
     Returns:
         `(exact, credited)`; the second counts only what a person's chain does to that person's loss.
     """
-    relaxed = Expectation(SearchSpace(1, 1, operations), dtype="float64")
-    relaxed.magnitude.assign(np.full((1, 1, len(operations), 2), 500.0))
-    setting = Enumerated(network, relaxed, training=True)
+    policy = Expectation(SearchSpace(1, 1, operations), dtype="float64")
+    policy.magnitude.assign(np.full((1, 1, len(operations), 2), 500.0))
+    setting = Enumerated(network, policy, training=True)
     crops, keypoints = random_batch(np.random.default_rng(4), people)
     weights, direction = setting.problem.values(), setting.direction()
 
@@ -481,10 +480,10 @@ def coupled_and_credited(network, people: int, operations=("Identity", "Rotate",
         outcome = tf.constant(outcomes, shape=(people, 1))
         level = tf.where(outcome < 4, 10, 0)
         chains = Chains(tf.zeros([people], tf.int32), outcome, level)
-        chance = np.exp(relaxed.log_probability(chains).numpy().sum())
-        scores = scores_of(*relaxed.operations(chains)).numpy()
-        exact = exact + score_form(relaxed, chains, chance * np.full(people, scores.mean()))[0]
-        credited = credited + score_form(relaxed, chains, chance * scores / people)[0]
+        chance = np.exp(policy.log_probability(chains).numpy().sum())
+        scores = scores_of(*policy.operations(chains)).numpy()
+        exact = exact + score_form(policy, chains, chance * np.full(people, scores.mean()))[0]
+        credited = credited + score_form(policy, chains, chance * scores / people)[0]
     return exact.ravel(), credited.ravel()
 
 

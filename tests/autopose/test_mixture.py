@@ -11,6 +11,7 @@ from networks import tiny_network
 from p2net_tf.augment import stateless_random
 from p2net_tf.augment.operations import OPERATIONS
 from p2net_tf.autopose.mixture import Hypotheses, Mixture, soft_targets
+from p2net_tf.autopose.space import SearchSpace
 from p2net_tf.keypoints import heatmaps
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 from p2net_tf.training.pose_model import PoseModel
@@ -33,7 +34,7 @@ def random_people(seed: int = 0, persons: int = 4, number: int = 5, dtype="float
 
 
 def random_mixture(sub_policies: int, stages: int, operations=CANDIDATES, seed: int = 1) -> Mixture:
-    mixture = Mixture(sub_policies, stages, operations, seed=0, dtype="float64")
+    mixture = Mixture(SearchSpace(sub_policies, stages, tuple(operations)), seed=0, dtype="float64")
     rng = np.random.default_rng(seed)
     for variable in mixture.variables:
         variable.assign(rng.normal(0, 1, variable.shape))
@@ -43,7 +44,7 @@ def random_mixture(sub_policies: int, stages: int, operations=CANDIDATES, seed: 
 def certain_mixture(*names, level_logit: float = 1.0, dtype="float64") -> Mixture:
     """One sub-policy that applies `names` one after the other, for certain."""
     operations = tuple(OPERATIONS)
-    mixture = Mixture(1, len(names), operations, seed=0, dtype=dtype)
+    mixture = Mixture(SearchSpace(1, len(names), operations), seed=0, dtype=dtype)
     one_hot = np.array([[[CERTAIN * (o == name) for o in operations] for name in names]])
     mixture.alpha.assign(one_hot.astype(dtype))
     mixture.probability.assign(np.full(one_hot.shape, CERTAIN, dtype))
@@ -59,8 +60,8 @@ def every_chain(mixture: Mixture, sub_policy: int):
     """Yields `(weight, [operation or None of each stage])`: which operation, and whether it was applied."""
     alpha, probability = mixture.alpha.numpy()[sub_policy], mixture.probability.numpy()[sub_policy]
     weights = np.exp(alpha) / np.exp(alpha).sum(axis=-1, keepdims=True)
-    choices = list(itertools.product(range(len(mixture.operations)), (True, False)))
-    for chain in itertools.product(choices, repeat=mixture.stages):
+    choices = list(itertools.product(range(len(mixture.space.operations)), (True, False)))
+    for chain in itertools.product(choices, repeat=mixture.space.stages):
         weight = 1.0
         for stage, (o, applied) in enumerate(chain):
             p = sigmoid(probability[stage, o])
@@ -73,7 +74,7 @@ def apply(mixture: Mixture, o: int, stage: int, crops, keypoints):
     level = 10 * sigmoid(mixture.magnitude.numpy()[0, stage, o])
     levels = np.full(len(crops), level)
     seeds = stateless_random.fold_in(stateless_random.sample_seeds(SEED, len(crops)), stage)
-    moved = OPERATIONS[mixture.operations[o]](crops, keypoints, levels, seeds, differentiable=True)
+    moved = OPERATIONS[mixture.space.operations[o]](crops, keypoints, levels, seeds, differentiable=True)
     return tuple(np.asarray(values) for values in moved)
 
 
@@ -103,7 +104,7 @@ class TestMix:
         crops, keypoints = random_people()
         mixture = certain_mixture(name)
         mixed, hypotheses = mixture.mix(crops, keypoints, SEED)
-        index = mixture.operations.index(name)
+        index = mixture.space.operations.index(name)
         expected, moved = apply(mixture, index, 0, crops, keypoints)
         np.testing.assert_array_equal(mixed, expected)
         (certain,) = np.flatnonzero(np.any(np.asarray(hypotheses.weights) > 0, axis=0))
@@ -118,7 +119,7 @@ class TestMix:
         crops, keypoints = random_people()
         mixture = certain_mixture("Rotate", "Cutout")
         mixed, hypotheses = mixture.mix(crops, keypoints, SEED)
-        names = mixture.operations
+        names = mixture.space.operations
         once = apply(mixture, names.index("Rotate"), 0, crops, keypoints)
         expected, moved = apply(mixture, names.index("Cutout"), 1, *once)
         np.testing.assert_array_equal(mixed, expected)
@@ -150,7 +151,7 @@ class TestMix:
 
     def test_every_sample_draws_one_sub_policy(self):
         """Three sub-policies darken a white crop to different levels, which tells them apart."""
-        mixture = Mixture(3, 1, ("Brightness",), seed=0)
+        mixture = Mixture(SearchSpace(3, 1, ("Brightness",)), seed=0)
         mixture.probability.assign(np.full((3, 1, 1), CERTAIN))
         mixture.magnitude.assign([[[-1.0]], [[-0.6]], [[-0.2]]])
         factors = 0.1 + 0.18 * mixture.levels().numpy().ravel()
@@ -259,20 +260,20 @@ class TestSoftLosses:
         maps = {name: tf.constant(rng.normal(0, 0.3, (4, *MAPS, 5)), "float32") for name in names}
         _, hypotheses = mixture.mix(crops, keypoints, SEED)
         loss = mixture.loss(maps, hypotheses, model.intermediate_loss, model.final_loss, 0.7, 1.3)
-        _, moved = apply(mixture, mixture.operations.index("Rotate"), 0, crops, keypoints)
+        _, moved = apply(mixture, mixture.space.operations.index("Rotate"), 0, crops, keypoints)
         assert float(loss) == pytest.approx(float(model.losses_of(moved, maps)["loss"]), rel=1e-5)
 
     def test_losses_of_two_targets(self):
         hypotheses = Hypotheses(tf.zeros([1, 1, 5, 3]), tf.ones([1, 1]))
         with pytest.raises(ValueError, match="one sigma and one stride"):
-            Mixture(1, 1, CANDIDATES, seed=0).loss(
+            Mixture(SearchSpace(1, 1, CANDIDATES), seed=0).loss(
                 {"heatmaps": tf.zeros([1, *MAPS, 5])}, hypotheses, HeatmapLoss(2.0), HeatmapLoss(3.0)
             )
 
 
 class TestParameters:
     def test_names_and_first_values(self):
-        mixture = Mixture(3, 2, CANDIDATES, seed=0)
+        mixture = Mixture(SearchSpace(3, 2, CANDIDATES), seed=0)
         assert [v.name.split(":")[0] for v in mixture.variables] == ["alpha", "probability", "magnitude"]
         assert {tuple(v.shape) for v in mixture.variables} == {(3, 2, 5)}
         np.testing.assert_allclose(mixture.weights(), np.full((3, 2, 5), 0.2), atol=2e-3)
@@ -281,7 +282,7 @@ class TestParameters:
         assert distance.min() > 0.9 and distance.max() < 2.8
 
     def test_a_seed_gives_its_values(self):
-        first, again, other = (Mixture(3, 2, CANDIDATES, seed=seed) for seed in (0, 0, 1))
+        first, again, other = (Mixture(SearchSpace(3, 2, CANDIDATES), seed=seed) for seed in (0, 0, 1))
         for one, same in zip(first.variables, again.variables, strict=True):
             np.testing.assert_array_equal(one, same)
         assert np.any(first.alpha.numpy() != other.alpha.numpy())
@@ -299,15 +300,3 @@ class TestParameters:
         stage = found[1][0]
         assert stage.probability == pytest.approx(sigmoid(mixture.probability.numpy()[1, 0, 4]), abs=5e-4)
         assert stage.magnitude == pytest.approx(10 * sigmoid(mixture.magnitude.numpy()[1, 0, 4]), abs=5e-4)
-
-    @pytest.mark.parametrize(
-        "operations, message",
-        [
-            (("Rotate", "Posterize", "Shear"), "unknown operations Posterize, Shear; there are Identity, Tr"),
-            (("Rotate", "Rotate"), "each once: Rotate, Rotate"),
-            ((), "there are none"),
-        ],
-    )
-    def test_wrong_operations(self, operations, message):
-        with pytest.raises(ValueError, match=message):
-            Mixture(1, 1, operations, seed=0)

@@ -14,10 +14,11 @@ import tensorflow as tf
 from networks import two_convolutions
 from pydantic import ValidationError
 
-from p2net_tf.autopose.build import make_relaxed, make_searcher
+from p2net_tf.autopose.build import make_search_policy, make_searcher
 from p2net_tf.autopose.settings import SearchConfig
 from p2net_tf.autopose.space import SearchError
 from p2net_tf.training.pose_model import PoseModel
+from p2net_tf.utils.compat import adam_velocities
 
 SIZE, PEOPLE = 32, 8
 OPERATIONS = ["Identity", "Brightness", "Rotate"]
@@ -33,8 +34,8 @@ def make(seed: int = 0, optimizer=None, strategy=None, **changes):
         network = two_convolutions(3, (SIZE, SIZE), synchronized=strategy.num_replicas_in_sync > 1)
         model = PoseModel(network, ohkm=2, weight_decay=1e-3)
         model.compile(optimizer() if optimizer else keras.optimizers.SGD(1e-2))
-        relaxed = make_relaxed(settings, seed)
-    return make_searcher(model, relaxed, settings, seed, strategy)
+        policy = make_search_policy(settings, seed)
+    return make_searcher(model, policy, settings, seed, strategy)
 
 
 def people(seed: int):
@@ -50,7 +51,7 @@ def go(searcher, steps: int = 2, start: int = 0) -> list:
 
 
 def policy_of(searcher) -> list[np.ndarray]:
-    return [variable.numpy() for variable in searcher.relaxed.variables]
+    return [variable.numpy() for variable in searcher.policy.variables]
 
 
 def assert_all_equal(first, second):
@@ -65,8 +66,8 @@ def relative_error(found, expected) -> float:
 def first_policy_gradients(monkeypatch, **changes) -> list[np.ndarray]:
     """What the policy's optimizers get in the first step."""
     searcher = make(**changes)
-    optimizers = [keras.optimizers.SGD(1.0) for _ in searcher.relaxed.variables]
-    for optimizer, variable in zip(optimizers, searcher.relaxed.variables, strict=True):
+    optimizers = [keras.optimizers.SGD(1.0) for _ in searcher.policy.variables]
+    for optimizer, variable in zip(optimizers, searcher.policy.variables, strict=True):
         optimizer.build([variable])
     monkeypatch.setattr(searcher, "_policy_optimizers", optimizers)
     before = policy_of(searcher)
@@ -113,10 +114,7 @@ class TestExpectation:
 def test_moving_statistics_follow_the_trained_batch_alone():
     """Neither the look-ahead nor the scores touch them; the weights' batch does so once."""
     searcher, twin = make(), make()
-    number = tf.constant(0, tf.int64)
-    chains, _ = twin._draw(people(0), number, 0, 0.0)
-    crops, _ = twin._augmented(people(0), chains, number, 0, tf.constant(0.0))
-    twin.model.network(crops, training=True)
+    twin.model.network(people(0)[0], training=True)  # in the first step nobody is augmented
     before = [variable.numpy() for variable in make().model.network.non_trainable_variables]
     go(searcher, 1)
     statistics = zip(
@@ -130,19 +128,36 @@ def test_moving_statistics_follow_the_trained_batch_alone():
         assert np.abs(found.numpy() - old).max() > 1e-3
 
 
-def test_the_dose_grows():
+class TestAugmentedShare:
     """At the first step nobody is augmented for the weights, at the last everybody."""
-    searcher, number = make(), tf.constant(1, tf.int64)
-    crops, keypoints = people(0)
-    chains, _ = searcher._draw((crops, keypoints), number, 0, 0.0)
-    untouched, _ = searcher._augmented((crops, keypoints), chains, number, 0, 0.0)
-    np.testing.assert_allclose(untouched, crops, atol=1e-6)
-    touched, _ = searcher._augmented((crops, keypoints), chains, number, 0, 1.0)
-    changed = np.abs(touched.numpy() - crops).max(axis=(1, 2, 3)) > 1e-3
-    # Level 5 of Brightness is the identity.
-    expected = (chains.outcome.numpy() == 2) | ((chains.outcome.numpy() == 1) & (chains.level.numpy() != 5))
-    assert changed[(chains.outcome.numpy() == 3)[:, 0]].sum() == 0
-    assert (changed == expected[:, 0]).mean() > 0.8 and changed.any()
+
+    @staticmethod
+    def darkening():
+        """Level 0 of Brightness, a factor of 0.1, for certain."""
+        searcher = make(operations=["Brightness", "Identity"])
+        searcher.policy.alpha.assign(np.broadcast_to([20.0, -20.0], (2, 1, 2)))
+        searcher.policy.probability.assign(np.full((2, 1, 2), 30.0))
+        searcher.policy.magnitude.assign(np.broadcast_to([-200.0, 0.0], (2, 1, 2, 2)))
+        return searcher
+
+    @pytest.mark.parametrize(
+        ("share", "least", "most"), [(0.0, 0, 0), (0.5, 1, PEOPLE - 1), (1.0, PEOPLE, PEOPLE)]
+    )
+    def test_is_that_of_the_people_whose_crops_change(self, share, least, most):
+        searcher = self.darkening()
+        found, _ = searcher.sample_augmented(people(0), tf.constant(1, tf.int64), tf.constant(share))
+        dark = np.abs(found - 0.1 * people(0)[0]).max(axis=(1, 2, 3)) < 1e-6
+        plain = np.abs(found - people(0)[0]).max(axis=(1, 2, 3)) < 1e-6
+        assert least <= dark.sum() <= most
+        assert (dark ^ plain).all()
+
+    @pytest.mark.parametrize(("number", "factor"), [(0, 1.0), (3, 0.1)])
+    def test_grows_from_the_first_step_to_the_last(self, number, factor):
+        record = self.darkening().search_step(people(0), people(1), number)
+        crops, keypoints = people(0)
+        twin = make()
+        _, expected = twin.weight_gradients((factor * crops, keypoints))
+        assert float(record.inner_loss) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_zeta_turns_the_gradient_round(monkeypatch):
@@ -157,14 +172,13 @@ def test_zeta_turns_the_gradient_round(monkeypatch):
 
 class TestLookAhead:
     def gradients(self, searcher):
-        gradients, _ = searcher._weight_gradients(*people(0))
-        return gradients
+        return searcher.weight_gradients(people(0))[0]
 
     def test_plain_step(self):
         """v is the gradient of the outer loss in inference mode at w - zeta g."""
         searcher = make(inner_step="sgd", zeta=0.1)
         gradients = self.gradients(searcher)
-        found, loss = searcher._direction(gradients, *people(1))
+        found, loss = searcher.lookahead_direction(gradients, people(1))
         network = searcher.model.network
         for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
             variable.assign(variable - 0.1 * gradient)
@@ -180,21 +194,25 @@ class TestLookAhead:
     def test_adam_divides_as_the_optimizer_will(self, steps):
         searcher = make(optimizer=lambda: keras.optimizers.Adam(1e-3))
         for t in range(steps):
-            searcher._update_weights(searcher._weight_gradients(*people(t))[0])
+            searcher.train_plain(people(t))
         gradients = self.gradients(searcher)
-        scales = searcher._preconditioner(gradients)
-        searcher._update_weights(gradients)
+        scales = searcher.preconditioner(gradients)
+        searcher.update_weights(gradients)
         optimizer = searcher.model.optimizer
-        for scale, gradient, velocity in zip(scales, gradients, optimizer._velocities, strict=True):
+        for scale, gradient, velocity in zip(scales, gradients, adam_velocities(optimizer), strict=True):
             expected = 1 / (np.sqrt(velocity / (1 - 0.999 ** (steps + 1))) + 1e-5)
             np.testing.assert_allclose(scale, expected, rtol=1e-3)
             if not steps:
                 large = np.abs(gradient) > 1e-3
                 np.testing.assert_allclose((scale * gradient)[large], np.sign(gradient)[large], atol=0.02)
 
-    def test_gradient_steps_are_not_scaled(self):
-        searcher = make(optimizer=lambda: keras.optimizers.Adam(1e-3), inner_step="sgd")
-        assert set(searcher._preconditioner(self.gradients(searcher))) == {1.0}
+    @pytest.mark.parametrize(
+        ("optimizer", "inner_step"),
+        [(keras.optimizers.Adam, "sgd"), (keras.optimizers.RMSprop, "adam"), (keras.optimizers.SGD, "adam")],
+    )
+    def test_other_steps_are_not_scaled(self, optimizer, inner_step):
+        searcher = make(optimizer=lambda: optimizer(1e-3), inner_step=inner_step)
+        assert set(searcher.preconditioner(self.gradients(searcher))) == {1.0}
 
 
 class TestMixture:
@@ -212,7 +230,7 @@ class TestMixture:
         for record in records:
             assert np.isfinite([record.inner_loss, record.outer_loss]).all()
         searcher.restore(state)
-        loss = searcher.train_relaxed(people(0), tf.constant(0, tf.int64))
+        loss = searcher.train_augmented(people(0), tf.constant(0, tf.int64))
         assert float(loss) == pytest.approx(float(records[0].inner_loss), rel=1e-5)
 
     @pytest.mark.slow
@@ -239,7 +257,7 @@ class TestBadSettings:
     )
     def test_search_error(self, changes, message):
         with pytest.raises(SearchError, match=message):
-            make_relaxed(SearchConfig(**changes), 0)
+            make_search_policy(SearchConfig(**changes), 0)
 
     @pytest.mark.parametrize("changes", [{"zeta": 0}, {"zeta": float("nan")}, {"chains_per_person": 1}])
     def test_refused_by_the_schema(self, changes):

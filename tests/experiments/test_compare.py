@@ -201,9 +201,9 @@ class TestCells:
             asked.append((folder, resume, strict))
             return {"trials": [{"steps": 30, "seconds": 2.5}, {"steps": 10, "seconds": None}]}
 
-        for name, function in (("autopose.run", run_search), ("experiments.tuner.run", run_tuning)):
+        for name, function in (("search", run_search), ("tuner.run", run_tuning)):
             module = SimpleNamespace(**{function.__name__: function})
-            monkeypatch.setitem(sys.modules, f"p2net_tf.{name}", module)
+            monkeypatch.setitem(sys.modules, f"p2net_tf.experiments.{name}", module)
         searches = Engines().searches
         assert searches["learned"](config, tmp_path, resume=True, strict=False) == (101.0, 3.0)
         assert searches["tuner"](config, tmp_path, resume=False, strict=True) == (80.0, 2.5)

@@ -10,6 +10,7 @@ from one_weight import one_weight
 
 from p2net_tf.layers import BatchNormalization
 from p2net_tf.training.averaging import AveragedWeights, Calibration
+from p2net_tf.utils.compat import averages_of
 
 
 class TestAveragedWeights:
@@ -20,7 +21,7 @@ class TestAveragedWeights:
     def test_are_the_moving_average_of_the_steps(self, model):
         """Each step takes 1/4 off each weight; Keras keeps `average = 0.75 average + 0.25 weight`."""
         weight, average = np.float64([1, 2, 3]), np.float64([1, 2, 3])
-        model.optimizer._model_variables_moving_average[0].assign(average)
+        averages_of(model.optimizer)[0][1].assign(average)
         for step in range(3):
             model.optimizer.apply([tf.fill([3], 0.25)])
             weight = weight - 0.25
@@ -34,7 +35,7 @@ class TestAveragedWeights:
         """Weights and averages of different magnitude: adding and subtracting them would round."""
         weight, average = np.float32([1e-8, 0.1, 3.3e7]), np.float32([1.0, 1e-9, 0.7])
         model.w.assign(weight)
-        held = model.optimizer._model_variables_moving_average[0]
+        held = averages_of(model.optimizer)[0][1]
         held.assign(average)
         for _ in range(2):
             with AveragedWeights(model):
@@ -43,7 +44,7 @@ class TestAveragedWeights:
             np.testing.assert_array_equal(held, average)
 
     def test_come_back_when_something_fails_inside(self, model):
-        held = model.optimizer._model_variables_moving_average[0]
+        held = averages_of(model.optimizer)[0][1]
         held.assign([7.0, 8.0, 9.0])
         with pytest.raises(RuntimeError, match="disk full"), AveragedWeights(model):
             raise RuntimeError("disk full")
@@ -58,7 +59,7 @@ class TestAveragedWeights:
         """mixed_float16 wraps the optimizer that keeps the average."""
         inner = keras.optimizers.SGD(1.0, use_ema=True)
         model = one_weight([1.0, 2.0, 3.0], optimizer=keras.optimizers.LossScaleOptimizer(inner))
-        inner._model_variables_moving_average[0].assign([7.0, 8.0, 9.0])
+        averages_of(inner)[0][1].assign([7.0, 8.0, 9.0])
         with AveragedWeights(model):
             np.testing.assert_array_equal(model.w, [7, 8, 9])
         np.testing.assert_array_equal(model.w, [1, 2, 3])
@@ -93,7 +94,7 @@ class TestCalibration:
         model = scaled(2.0)
         model.compile(keras.optimizers.SGD(0.0, use_ema=True))
         model.optimizer.build(model.trainable_variables)
-        model.optimizer._model_variables_moving_average[0].assign(np.eye(2))
+        averages_of(model.optimizer)[0][1].assign(np.eye(2))
         norm = model.layers[-1]
         norm.moving_mean.assign([5.0, 7.0])
         compiled = SimpleNamespace(network=model, optimizer=model.optimizer)

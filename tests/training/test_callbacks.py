@@ -5,6 +5,7 @@ import pytest
 from one_weight import batches, one_weight
 
 from p2net_tf.training.callbacks import HistoryLog, Validate, read_history
+from p2net_tf.utils.compat import averages_of
 
 
 class TestValidate:
@@ -30,7 +31,7 @@ class TestValidate:
 
     def test_scores_the_average(self, tmp_path):
         model = one_weight([1.0, 2.0, 3.0])
-        model.optimizer._model_variables_moving_average[0].assign([10.0, 20.0, 30.0])
+        averages_of(model.optimizer)[0][1].assign([10.0, 20.0, 30.0])
         validate, logs = self.validate(tmp_path, every=1, epochs=1), {}
         validate.set_model(model)
         validate.on_train_begin()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from replica_updates import BATCHES, CASES, CLASSES, COMMON, OVERFLOWN
 
 from p2net_tf.training.optimizers import SGD, Adam
+from p2net_tf.utils.compat import averages_of
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def keras_on_one_device(case: str) -> tuple[list, list]:
     optimizer.build(weights)
     for gradients in updates_of(case):
         optimizer.apply([tf.constant(gradient) for gradient in gradients])
-    averages = optimizer._model_variables_moving_average if optimizer.use_ema else []
+    averages = [average for _, average in averages_of(optimizer)] if optimizer.use_ema else []
     return [w.numpy() for w in weights], [w.numpy() for w in averages]
 
 
@@ -90,7 +91,7 @@ class TestAccumulation:
         optimizer = SGD(Rising(), gradient_accumulation_steps=2, use_ema=True, ema_momentum=0.5)
         weight = keras.Variable([1.0, 2.0])
         optimizer.build([weight])
-        average = optimizer._model_variables_moving_average[0]
+        average = averages_of(optimizer)[0][1]
         expected, seen = [[1, 2], [0.8, 1.9], [0.8, 1.9], [0.2, 1.9]], []
         for gradient in ([1.0, 0.0], [3.0, 2.0], [2.0, -4.0], [4.0, 4.0]):
             optimizer.apply([tf.constant(gradient)])

@@ -7,7 +7,7 @@ import tensorflow as tf
 from networks import tiny_network
 
 from p2net_tf.training.optimizers import SGD, Adam, AdamW
-from p2net_tf.training.schedules import Cosine
+from p2net_tf.utils.compat import averages_of
 
 STEPS = 5
 OPTIONS = [{}, {"beta_1": 0.5, "epsilon": 1e-3}, {"clipnorm": 0.5}, {"use_ema": True}, {"amsgrad": True}]
@@ -33,7 +33,7 @@ def values_after(optimizer, in_graph=False) -> list[np.ndarray]:
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("ours, theirs", PAIRS)
 def test_equals_keras(ours, theirs, options):
-    rate = Cosine(0.1, 2 * STEPS)
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 2 * STEPS)
     expected = values_after(theirs(rate, **options))
     for in_graph in (False, True):
         found = values_after(ours(rate, **options), in_graph=in_graph)
@@ -75,7 +75,7 @@ def test_a_graph_may_build_its_optimizer():
 
     for _ in range(3):
         step()
-    average = optimizer._model_variables_moving_average[0]
+    [(_, average)] = averages_of(optimizer)
     assert float(average[0]) == pytest.approx(0.75 * (0.75 * 7 + 0.25 * 6) + 0.25 * 5)
 
 

@@ -15,6 +15,7 @@ from p2net_tf.training.optimizers import LossScaleOptimizer
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.settings import TrainingConfig
+from p2net_tf.utils.compat import averages_of
 
 HALVES = ["mixed_bfloat16", "mixed_float16"]
 PRECISIONS = ["float32", *HALVES]
@@ -133,7 +134,7 @@ class TestTraining:
         assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
         assert int(model.optimizer.iterations) == 20
         inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        weight, average = model.trainable_weights[0], inner._model_variables_moving_average[0]
+        weight, average = model.trainable_weights[0], averages_of(inner)[0][1]
         before, expected = weight.numpy(), average.numpy() + 1.0
         average.assign(expected)
         with AveragedWeights(model):

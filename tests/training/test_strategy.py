@@ -17,6 +17,7 @@ import tensorflow as tf
 from networks import tiny_network
 
 from p2net_tf.layers import BatchNormalization
+from p2net_tf.layers.compat import sublayers
 from p2net_tf.training.strategy import StrategyError, check_batch_size, make_strategy, shard_of
 
 TESTS = Path(__file__).parents[1]
@@ -118,7 +119,7 @@ def test_shares_of_input_pipelines(context, share):
 
 
 def test_all_batch_statistics_of_a_p2net_are_synchronized():
-    layers = tiny_network(input_size=(32, 32), synchronized_batch_norm=True)._flatten_layers()
+    layers = sublayers(tiny_network(input_size=(32, 32), synchronized_batch_norm=True))
     norms = [layer for layer in layers if isinstance(layer, BatchNormalization)]
     assert len(norms) > 10
     assert all(norm.synchronized for norm in norms)

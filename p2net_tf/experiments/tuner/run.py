@@ -34,7 +34,7 @@ from pathlib import Path
 
 from p2net_tf.augment.policies import Policy
 from p2net_tf.autopose.space import SearchSpace, make_space
-from p2net_tf.autopose.split import open_parts
+from p2net_tf.autopose.split import open_split
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.config.tuner import TunerConfig
@@ -91,13 +91,14 @@ def run_tuning(
         strict: stop at the first broken item of the data instead of setting it aside.
 
     Raises:
-        DataError: see `parts.open_parts`.
+        DataError: see `autopose.split.open_split`.
         TunerError: see `tune`.
     """
     folder, start = Path(folder), time.perf_counter()
 
     def make_objective() -> Objective:
-        inner, outer, problems = open_parts(config, strict)
+        search, size = config.search, config.model.input_size
+        inner, outer, problems = open_split(config.data, search, size, config.seed, strict)
         write_problems(problems, folder / "problems.json")
         messages.print(f"{len(inner)} people to train on, {len(outer)} to validate")
         trials = PolicyTrials(config, inner, outer)

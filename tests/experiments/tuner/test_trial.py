@@ -6,7 +6,7 @@ import tensorflow as tf
 from networks import two_convolutions_in_place_of_p2net
 
 from p2net_tf.augment.policies import Policy, Stage
-from p2net_tf.autopose import split as parts
+from p2net_tf.autopose import split
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data import datasets
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
@@ -57,7 +57,7 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(config):
-    inner, outer, problems = parts.open_parts(config)
+    inner, outer, problems = split.open_split(config.data, config.search, (64, 64), config.seed)
     assert not [problem for problem in problems if problem.severity == "error"]
     return inner, outer
 
@@ -78,7 +78,7 @@ def values(network) -> list[np.ndarray]:
     return [weight.numpy() for weight in network.weights]
 
 
-class TestParts:
+class TestSplit:
     def test_share_no_picture_and_hold_the_training_part(self, tables, config):
         inner, outer = tables
         people, _ = datasets.open_datasets(config.data.train, config.data.skeleton)
@@ -93,14 +93,14 @@ class TestParts:
             opened.append(sources)
             return datasets.open_datasets(sources, *arguments)
 
-        monkeypatch.setattr(parts, "open_datasets", open_datasets)
-        parts.open_parts(config)
+        monkeypatch.setattr(split, "open_datasets", open_datasets)
+        split.open_split(config.data, config.search, (64, 64), config.seed)
         assert opened == [config.data.train]
 
     def test_the_plant_moves_the_outer_part_alone(self, tables, config):
         plant = {"operation": "Brightness", "magnitude": (0, 0)}
         search = config.search.model_validate({**config.search.model_dump(), "plant": plant})
-        inner, outer, _ = parts.open_parts(config.model_copy(update={"search": search}))
+        inner, outer, _ = split.open_split(config.data, search, (64, 64), config.seed)
         np.testing.assert_array_equal(inner.crops, tables[0].crops)
         # Level 0 of Brightness is a factor of 0.1 (Table 1).
         np.testing.assert_allclose(outer.crops, 0.1 * tables[1].crops, atol=0.51)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from itertools import islice
 from pathlib import Path
 
 import keras
@@ -18,11 +17,7 @@ from networks import two_convolutions_in_place_of_p2net
 from typer.testing import CliRunner
 
 from p2net_tf.augment.policies import Policy
-from p2net_tf.autopose import split as parts
-from p2net_tf.autopose.build import build_searcher
-from p2net_tf.autopose.crops import InMemoryCrops, split_people
 from p2net_tf.autopose.expectation_step import ExpectationSearcher
-from p2net_tf.autopose.run import _check_batches, run_search, search_cost
 from p2net_tf.autopose.settings import SearchConfig
 from p2net_tf.autopose.space import SearchError
 from p2net_tf.cli import app
@@ -32,6 +27,7 @@ from p2net_tf.config.networks import build_network
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.experiments import training as trainer
+from p2net_tf.experiments.search import _check_batches, build_searcher, run_search, search_cost
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import be_quiet
 
@@ -181,7 +177,7 @@ class TestResume:
         code = """
             import sys, time
             from pathlib import Path
-            import test_run as t
+            import test_search as t
             step = t.ExpectationSearcher.search_step
 
             def slowly(searcher, *arguments):
@@ -285,71 +281,6 @@ def test_command_line_prints_one_document(rendered, tmp_path):
     report = json.loads(result.stdout)
     assert report["title"] == "tiny" and report["discretisation"]["gap"] == 0
     assert set(report["mean_weights"]) == {"Identity", "Rotate", "Brightness"}
-
-
-class TestParts:
-    @pytest.fixture(scope="class")
-    def samples(self, rendered):
-        config = make_config(rendered)
-        return parts.open_datasets(config.data.train, config.data.skeleton, False)[0]
-
-    def test_share_no_image(self, samples):
-        assert len(set(samples.image_paths)) < len(samples)  # some images show two people
-        inner, outer = split_people(samples, 0.4, 1000, seed=0)
-        assert not set(inner.image_paths) & set(outer.image_paths)
-        assert len(inner) + len(outer) == len(samples)
-        images = len(set(samples.image_paths))
-        assert len(set(outer.image_paths)) == round(0.4 * images)
-        limited = split_people(samples, 0.4, 10, seed=0)
-        assert sum(map(len, limited)) == 10
-
-    def test_one_image_is_too_few(self, samples):
-        with pytest.raises(DataError, match="1 images cannot be split"):
-            split_people(samples.take([0]), 0.4, 1000, seed=0)
-
-    def test_planted_operation_is_in_the_outer_part_alone(self, rendered):
-        plain = parts.open_parts(make_config(rendered))
-        dark = parts.open_parts(make_config(rendered, plant={"operation": "Brightness", "magnitude": (0, 0)}))
-        np.testing.assert_array_equal(dark[0].crops, plain[0].crops)
-        np.testing.assert_allclose(dark[1].crops, np.rint(0.1 * plain[1].crops), atol=1)
-        np.testing.assert_array_equal(dark[1].keypoints, plain[1].keypoints)
-
-    def test_unknown_planted_operation(self, rendered):
-        config = make_config(rendered, plant={"operation": "Rotat"})
-        with pytest.raises(SearchError, match="search.plant.operation: unknown 'Rotat'; did you mean"):
-            parts.open_parts(config)
-
-
-class TestBatches:
-    @pytest.fixture(scope="class")
-    def table(self, rendered) -> InMemoryCrops:
-        return parts.open_parts(make_config(rendered))[0]
-
-    def test_an_epoch_shows_everybody_once(self, table):
-        size = 3
-        per_epoch = len(table) // size
-        shown, batches = [], iter(table.batches(size, seed=1))
-        for _ in range(per_epoch):
-            shown.extend(np.rint(next(batches)[0].numpy() * 255).astype(np.uint8))
-        rows = [next(i for i, crop in enumerate(table.crops) if (crop == one).all()) for one in shown]
-        assert len(set(rows)) == per_epoch * size
-
-    def test_go_on_where_they_stopped(self, table):
-        whole, later = iter(table.batches(4, 1, 0.5)), iter(table.batches(4, 1, 0.5, start=5))
-        for crops, keypoints in list(islice(whole, 7))[5:]:
-            found = next(later)
-            np.testing.assert_array_equal(found[0], crops)
-            np.testing.assert_array_equal(found[1], keypoints)
-
-    def test_flip(self, table):
-        plain, flipped = (next(iter(table.batches(4, 1, share))) for share in (0.0, 1.0))
-        np.testing.assert_array_equal(flipped[0], plain[0][:, :, ::-1])
-        order = list(table.skeleton.flip_permutation)
-        seen = plain[1].numpy()[:, order]
-        width = plain[0].shape[2]
-        shown = seen[..., 2] > 0
-        found = flipped[1].numpy()[..., 0]
-        np.testing.assert_allclose(found[shown], (width - seen[..., 0])[shown], atol=1e-4)
 
 
 @pytest.mark.slow

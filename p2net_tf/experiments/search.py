@@ -18,22 +18,27 @@ import time
 from itertools import islice
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from p2net_tf.augment.policies import Policy
-from p2net_tf.autopose.build import build_searcher
+from p2net_tf.autopose.build import make_search_policy, make_searcher
 from p2net_tf.autopose.crops import InMemoryCrops
-from p2net_tf.autopose.live import LiveTable, log_step
 from p2net_tf.autopose.settings import SearchConfig
 from p2net_tf.autopose.space import SearchError
-from p2net_tf.autopose.split import open_parts
+from p2net_tf.autopose.split import open_split
 from p2net_tf.autopose.step import Searcher
 from p2net_tf.autopose.trajectory import Trajectory, plot_weights
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.check import write_problems
 from p2net_tf.experiments.policy_sheet import draw_sheet
+from p2net_tf.experiments.search_progress import LiveTable, log_step
+from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.training.schedules import effective_learning_rate
+from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.files import replacing, write_text
 from p2net_tf.utils.provenance import describe_environment
@@ -71,7 +76,9 @@ def run_search(
     start = time.perf_counter()
     folder = Path(folder)
     _check_folder(folder, config, resume)
-    inner, outer, problems = open_parts(config, strict)
+    inner, outer, problems = open_split(
+        config.data, config.search, config.model.input_size, config.seed, strict
+    )
     searcher = build_searcher(config, inner.skeleton)
     _check_batches(config.search, searcher.replicas, len(inner), len(outer))
     # Not before: what failed for its data may be begun again under a mended configuration.
@@ -89,7 +96,7 @@ def run_search(
         search.restore()
     search.warm_up()
     search.go()
-    policy = searcher.relaxed.discretize(config.name, _provenance(config, search.trajectory))
+    policy = searcher.policy.discretize(config.name, _provenance(config, search.trajectory))
     gap = search.gap(policy)
     policy.save(folder / "policy.yaml")
     report = _report(config, searcher, search, policy, gap, command)
@@ -97,6 +104,30 @@ def run_search(
     _write_artefacts(folder, search, policy, inner, config.seed)
     write_text(folder / "report.json", json.dumps(report, indent=2, default=float) + "\n")
     return report
+
+
+def build_searcher(config: ExperimentConfig, skeleton: Skeleton) -> Searcher:
+    """A searcher before its first step, on as many devices of this host as `training.replicas` says.
+
+    Raises:
+        SearchError: a precision whose loss has to be scaled, which a search does not do.
+    """
+    settings, training = config.search, config.training
+    if training.precision == "mixed_float16":
+        raise SearchError(
+            "training.precision=mixed_float16: a search has losses of losses, and scales none of them; "
+            "set training.precision=float32 or mixed_bfloat16"
+        )
+    keras.utils.set_random_seed(config.seed)
+    rate = settings.weights_learning_rate or effective_learning_rate(training)
+    changes = {"learning_rate": rate, "learning_rate_batch": None, "accumulate": 1}
+    changes |= {"schedule": "constant", "ema_momentum": None, "warmup_steps": 0}
+    plain = config.model_copy(update={"training": training.model_copy(update=changes)})
+    strategy = one_host_strategy(training.replicas)
+    with strategy.scope():
+        model = build_pose_model(plain, skeleton, steps=1, replicas=strategy.num_replicas_in_sync)
+        policy = make_search_policy(settings, config.seed)
+    return make_searcher(model, policy, settings, config.seed, strategy)
 
 
 def search_cost(settings: SearchConfig) -> int:
@@ -141,26 +172,29 @@ class _Search:
         inner = self._batches(self._inner, _INNER, done)
         outer = self._batches(self._outer, _OUTER, done, size)
         writer = tf.summary.create_file_writer(str(self._folder / "tensorboard"))
-        with writer.as_default(), LiveTable(self.searcher.relaxed.space, settings) as live:
+        with writer.as_default(), LiveTable(self.searcher.policy.space, settings) as live:
             for number in range(done, settings.steps):
                 record = self.searcher.search_step(next(inner), next(outer), number)
                 self._check(f"search step {number + 1}", record.inner_loss, record.outer_loss)
                 self.trajectory.add(record)
                 if (number + 1) % settings.log_every == 0 or number + 1 == settings.steps:
                     live.show(number + 1, self.trajectory)
-                    log_step(number + 1, record, self.searcher.relaxed.space)
+                    log_step(number + 1, record, self.searcher.policy.space)
                 else:
                     live.advance(number + 1)
                 self._save_every(number + 1)
 
     def gap(self, policy: Policy) -> dict:
-        """Outer loss after a few training steps under the relaxed policy, and under the discrete one.
+        """Outer loss after a few training steps under the continuous policy, and under the discrete one.
 
         Both start from the weights at the end of the search, which come back afterwards.
         """
         steps, state = self._settings.gap_steps, self.searcher.state()
         losses = {"now": self._judge()}
-        trainers = {"relaxed": self.searcher.train_relaxed, "discrete": self.searcher.train_discrete(policy)}
+        trainers = {
+            "continuous": self.searcher.train_augmented,
+            "discrete": self.searcher.train_discrete(policy),
+        }
         for name, train in trainers.items():
             self.searcher.restore(state)
             batches = self._batches(self._inner, _GAP, 0)
@@ -168,7 +202,7 @@ class _Search:
                 train(batch, tf.constant(number, tf.int64))
             losses[name] = self._judge()
         self.searcher.restore(state)
-        return {"steps": steps, **losses, "gap": losses["discrete"] - losses["relaxed"]}
+        return {"steps": steps, **losses, "gap": losses["discrete"] - losses["continuous"]}
 
     def restore(self) -> None:
         """Takes up `state.npz`; where there is none, nothing was done yet."""
@@ -260,8 +294,8 @@ def _provenance(config: ExperimentConfig, trajectory: Trajectory) -> dict:
 def _report(
     config: ExperimentConfig, searcher: Searcher, search: _Search, policy: Policy, gap: dict, command: str
 ) -> dict:
-    settings, space = config.search, searcher.relaxed.space
-    weights = searcher.relaxed.weights().numpy()
+    settings, space = config.search, searcher.policy.space
+    weights = searcher.policy.weights().numpy()
     means = dict(zip(space.operations, weights.mean(axis=(0, 1)).tolist(), strict=True))
     return {
         "title": config.name,
@@ -277,7 +311,7 @@ def _report(
 
 
 def _write_artefacts(folder: Path, search: _Search, policy: Policy, inner: InMemoryCrops, seed: int) -> None:
-    space = search.searcher.relaxed.space
+    space = search.searcher.policy.space
     search.trajectory.save(folder / "trajectory.npz", space)
     plot_weights(search.trajectory, space, folder / "weights.png")
     people = slice(0, _SHEET_PEOPLE)

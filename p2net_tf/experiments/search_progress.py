@@ -113,7 +113,7 @@ def print_found(report: dict, console: Console) -> None:
     console.print(f"mean mixing weights: {means}", soft_wrap=True)
     gap = report["discretisation"]
     console.print(
-        f"outer loss {gap['now']:.3f} now; after {gap['steps']} steps {gap['relaxed']:.3f} relaxed, "
+        f"outer loss {gap['now']:.3f} now; after {gap['steps']} steps {gap['continuous']:.3f} continuous, "
         f"{gap['discrete']:.3f} discrete"
     )
     console.print(f"cost: {report['gradient_steps']} gradient steps, {report['seconds']:.0f} s")
