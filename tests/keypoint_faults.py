@@ -6,14 +6,14 @@ import math
 import numpy as np
 
 from p2net_tf.evaluation.coco import coco_results
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from tests.plain_pycocotools import plain_evaluation
 
 
 def crowded_scene() -> tuple[dict, list[dict]]:
     """Three images of five persons who stand close; a pose of each, with faults of every type."""
     random = np.random.default_rng(5)
-    partners = np.array(load_skeleton("coco17").flip_permutation)
+    partners = np.array(Skeleton.load("coco17").flip_permutation)
     images, annotations, predictions = [{"id": n} for n in range(1, 4)], [], []
     for image in images:
         people = random.uniform(0, 200, (5, 17, 2)) + random.uniform(0, 120, (5, 1, 2))

@@ -5,9 +5,9 @@ from PIL import Image
 
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.samples import Samples
-from p2net_tf.skeletons.skeleton import parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-CARD = parse_skeleton(
+CARD = Skeleton.parse(
     """
 name: six
 keypoints: [left_hand, right_hand, head, left_foot, right_foot, tail]

@@ -25,7 +25,7 @@ from p2net_tf.experiments.exporting import export_run
 from p2net_tf.experiments.runs import load_run
 from p2net_tf.export.options import ExportOptions
 from p2net_tf.inference.keras_file import save_network
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import write_text
@@ -176,7 +176,7 @@ def _export(name: str, scratch: Path) -> tuple[Path, Path]:
     config = load_config(name)
     run = scratch / "run"
     dump_config(config, run / "config.yaml")
-    model = build_step_model(config, load_skeleton(config.data.skeleton))
+    model = build_step_model(config, Skeleton.load(config.data.skeleton))
     save_network(model.network, run / "best.keras", model.card)
     folders = export_run(load_run(run), ("saved_model",), None, ExportOptions())
     return run, folders["saved_model"].parent

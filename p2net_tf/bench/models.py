@@ -28,7 +28,7 @@ from p2net_tf.bench.timing import Circumstances, graph_of, in_turns, quartiles, 
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.keypoints.alignment import alignment_of
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import progress
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import write_text
@@ -120,7 +120,7 @@ def _check_names(names: Sequence[str], torch_files: Mapping[str, Path]) -> None:
 
 def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_file: Path | None):
     """`({(runtime, task): measure}, facts)` of one network; a measure takes the seconds of one batch."""
-    skeleton = load_skeleton(config.data.skeleton)
+    skeleton = Skeleton.load(config.data.skeleton)
     model = build_step_model(config, skeleton)
     people = noise_people(settings.batch, skeleton.num_keypoints, config.model.input_size)
     network, recipe = model.network, config.evaluation

@@ -30,7 +30,7 @@ from p2net_tf.bench.timing import (
 )
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.search import build_searcher
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.files import write_text
 
 LIMIT = 2.5
@@ -115,7 +115,7 @@ def print_bench(report: dict, console: Console) -> None:
 def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:
     search = config.search.model_copy(update={"relaxation": relaxation, "hypergradient": None})
     training = config.training.model_copy(update={"replicas": 1})
-    skeleton = load_skeleton(config.data.skeleton)
+    skeleton = Skeleton.load(config.data.skeleton)
     return build_searcher(config.model_copy(update={"search": search, "training": training}), skeleton)
 
 

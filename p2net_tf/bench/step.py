@@ -32,7 +32,7 @@ from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.pipeline import TrainingBatch
 from p2net_tf.experiments.training import build_pose_model
 from p2net_tf.keypoints import heatmaps
-from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.loop import make_step_function
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.schedules import make_optimizer
@@ -50,7 +50,7 @@ def bench_step(config: ExperimentConfig, out: str | Path, repeats: int = 20, com
         repeats: rounds that count.
         command: the command line, for the report.
     """
-    model = build_step_model(config, load_skeleton(config.data.skeleton))
+    model = build_step_model(config, Skeleton.load(config.data.skeleton))
     people = noise_people(config.training.batch_size, model.network.num_keypoints, config.model.input_size)
     functions = {STEP: training_step(model, *people), BARE: bare_step(config, model.network, people[0])}
     parts = _parts_of(model, *people)

@@ -112,10 +112,10 @@ def info(config: Config, overrides: Overrides = None, as_json: AsJson = False):
     from p2net_tf.config.loading import load_config
     from p2net_tf.config.networks import build_network
     from p2net_tf.models.summary import summarize
-    from p2net_tf.skeletons.skeleton import load_skeleton
+    from p2net_tf.skeletons.skeleton import Skeleton
 
     experiment = load_config(config, overrides or [])
-    keypoints = load_skeleton(experiment.data.skeleton).num_keypoints
+    keypoints = Skeleton.load(experiment.data.skeleton).num_keypoints
     summary = summarize(build_network(experiment.model, keypoints, download=False))
     if as_json:
         print_json(summary)

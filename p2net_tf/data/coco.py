@@ -24,7 +24,7 @@ from p2net_tf.data.annotation_files import (
 )
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
-from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 PIXEL_CENTER = 0.5
 """Offset between a COCO keypoint (a pixel's index) and continuous coordinates (that pixel's centre)."""
@@ -60,7 +60,7 @@ def read_coco(
         DataError: a file is missing or not JSON of this form, or its keypoints are not the card's.
     """
     root = Path(root)
-    card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     path = find_annotations(root, annotations, [f"annotations/person_keypoints_{split}.json"])
     data = _annotation_lists(load_json(path), path)
     table = _Table(str(path), card, _categories(data["categories"], card, path))

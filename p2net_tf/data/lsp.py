@@ -17,7 +17,7 @@ from p2net_tf.data.image_files import image_sizes
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 TRAIN_IMAGES = 1000
 """The first 1000 of LSP's 2000 images are its training part, the rest its test part."""
@@ -90,7 +90,7 @@ def _samples(root: Path, name: str, xy: np.ndarray, visibility: np.ndarray, rows
     keypoints = np.concatenate([xy, visibility[..., None]], axis=-1)
     keypoints[visibility == NOT_LABELED] = 0
     return Samples(
-        skeleton=load_skeleton("lsp14"),
+        skeleton=Skeleton.load("lsp14"),
         image_paths=np.asarray(paths),
         boxes=np.concatenate([np.zeros_like(sizes), sizes], axis=-1),
         keypoints=keypoints,

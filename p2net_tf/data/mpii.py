@@ -20,7 +20,7 @@ from scipy.io import loadmat
 from p2net_tf.data.annotation_files import find_annotations, finite_numbers, load_json
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 MATLAB_OFFSET = 0.5
 """MATLAB's pixel 1 has its centre at 0.5 in continuous coordinates."""
@@ -155,7 +155,7 @@ class _Table:
 
     def samples(self) -> Samples:
         return Samples(
-            load_skeleton("mpii16"),
+            Skeleton.load("mpii16"),
             *(list(zip(*self.rows, strict=True)) or [()] * 6),
             scores=np.ones(len(self.rows)),
             source=self.source,

@@ -20,7 +20,7 @@ from p2net_tf.data.samples import Samples
 from p2net_tf.evaluation.coco_diagnostics import always_said, why_so_low
 from p2net_tf.evaluation.coco_files import RESULT_FIELDS, read_ground_truth, read_results
 from p2net_tf.keypoints.visibility import NOT_LABELED
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 METRICS = ("AP", "AP50", "AP75", "AP(M)", "AP(L)", "AR", "AR50", "AR75", "AR(M)", "AR(L)")
 SUSPICIOUS_AP = 0.05
@@ -81,7 +81,7 @@ def evaluate_coco(
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
-    sigmas = np.asarray(load_skeleton("coco17").sigmas if sigmas is None else sigmas, np.float64)
+    sigmas = np.asarray(Skeleton.load("coco17").sigmas if sigmas is None else sigmas, np.float64)
     dataset = read_ground_truth(ground_truth, len(sigmas))
     detections = read_results(results, len(sigmas))
     known = {image["id"] for image in dataset["images"]}

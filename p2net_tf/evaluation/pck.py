@@ -16,7 +16,7 @@ import numpy as np
 
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
-from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 PCK_THRESHOLD = 0.2
 PCKH_THRESHOLD = 0.5
@@ -160,7 +160,7 @@ def lsp_errors(predictions, truth) -> KeypointErrors:
         DataError: the shapes differ.
     """
     truth = np.asarray(truth, np.float64)[..., :2]
-    return torso_errors(predictions, truth, np.isfinite(truth).all(-1), load_skeleton("lsp14"))
+    return torso_errors(predictions, truth, np.isfinite(truth).all(-1), Skeleton.load("lsp14"))
 
 
 def mpii_errors(predictions, truth, missing, head_boxes) -> KeypointErrors:
@@ -176,7 +176,7 @@ def mpii_errors(predictions, truth, missing, head_boxes) -> KeypointErrors:
         DataError: the shapes differ.
     """
     labeled = np.asarray(missing) == 0
-    return head_errors(predictions, truth, labeled, head_sizes(head_boxes), load_skeleton("mpii16"))
+    return head_errors(predictions, truth, labeled, head_sizes(head_boxes), Skeleton.load("mpii16"))
 
 
 def head_sizes(head_boxes) -> np.ndarray:

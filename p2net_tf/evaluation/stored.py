@@ -25,7 +25,7 @@ from p2net_tf.evaluation.pck import (
     mpii_errors,
 )
 from p2net_tf.evaluation.tables import print_result
-from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 __all__ = [
     "analyze_coco",
@@ -90,7 +90,7 @@ def score_coco(
     Raises:
         DataError: a file does not hold what is expected; names file, field, shapes and remedy.
     """
-    card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     return evaluate_coco(gt_path, _coco_results(pred_path, card), card.sigmas)
 
 
@@ -108,7 +108,7 @@ def analyze_coco(
         out: folder for `errors.html`, `errors.json` and plots; None writes nothing.
         images: folder of the pictures, for the worst poses; needs TensorFlow.
     """
-    card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     analysis = analyze_errors(gt_path, _coco_results(pred_path, card), card)
     if out is not None:
         pictures = None

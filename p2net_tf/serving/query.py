@@ -17,7 +17,7 @@ from p2net_tf.inference.test_recipe import Predictions
 from p2net_tf.serving.client import Client
 from p2net_tf.serving.status import ServingError
 from p2net_tf.skeletons import drawing
-from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons
 
 _SERVING_DEFAULT = "serving_default"
 
@@ -106,7 +106,7 @@ def skeleton_of(answer: Answer, name: str | None = None) -> Skeleton:
         ServingError: no card fits.
     """
     count = answer.predictions.keypoints.shape[1]
-    cards = [load_skeleton(card) for card in ([name] if name else builtin_skeletons())]
+    cards = [Skeleton.load(card) for card in ([name] if name else builtin_skeletons())]
     fitting = [card for card in cards if card.num_keypoints == count]
     if not fitting:
         have = ", ".join(f"{card.name} ({card.num_keypoints})" for card in cards)

@@ -134,6 +134,3 @@ class Skeleton:
 def builtin_skeletons() -> list[str]:
     """Names of the cards that come with the package."""
     return sorted(Path(card.name).stem for card in _CARDS.iterdir() if card.name.endswith(".yaml"))
-
-
-load_skeleton, parse_skeleton = Skeleton.load, Skeleton.parse

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
 from p2net_tf.augment.settings import AugmentConfig
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-CARD = load_skeleton("coco17")
+CARD = Skeleton.load("coco17")
 CROP = (64, 48)
 CENTER, SIZE = np.array([50.0, 60.0], np.float32), np.array([90.0, 120.0], np.float32)
 DRAWS = 4000

@@ -12,9 +12,9 @@ from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints import geometry
 from p2net_tf.skeletons import drawing
-from p2net_tf.skeletons.skeleton import parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-CARD = parse_skeleton(
+CARD = Skeleton.parse(
     """
 name: two
 keypoints: [left, right]

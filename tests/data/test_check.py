@@ -9,9 +9,9 @@ from p2net_tf.data.coco import read_coco
 from p2net_tf.data.lsp import read_lsp
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.samples import Problem, Samples, concatenate
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-CARD = load_skeleton("coco17")
+CARD = Skeleton.load("coco17")
 
 
 def standing_person() -> np.ndarray:

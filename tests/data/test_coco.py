@@ -5,7 +5,7 @@ import pytest
 
 from p2net_tf.data.coco import from_coco_keypoints, read_coco, to_coco_keypoints, write_results
 from p2net_tf.data.samples import DataError
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 
 def person(number=1, image_id=7, **changes) -> dict:
@@ -152,7 +152,7 @@ class TestUnusableFiles:
             read_coco(tmp_path, "val")
 
     def test_card_that_is_not_the_files(self, tmp_path):
-        names = list(load_skeleton("coco17").keypoints)
+        names = list(Skeleton.load("coco17").keypoints)
         fewer = [{"id": 1, "name": "person", "keypoints": names[:-1]}]
         with pytest.raises(DataError, match="has 16 keypoints, the card 'coco17' 17"):
             read_coco(write(tmp_path, data_set([person()], categories=fewer)), "train")

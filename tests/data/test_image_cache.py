@@ -10,7 +10,7 @@ from p2net_tf.data.image_cache import open_image_cache
 from p2net_tf.data.pipeline import training_batches
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import Samples
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import messages
 
 CROP, BATCH = (32, 32), 4
@@ -20,7 +20,7 @@ AUGMENT = AugmentConfig(color=0.2)
 @pytest.fixture
 def samples(tmp_path) -> Samples:
     """Nine persons in three pictures of noise, of different sizes."""
-    random, card = np.random.default_rng(0), load_skeleton("lsp14")
+    random, card = np.random.default_rng(0), Skeleton.load("lsp14")
     paths = [str(tmp_path / f"{number}.png") for number in range(3)]
     for number, path in enumerate(paths):
         Image.fromarray(random.integers(0, 256, (60 + 9 * number, 80, 3), np.uint8)).save(path)

@@ -9,7 +9,7 @@ from PIL import Image
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.records import read_record_samples, read_records, write_records
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons
 
 COLUMNS = ("image_paths", "boxes", "keypoints", "areas", "ids", "image_ids", "scores")
 
@@ -21,7 +21,7 @@ def people(folder, images=(0, 1, 0, 2, 3)) -> Samples:
     for number in set(images):
         Image.new("RGB", (20, 30), (number, 2, 3)).save(folder / f"{number}.png")
     return Samples(
-        skeleton=load_skeleton("lsp14"),
+        skeleton=Skeleton.load("lsp14"),
         image_paths=np.asarray([str(folder / f"{number}.png") for number in images]),
         boxes=random.uniform(1, 20, (count, 4)),
         keypoints=random.uniform(0, 20, (count, 14, 3)),
@@ -163,6 +163,6 @@ class TestUnusableRecords:
 
 @pytest.mark.parametrize("name", builtin_skeletons())
 def test_cards_survive_the_header(name):
-    card = load_skeleton(name)
+    card = Skeleton.load(name)
     assert Skeleton.from_card(json.loads(json.dumps(card.to_card()))) == card
     assert dataclasses.replace(card, name="other") != card

@@ -7,7 +7,7 @@ from PIL import Image
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.pipeline import InputShard, training_batches
 from p2net_tf.data.samples import Samples
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 CROP, BATCH, COUNT = (32, 32), 4, 13
 AUGMENT = AugmentConfig(scale=0.2, rotation=30, color=0.2, half_body_probability=0.0)
@@ -16,7 +16,7 @@ AUGMENT = AugmentConfig(scale=0.2, rotation=30, color=0.2, half_body_probability
 @pytest.fixture
 def samples(tmp_path) -> Samples:
     """Persons in pictures of noise, one each."""
-    random, card = np.random.default_rng(0), load_skeleton("lsp14")
+    random, card = np.random.default_rng(0), Skeleton.load("lsp14")
     paths = [str(tmp_path / f"{number}.png") for number in range(COUNT)]
     for path in paths:
         Image.fromarray(random.integers(0, 256, (60, 80, 3), np.uint8)).save(path)

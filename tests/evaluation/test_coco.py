@@ -8,7 +8,7 @@ import pytest
 
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import METRICS, coco_ground_truth, coco_results, evaluate_coco
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from tests.plain_pycocotools import plain_stats
 
 RNG = np.random.default_rng(0)
@@ -132,7 +132,7 @@ def test_samples_as_ground_truth():
     keypoints = np.concatenate([POSES[:count, :14], np.full((count, 14, 1), 1)], axis=-1)
     keypoints[0, 0] = 0
     samples = Samples(
-        skeleton=load_skeleton("lsp14"),
+        skeleton=Skeleton.load("lsp14"),
         image_paths=np.asarray(["a.jpg", "b.jpg", "b.jpg"]),
         boxes=np.full((count, 4), 50),
         keypoints=keypoints,

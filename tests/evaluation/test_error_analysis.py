@@ -19,7 +19,7 @@ from p2net_tf.evaluation.error_analysis.plots import COLORS
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.error_analysis.sheet import draw_worst, pictures_in_folder
 from p2net_tf.evaluation.error_analysis.tables import print_errors
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from tests.keypoint_faults import crowded_scene, faults_in_loops, moved_by_hand
 from tests.plain_pycocotools import plain_stats
 from tests.ten_people import CARD
@@ -316,7 +316,7 @@ class TestAgainstPlainPycocotools:
     @pytest.fixture(scope="class", params=["published", "crowded"])
     def compared(self, request):
         """`(ground truth, results, sigmas, partners)` of COCO's card."""
-        card = load_skeleton("coco17")
+        card = Skeleton.load("coco17")
         if request.param == "published":
             folder = request.getfixturevalue("data_root") / "oks_example"
             files = [

@@ -9,9 +9,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from p2net_tf.evaluation.oks import oks_matrix, oks_nms, pairwise_oks, soft_oks_nms, suppress_poses
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-SIGMAS = np.asarray(load_skeleton("coco17").sigmas)
+SIGMAS = np.asarray(Skeleton.load("coco17").sigmas)
 
 
 def oks_in_loops(pose, person, area, sigmas) -> float:

@@ -16,7 +16,7 @@ from p2net_tf.evaluation.pck import (
     pck_from_samples,
     pckh_from_samples,
 )
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 CPM_LSP = dict(Head=97.80, Shoulder=92.50, Elbow=87.05, Wrist=83.90, Hip=91.50, Knee=90.85, Ankle=89.90)
 HOURGLASS = dict(Head=95.80, Shoulder=94.57, Elbow=88.12, Wrist=83.31, Hip=86.24, Knee=80.88, Ankle=77.44)
@@ -50,7 +50,7 @@ def person(torso: float = 10.0) -> np.ndarray:
 def samples(keypoints: np.ndarray, card: str = "lsp14") -> Samples:
     count = len(keypoints)
     return Samples(
-        skeleton=load_skeleton(card),
+        skeleton=Skeleton.load(card),
         image_paths=np.asarray([f"{i}.jpg" for i in range(count)]),
         boxes=np.zeros((count, 4)),
         keypoints=keypoints,
@@ -240,10 +240,10 @@ def test_pckh_of_samples(mpii):
 
 
 def test_groups_of_the_cards():
-    assert keypoint_groups(load_skeleton("lsp14"))["Head"] == ("neck", "head_top")
-    assert keypoint_groups(load_skeleton("mpii16"))["Head"] == ("head_top",)
-    assert len(keypoint_groups(load_skeleton("coco17"))["Head"]) == 5
-    assert keypoint_groups(load_skeleton("coco17"))["Wrist"] == ("left_wrist", "right_wrist")
+    assert keypoint_groups(Skeleton.load("lsp14"))["Head"] == ("neck", "head_top")
+    assert keypoint_groups(Skeleton.load("mpii16"))["Head"] == ("head_top",)
+    assert len(keypoint_groups(Skeleton.load("coco17"))["Head"]) == 5
+    assert keypoint_groups(Skeleton.load("coco17"))["Wrist"] == ("left_wrist", "right_wrist")
 
 
 def test_wrong_shapes_are_named():

@@ -8,9 +8,9 @@ from p2net_tf.augment.policies import Policy, Stage
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.experiments.policy_sheet import show_policy
 from p2net_tf.skeletons import drawing
-from p2net_tf.skeletons.skeleton import parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-CARD = parse_skeleton(
+CARD = Skeleton.parse(
     """
 name: two
 keypoints: [left, right]

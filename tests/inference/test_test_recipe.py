@@ -11,9 +11,9 @@ from p2net_tf.data.samples import Samples
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.inference.test_recipe import Predictions, pose_scores, predict
-from p2net_tf.skeletons.skeleton import parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-HANDS = parse_skeleton("""
+HANDS = Skeleton.parse("""
 name: hands
 keypoints: [left_hand, right_hand]
 sigmas: [0.1, 0.1]

@@ -25,12 +25,12 @@ from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.inference.test_recipe import estimate_keypoints
 from p2net_tf.keypoints import alignment
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.yaml_files import ConfigError
 
 CROP = (96, 64)
 HEATMAP = (24, 16)
-COCO = load_skeleton("coco17")
+COCO = Skeleton.load("coco17")
 PAIRS = [(k, other) for k, other in enumerate(COCO.flip_permutation) if k < other]
 RECIPE = {"decode": "sign_inside", "filter_sigma": 0, "nms": "oks", "keypoint_threshold": 0.2}
 SETTINGS = EvaluationConfig(**RECIPE)
@@ -231,7 +231,7 @@ def test_crop_pixels_begin_at_the_first_pixel_of_the_crop():
 
 def test_only_coco_and_mpii_have_boxes_of_their_own():
     box = np.float32([[10, 20, 30, 40]])
-    mpii = load_skeleton("mpii16")
+    mpii = Skeleton.load("mpii16")
     samples = Samples(mpii, ["a.jpg"], box, np.zeros((1, 16, 3)), [1], [1], [1], [1])
     # The published centre is MATLAB's less 1; ours, with the centre of the first pixel at 0.5, less 0.5.
     moved = as_published(samples, DatasetConfig(format="mpii", root="/m")).boxes

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from p2net_tf.keypoints import geometry, heatmaps
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 CROP = (256, 192)
 
@@ -122,7 +122,7 @@ def test_flip_keypoints_mirrors_and_exchanges_pairs():
 
 def test_flipping_twice_changes_nothing():
     rng = np.random.default_rng(4)
-    skeleton = load_skeleton("mpii16")
+    skeleton = Skeleton.load("mpii16")
     keypoints = np.concatenate([rng.integers(0, 192, (3, 16, 2)), np.ones((3, 16, 1))], axis=-1)
     once = geometry.flip_keypoints(keypoints, 192.0, skeleton.flip_permutation)
     assert not np.array_equal(once, keypoints)

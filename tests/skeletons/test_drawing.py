@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from p2net_tf.skeletons import drawing
-from p2net_tf.skeletons.skeleton import load_skeleton, parse_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
-CARD = parse_skeleton(
+CARD = Skeleton.parse(
     """
 name: three
 keypoints: [a, b, c]
@@ -203,7 +203,7 @@ def test_wrong_inputs_are_named(call, fault):
 
 @pytest.mark.parametrize("card", ["coco17", "mpii16", "lsp14"])
 def test_every_built_in_card_draws(card):
-    skeleton = load_skeleton(card)
+    skeleton = Skeleton.load(card)
     rng = np.random.default_rng(0)
     keypoints = np.column_stack(
         [rng.uniform(5, 95, (skeleton.num_keypoints, 2)), np.full(skeleton.num_keypoints, 2)]

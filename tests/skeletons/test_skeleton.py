@@ -7,13 +7,7 @@ import pytest
 from pycocotools.cocoeval import Params
 
 from p2net_tf.skeletons.card import SkeletonError
-from p2net_tf.skeletons.skeleton import (
-    Limb,
-    Skeleton,
-    builtin_skeletons,
-    load_skeleton,
-    parse_skeleton,
-)
+from p2net_tf.skeletons.skeleton import Limb, Skeleton, builtin_skeletons
 
 CARD = """\
 name: arm
@@ -31,7 +25,7 @@ limbs:
 def test_a_users_card(tmp_path):
     path = tmp_path / "arm.yaml"
     path.write_text(CARD)
-    assert load_skeleton(path) == Skeleton(
+    assert Skeleton.load(path) == Skeleton(
         name="arm",
         keypoints=("head", "left_hand", "right_hand"),
         sigmas=(0.026, 0.062, 0.062),
@@ -39,22 +33,22 @@ def test_a_users_card(tmp_path):
         limbs=(Limb(0, 1, (255, 128, 0)), Limb(0, 2, (255, 255, 255))),
         upper_body=(0, 1),
     )
-    assert load_skeleton(str(path)).flip_permutation == (0, 2, 1)
-    assert load_skeleton(path).index("right_hand") == 2
+    assert Skeleton.load(str(path)).flip_permutation == (0, 2, 1)
+    assert Skeleton.load(path).index("right_hand") == 2
 
 
 def test_builtin_cards_have_the_published_numbers_of_keypoints():
-    counts = {name: load_skeleton(name).num_keypoints for name in builtin_skeletons()}
+    counts = {name: Skeleton.load(name).num_keypoints for name in builtin_skeletons()}
     assert counts == {"coco17": 17, "lsp14": 14, "mpii16": 16}
 
 
 def test_coco_sigmas_are_those_of_pycocotools():
-    np.testing.assert_allclose(load_skeleton("coco17").sigmas, Params("keypoints").kpt_oks_sigmas, rtol=1e-12)
+    np.testing.assert_allclose(Skeleton.load("coco17").sigmas, Params("keypoints").kpt_oks_sigmas, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", builtin_skeletons())
 def test_flip_exchanges_left_and_right_names_and_is_an_involution(name):
-    skeleton = load_skeleton(name)
+    skeleton = Skeleton.load(name)
     permutation = skeleton.flip_permutation
     assert [permutation[k] for k in permutation] == list(range(skeleton.num_keypoints))
     exchanged = {"left": "right", "right": "left"}
@@ -65,7 +59,7 @@ def test_flip_exchanges_left_and_right_names_and_is_an_involution(name):
 
 @pytest.mark.parametrize("name", builtin_skeletons())
 def test_mirrored_keypoints_have_equal_sigmas_and_halves(name):
-    skeleton = load_skeleton(name)
+    skeleton = Skeleton.load(name)
     for left, right in skeleton.flip_pairs:
         assert skeleton.sigmas[left] == skeleton.sigmas[right]
         assert (left in skeleton.upper_body) == (right in skeleton.upper_body)
@@ -73,7 +67,7 @@ def test_mirrored_keypoints_have_equal_sigmas_and_halves(name):
 
 def test_unknown_card():
     with pytest.raises(SkeletonError, match="no skeleton card 'coco'.*coco17, lsp14, mpii16 or the path"):
-        load_skeleton("coco")
+        Skeleton.load("coco")
 
 
 @pytest.mark.parametrize("name", builtin_skeletons())
@@ -164,4 +158,4 @@ def test_an_error_names_file_line_and_remedy(old, new, message):
     assert CARD.count(old) == 1
     pattern = message.replace("?", r"\?").replace("[", r"\[").replace("{", r"\{")
     with pytest.raises(SkeletonError, match=pattern):
-        parse_skeleton(CARD.replace(old, new), "arm.yaml")
+        Skeleton.parse(CARD.replace(old, new), "arm.yaml")

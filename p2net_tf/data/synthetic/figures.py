@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from p2net_tf.data.synthetic.poses import LEFT, RIGHT, Pose
-from p2net_tf.skeletons.skeleton import load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 
-SKELETON = load_skeleton("coco17")
+SKELETON = Skeleton.load("coco17")
 
 _SIDED = ("upper_arm", "forearm", "hand", "thigh", "shin", "foot", "ear")
 PARTS = ("background", "torso", "pelvis", "neck", "face", "hair") + tuple(

@@ -23,7 +23,7 @@ from p2net_tf.evaluation.coco import CocoResult, evaluate_coco
 from p2net_tf.evaluation.error_analysis.correction import STEPS, correct
 from p2net_tf.evaluation.error_analysis.keypoints import TYPES, KeypointErrors, find_keypoint_errors
 from p2net_tf.evaluation.error_analysis.matching import Case, Matches, match_poses, read_case
-from p2net_tf.skeletons.skeleton import Skeleton, load_skeleton
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
 
 
@@ -93,7 +93,7 @@ def analyze_errors(
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
-    card = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     case = read_case(ground_truth, results, card)
     matches = match_poses(case)
     errors = find_keypoint_errors(case, matches)
