@@ -75,7 +75,7 @@ def score(model, strategy, samples) -> dict[str, np.ndarray]:
     """Of the averaged weights, with statistics of their own, on a set whose last batch is not full."""
 
     def calibration(context):
-        return shared(samples, context).take(2 * shard_of(context).pieces)
+        return shared(samples, context).take(2 * shard_of(context).replicas)
 
     few = samples.take(slice(UNEVEN))
     scoring = Scoring(model, scoring_batches(strategy, few, SIZE, BATCH))

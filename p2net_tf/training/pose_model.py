@@ -98,6 +98,11 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
             optimizer = make_optimizer(TrainingConfig(), steps_per_epoch=1)  # its schedule counts persons
         super().compile(optimizer, **kwargs)
 
+    def compile_from_config(self, config: dict) -> None:
+        """Of a file: Keras leaves a model uncompiled whose `compile` is its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def make_dataset(
         self,
         samples: Samples,

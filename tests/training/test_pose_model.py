@@ -186,3 +186,21 @@ def test_a_file_gives_the_model_back(tmp_path):
         np.testing.assert_array_equal(after[name], before[name])
     for one, other in zip(kernels_of(model).values(), kernels_of(loaded).values(), strict=True):
         np.testing.assert_array_equal(other, one)
+
+
+def test_a_file_goes_on_training_where_the_model_stopped(tmp_path):
+    """With `compile()` as it comes: the paper's schedule and the moments of Adam are in the file."""
+    model = PoseModel(two_convolutions(), ohkm=2)
+    model.compile()
+    people = batches(random_people(8), 4)
+    model.fit(people, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations) == 2
+    assert float(loaded.optimizer.learning_rate) == float(model.optimizer.learning_rate)
+    for one, other in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(other, one)
+    for one in (model, loaded):
+        one.fit(people, verbose=0)
+    for one, other in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)
