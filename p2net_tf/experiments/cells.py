@@ -43,12 +43,9 @@ class CellFiles:
         Raises:
             ExperimentError: the folder holds a cell of another request.
         """
-        file = self.folder / "request.json"
-        if not file.is_file():
-            return
-        before = read_json(file)
+        before = self.request()
         changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
-        if changed:
+        if before and changed:
             raise ExperimentError(
                 f"{self.folder} was made with another {', '.join(changed)}; delete it, or take another folder"
             )
@@ -57,7 +54,9 @@ class CellFiles:
         write_json(self.folder / "request.json", request)
 
     def request(self) -> dict:
-        return read_json(self.folder / "request.json")
+        """What it was asked for; nothing before."""
+        file = self.folder / "request.json"
+        return read_json(file) if file.is_file() else {}
 
     def found(self) -> dict | None:
         """What the finished cell found; None before."""

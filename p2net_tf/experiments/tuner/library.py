@@ -10,7 +10,6 @@ __all__ = [
     "base_tuner",
     "grpc",
     "keras_tuner",
-    "keras_tuner_config",
     "threadpool_limits",
 ]
 
@@ -27,7 +26,6 @@ try:
     import grpc
     import keras_tuner
     from keras_tuner.engine import base_tuner
-    from keras_tuner.src import config as keras_tuner_config
     from threadpoolctl import threadpool_limits
 except ImportError as error:
     raise TunerMissing(

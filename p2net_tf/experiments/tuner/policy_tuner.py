@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import math
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.markup import escape
 
 from p2net_tf.augment.policies import Policy, Stage
 from p2net_tf.autopose.space import SearchSpace
-from p2net_tf.experiments.tuner.library import base_tuner, keras_tuner, keras_tuner_config
+from p2net_tf.experiments.cells import CellFiles
+from p2net_tf.experiments.tuner.library import base_tuner, keras_tuner
 from p2net_tf.experiments.tuner.oracles import OBJECTIVE, steps_of
 from p2net_tf.experiments.tuner.trial import TrialResult
 from p2net_tf.experiments.tuner.trial_records import (
@@ -25,15 +23,14 @@ from p2net_tf.experiments.tuner.trial_records import (
     best_of,
     describe,
     first_line,
+    record_of,
 )
 from p2net_tf.utils.console import messages
-from p2net_tf.utils.files import write_text
 
 Objective = Callable[[Policy, int, Callable[[], object]], TrialResult]
 """`(policy, steps, on_step)`: trains under the policy, calling `on_step` after every step."""
 
 PROJECT = "trials"
-RESULT = "result.json"
 
 
 class PolicySpace(keras_tuner.HyperModel):
@@ -60,7 +57,7 @@ class PolicySpace(keras_tuner.HyperModel):
 
 
 class PolicyTuner(base_tuner.BaseTuner):
-    """Runs trials of policies, and keeps a `TrialRecord` of each beside keras-tuner's own file.
+    """Runs trials of policies, each of which is a cell beside keras-tuner's own file.
 
     Args:
         oracle: proposes the policies.
@@ -76,51 +73,42 @@ class PolicyTuner(base_tuner.BaseTuner):
     def __init__(self, oracle, space: SearchSpace, objective, steps_per_trial: int, folder: Path):
         self.on_step = lambda: None
         self._run_objective, self._steps_per_trial = objective, steps_per_trial
-        oracle.verbose = 0
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints that it resumes
-            super().__init__(oracle, PolicySpace(space), directory=str(folder), project_name=PROJECT)
+        super().__init__(oracle, PolicySpace(space), directory=str(folder), project_name=PROJECT)
+
+    def save(self) -> None:
+        """Nothing: the oracle's journal and the cells are what is kept."""
 
     def search(self) -> None:
-        # Else keras-tuner prints the traceback of every failed trial; here a line says it.
-        debug, keras_tuner_config.DEBUG = keras_tuner_config.DEBUG, False
-        try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN")  # the loss of a trial that failed
             super().search()
-        finally:
-            keras_tuner_config.DEBUG = debug
-
-    def on_search_begin(self) -> None:
-        """Without its file a search that is killed in its first trial would not be resumed."""
-        self.save()
 
     def run_trial(self, trial) -> dict[str, float]:
+        """NaN tells keras-tuner that a trial failed; an exception would make it print a traceback."""
+        files = CellFiles(Path(self.get_trial_dir(trial.trial_id)))
         policy = self.hypermodel.build(trial.hyperparameters)
+        asked = self._asked(trial, policy)
+        # Of a trial that was killed after its training, before the oracle had the result.
+        found = files.found() if asked.items() <= files.request().items() else None
+        if found is None:
+            asked["worker"], start = self.tuner_id, time.perf_counter()
+            files.note_request(asked)
+            found = files.attempt(lambda: self._found(policy, asked["steps"]))
+            if "failed" in found:  # what it cost counts, too
+                files.note_request({**asked, "seconds": time.perf_counter() - start})
+            self._say(record_of(files))
+        return {OBJECTIVE: found.get("value", math.nan)}
+
+    def _found(self, policy: Policy, steps: int) -> dict:
+        """The content of `cell.json`."""
+        result = self._run_objective(policy, steps, self.on_step)._asdict()
+        return {"metric": "validation loss", "value": result.pop("validation_loss"), **result}
+
+    def _asked(self, trial, policy: Policy) -> dict:
         steps = steps_of(trial.hyperparameters.values, self._steps_per_trial)
-        known = {"trial": trial.trial_id, "policy": describe(policy), "steps": steps}
-        finished = self._finished(known)
-        if finished is not None:
-            return {OBJECTIVE: finished.validation_loss}
-        known["worker"], start = self.tuner_id, time.perf_counter()
-        try:
-            result = self._run_objective(policy, steps, self.on_step)
-            if not math.isfinite(result.validation_loss):
-                raise ArithmeticError(f"the validation loss is {result.validation_loss}")
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            seconds = time.perf_counter() - start
-            self._keep(TrialRecord(**known, status=FAILED, reason=reason, seconds=seconds))
-            raise keras_tuner.errors.FailedTrialError(reason) from error
-        self._keep(TrialRecord(**known, status=COMPLETED, **result._asdict()))
-        return {OBJECTIVE: result.validation_loss}
+        return {"trial": str(int(trial.trial_id)), "policy": describe(policy), "steps": steps}
 
-    def _finished(self, known: dict) -> TrialRecord | None:
-        """The record of a trial that was killed after its training, before keras-tuner had the result."""
-        file = self._result_file(known["trial"])
-        record = TrialRecord.load(file) if file.is_file() else None
-        same = record is not None and known.items() <= asdict(record).items()
-        return record if same and record.status == COMPLETED else None
-
-    def _keep(self, record: TrialRecord) -> None:
-        record.save(self._result_file(record.trial))
+    def _say(self, record: TrialRecord) -> None:
         if record.status == FAILED:
             said = f"[red]failed[/red] ({escape(first_line(record.reason))})"
         else:
@@ -132,9 +120,9 @@ class PolicyTuner(base_tuner.BaseTuner):
         )
 
     def records(self) -> list[TrialRecord]:
-        """Of all trials that were run in this folder, by whatever worker."""
-        files = sorted(Path(self.project_dir).glob(f"trial_*/{RESULT}"))
-        return [TrialRecord.load(file) for file in files]
+        """Of all trials that ended in this folder, by whatever worker."""
+        found = [record_of(CellFiles(folder)) for folder in sorted(Path(self.project_dir).glob("trial_*"))]
+        return [record for record in found if record is not None]
 
     def final_records(self) -> list[TrialRecord]:
         """One per trial of the oracle, in its order, with the status that the oracle has.
@@ -142,27 +130,18 @@ class PolicyTuner(base_tuner.BaseTuner):
         A worker that wrote into another folder leaves no record here; status and loss are known all the same.
         """
         found = {record.trial: record for record in self.records()}
-        return [self._final(self.oracle.trials[name], found.get(name)) for name in self.oracle.start_order]
+        return [self._final(self.oracle.trials[name], found) for name in self.oracle.start_order]
 
-    def _final(self, trial, record: TrialRecord | None) -> TrialRecord:
+    def _final(self, trial, found: dict[str, TrialRecord]) -> TrialRecord:
+        asked = self._asked(trial, self.policy_of(trial.trial_id))
+        record = found.get(asked["trial"])
         if record is not None and record.status == trial.status:
             return record
-        return TrialRecord(
-            trial=trial.trial_id,
-            status=trial.status,
-            policy=describe(self.hypermodel.build(trial.hyperparameters.copy())),
-            steps=steps_of(trial.hyperparameters.values, self._steps_per_trial),
-            reason="" if trial.status == COMPLETED else trial.message or "its worker left no reason here",
-            validation_loss=trial.score if trial.status == COMPLETED else None,
-        )
+        if trial.status == COMPLETED:
+            return TrialRecord(**asked, status=COMPLETED, validation_loss=trial.score)
+        return TrialRecord(**asked, status=trial.status, reason="its worker left no reason here")
 
     def policy_of(self, name: str) -> Policy:
-        return self.hypermodel.build(self.oracle.trials[name].hyperparameters.copy())
-
-    def save(self) -> None:
-        if not self._is_worker():
-            self.oracle.save()
-        write_text(self._get_tuner_fname(), json.dumps(self.get_state()))
-
-    def _result_file(self, name: str) -> Path:
-        return Path(self.get_trial_dir(name)) / RESULT
+        """`name`: number of a trial."""
+        trial = self.oracle.trials[self.oracle.start_order[int(name)]]
+        return self.hypermodel.build(trial.hyperparameters.copy())

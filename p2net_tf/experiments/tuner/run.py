@@ -20,7 +20,8 @@ KERASTUNER_TUNER_ID=tuner1 p2net tune CONFIG --out DIR
 | `trials.csv`, `trials.png` | every trial; the best so far over the gradient steps |
 | `report.json`, `report.html` | the same with the cost, for programs and for people |
 | `config.yaml`, `problems.json` | configuration; what is broken in the data |
-| `trials/` | keras-tuner's project: what resuming needs |
+| `trials/trial_N/` | a trial, with the files of `experiments.cells` |
+| `trials/journal.json` | what keras-tuner was asked and told: what resuming needs |
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.config.tuner import TunerConfig
 from p2net_tf.data.check import write_problems
 from p2net_tf.evaluation.report import write_report
+from p2net_tf.experiments.cells import CellFiles
 from p2net_tf.experiments.tuner.library import TunerError, grpc
 from p2net_tf.experiments.tuner.oracles import make_oracle
-from p2net_tf.experiments.tuner.policy_tuner import PROJECT, RESULT, Objective, PolicyTuner
+from p2net_tf.experiments.tuner.policy_tuner import PROJECT, Objective, PolicyTuner
 from p2net_tf.experiments.tuner.trial import PolicyTrials
 from p2net_tf.experiments.tuner.trial_records import (
     COMPLETED,
@@ -56,6 +58,8 @@ from p2net_tf.experiments.tuner.trial_records import (
 )
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.provenance import describe_environment
+
+_JOURNAL = f"{PROJECT}/journal.json"
 
 
 @dataclass(frozen=True)
@@ -141,9 +145,10 @@ def tune(
     objective = None if role == "chief" else make_objective()
     oracle = make_oracle(settings, config.seed)
     tuner = PolicyTuner(oracle, space, objective, settings.steps_per_trial, folder)
-    budget = settings.trials * settings.steps_per_trial
-    _announce(role, settings, budget)
-    with progress("tuning", budget if role == "alone" else None) as advance, _chief_may_be_lost():
+    if role != "worker":
+        oracle.open_journal(folder / _JOURNAL)
+    _announce(role, settings, oracle.budget)
+    with progress("tuning", oracle.budget if role == "alone" else None) as advance, _chief_may_be_lost():
         advance(sum(record.steps for record in tuner.records()) if role == "alone" else 0)
         tuner.on_step = advance
         tuner.search()
@@ -167,6 +172,8 @@ def _prepare(config: ExperimentConfig, folder: Path, resume: bool, role: str) ->
         return
     file = folder / "config.yaml"
     if (folder / PROJECT / "oracle.json").is_file():
+        raise TunerError(f"{folder} holds a search of p2net_tf 0.1; choose another folder")
+    if (folder / _JOURNAL).is_file():
         if not resume:
             raise TunerError(f"{folder} already holds a search; resume it, or choose another folder")
         changed = _changed(load_config(file), config) if file.is_file() else []
@@ -273,6 +280,6 @@ def _report(config: ExperimentConfig, tuning: Tuning, minutes: float, command: s
 
 def _worker_report(folder: Path) -> dict:
     worker = os.environ["KERASTUNER_TUNER_ID"]
-    files = (folder / PROJECT).glob(f"trial_*/{RESULT}")
-    own = sum(TrialRecord.load(file).worker == worker for file in files)
+    cells = [CellFiles(cell) for cell in (folder / PROJECT).glob("trial_*")]
+    own = sum(cell.request().get("worker") == worker for cell in cells)
     return {"headline": {}, "worker": worker, "trials": own, "notes": [f"{worker} ran {own} trials"]}

@@ -1,10 +1,9 @@
-"""What is kept of the trials of a black-box search: a record each, a table, a figure."""
+"""What is kept of the trials of a black-box search: a cell each, a record of it, a table, a figure."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.augment.policies import Policy
+from p2net_tf.experiments.cells import CellFiles
 from p2net_tf.utils.files import write_bytes, write_text
 from p2net_tf.utils.plotting import new_figure, png_of
 
@@ -45,12 +45,17 @@ class TrialRecord:
     seconds: float | None = None
     worker: str = ""
 
-    def save(self, path: Path) -> None:
-        write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
-    @classmethod
-    def load(cls, path: Path) -> TrialRecord:
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+def record_of(files: CellFiles) -> TrialRecord | None:
+    """Of a trial's cell; None where it has not ended."""
+    found, reason = files.found(), files.failure()
+    if found is None and reason is None:
+        return None
+    ended = {"status": FAILED, "reason": reason}
+    if found is not None:
+        scores = {name: value for name, value in found.items() if name not in ("metric", "value")}
+        ended = {"status": COMPLETED, "validation_loss": found["value"], **scores}
+    return TrialRecord(**files.request() | ended)
 
 
 def describe(policy: Policy) -> str:

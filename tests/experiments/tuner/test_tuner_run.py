@@ -19,10 +19,10 @@ from p2net_tf.autopose.space import SearchSpace, make_space
 from p2net_tf.cli import app
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
-from p2net_tf.experiments.tuner import oracles as tuner_oracles
-from p2net_tf.experiments.tuner import policy_tuner
+from p2net_tf.experiments import cells
 from p2net_tf.experiments.tuner import run as tuner
-from p2net_tf.experiments.tuner.policy_tuner import PolicySpace
+from p2net_tf.experiments.tuner.oracles import make_oracle
+from p2net_tf.experiments.tuner.policy_tuner import PolicySpace, PolicyTuner
 from p2net_tf.experiments.tuner.trial import TrialResult
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
@@ -192,43 +192,45 @@ class TestFailures:
 
     def test_without_keras_tuner_it_says_how_to_install(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "keras_tuner", None)
-        for module in ("tuner", "policy_tuner", "tuner_oracles", "tuner_library"):
-            monkeypatch.delitem(sys.modules, f"p2net_tf.autopose.{module}")
-        importlib.import_module("p2net_tf.autopose")
+        for module in ("run", "policy_tuner", "oracles", "library"):
+            monkeypatch.delitem(sys.modules, f"p2net_tf.experiments.tuner.{module}")
         with pytest.raises(UserError, match=r"pip install 'p2net_tf\[tuner\]'"):
             importlib.import_module("p2net_tf.experiments.tuner.run")
 
 
 class TestResuming:
     def test_a_kill_between_any_two_writes(self, tmp_path, monkeypatch):
-        """Each of the files is the last one in turn; every policy is trained once, in the same order."""
+        """Each of the files is the last one in turn; every policy is trained once, in the same order.
+
+        Twice only where the kill comes between a training and the file that keeps its result.
+        """
         straight = Objective()
         expected = run(tmp_path / "straight", straight, trials=2)
-        writers, write, kills = (policy_tuner, tuner_oracles), policy_tuner.write_text, 0
-        for last in range(1, 100):
-            folder, written = tmp_path / str(last), []
+        write, kills = cells.write_text, 0
+        for last in range(100):
+            folder, written, killed_at = tmp_path / str(last), [], []
 
-            def killed_write(path, text, written=written, last=last):
+            def killed_write(path, text, written=written, killed_at=killed_at, last=last):
                 if len(written) == last:
+                    killed_at.append(path)
                     raise KeyboardInterrupt
                 written.append(path)
                 write(path, text)
 
             before, after = Objective(), Objective()
-            for module in writers:
-                monkeypatch.setattr(module, "write_text", killed_write)
+            monkeypatch.setattr(cells, "write_text", killed_write)
             try:
                 run(folder, before, trials=2)
                 break
             except KeyboardInterrupt:
                 kills += 1
             finally:
-                for module in writers:
-                    monkeypatch.setattr(module, "write_text", write)
+                monkeypatch.setattr(cells, "write_text", write)
             found = run(folder, after, resume=True, trials=2)
             assert without_seconds(found.records) == without_seconds(expected.records), last
-            assert before.policies + after.policies == straight.policies, last
-        assert kills >= 2 * 4  # trial begun, measured, ended, and the oracle after it
+            lost = killed_at[0].name == "cell.json"
+            assert before.policies[: len(before.policies) - lost] + after.policies == straight.policies, last
+        assert kills == 2 * 4  # asked for, begun, measured, told
 
     def test_a_finished_search_stays_and_may_grow(self, tmp_path):
         first, again, more = Objective(), Objective(), Objective()
@@ -245,6 +247,53 @@ class TestResuming:
             run(tmp_path)
         with pytest.raises(tuner.TunerError, match="tuner changed since the search began"):
             run(tmp_path, resume=True, steps_per_trial=STEPS + 1)
+
+    def test_another_keras_tuner_or_an_old_folder_is_refused(self, tmp_path):
+        run(tmp_path, trials=1)
+        journal = tmp_path / "trials/journal.json"
+        journal.write_text(journal.read_text().replace('probability_tenths": ', 'probability_tenths": 1'))
+        with pytest.raises(tuner.TunerError, match="does not propose the policies that the search"):
+            run(tmp_path, resume=True, trials=1)
+        journal.rename(tmp_path / "trials/oracle.json")
+        with pytest.raises(tuner.TunerError, match=r"a search of p2net_tf 0\.1; choose another folder"):
+            run(tmp_path, resume=True, trials=1)
+
+    @pytest.mark.parametrize("algorithm", ALGORITHMS)
+    def test_a_chief_that_was_killed_hands_out_first_what_its_workers_had(self, algorithm, tmp_path):
+        """Two workers whose trials overlap; both are killed with their chief, and only one comes back."""
+
+        def new_oracle(folder):
+            settings = configuration(algorithm=algorithm, trials=8).tuner
+            oracle = make_oracle(settings, seed=0)
+            PolicyTuner(oracle, make_space(1, 2, None), None, settings.steps_per_trial, folder)
+            oracle.open_journal(folder / "journal.json")
+            return oracle
+
+        def finish(oracle, trial):
+            oracle.update_trial(trial.trial_id, {"val_loss": float(int(trial.trial_id) % 3)})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+
+        def values(trial):
+            return trial.hyperparameters.values
+
+        straight, killed = new_oracle(tmp_path / "straight"), new_oracle(tmp_path / "killed")
+        for oracle in (straight, killed):
+            trials = [oracle.create_trial(name) for name in ("a", "b", "c")]
+            finish(oracle, trials[1])
+            finish(oracle, trials[0])
+            finish(oracle, oracle.create_trial("b"))
+            begun = [trials[2], oracle.create_trial("a")]
+        resumed = new_oracle(tmp_path / "killed")
+        again = []
+        for _ in begun:
+            again.append(resumed.create_trial("only"))
+            assert resumed.create_trial("only") is again[-1]  # asked twice
+            finish(resumed, again[-1])
+        assert [values(trial) for trial in again] == [values(trial) for trial in begun]
+        for trial in begun:
+            finish(straight, trial)
+        assert values(resumed.create_trial("only")) == values(straight.create_trial("a"))
 
     def test_half_of_the_environment_of_a_distributed_search_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
