@@ -229,19 +229,9 @@ class TestOthersMean:
         assert found[0] == pytest.approx((1 + 8 + 6) / 6, rel=1e-5)
 
 
-class OneWeight(keras.Model):
-    """Something to compile; the policy's gradient needs no network once there are scores."""
-
-    num_keypoints, uses_ohkm = 1, True
-
-    def __init__(self):
-        super().__init__()
-        self.weight = self.add_weight(shape=(1,))
-        self.built = True
-
-
 def make_searcher(policy: Expectation, repeats: int) -> ExpectationSearcher:
-    model = PoseModel(OneWeight())
+    """The policy's gradient needs no network once there are scores; this is something to compile."""
+    model = PoseModel(two_convolutions())
     model.compile(keras.optimizers.SGD(0.1))
     return ExpectationSearcher(model, policy, SearchConfig(zeta=ZETA, chains_per_person=repeats))
 

@@ -77,8 +77,8 @@ def make_problem(network, stages: int, operations=EXACT_OPERATIONS, rate: float 
     def validation_loss(weights):
         crops, keypoints = validation
         maps = forward(weights, crops)
-        parallel = [LOSSES["parallel"](keypoints, maps[name]) for name in maps if name != "heatmaps"]
-        return tf.add_n(parallel) / len(parallel) + LOSSES["heatmaps"](keypoints, maps["heatmaps"])
+        parallel = [LOSSES["intermediate"](keypoints, maps[name]) for name in maps if name != "heatmaps"]
+        return tf.add_n(parallel) / len(parallel) + LOSSES["final"](keypoints, maps["heatmaps"])
 
     return Bilevel(train_loss, validation_loss, network.trainable_variables, mixture.variables, rate)
 

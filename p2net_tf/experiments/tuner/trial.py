@@ -15,6 +15,7 @@ from p2net_tf.augment.policies import Policy, augment
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.layers.compat import sublayers
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.training.schedules import effective_learning_rate, make_schedule
 
@@ -161,7 +162,7 @@ class _FreshValues:
     def __init__(self, model: keras.Model, pretrained: bool):
         network = model.network
         kept = {id(variable) for variable in network.backbone.variables} if pretrained else set()
-        layers = [layer for layer in network._flatten_layers() if hasattr(layer, "kernel_initializer")]
+        layers = [layer for layer in sublayers(network) if hasattr(layer, "kernel_initializer")]
         self._drawn = [
             (layer.kernel, layer.kernel_initializer) for layer in layers if id(layer.kernel) not in kept
         ]
