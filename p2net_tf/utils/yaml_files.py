@@ -213,7 +213,7 @@ class Document:
             return [self._plain(item, (*path, index)) for index, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
             return _construct(node, self.place(path))
-        self._refuse_twins(node)
+        self._check_keys(node)
         _Loader("").flatten_mapping(node)  # resolves `<<: *anchor`
         values = {}
         for key, value in node.value:
@@ -222,10 +222,12 @@ class Document:
             values[name] = self._plain(value, (*path, name))
         return values
 
-    def _refuse_twins(self, node: yaml.MappingNode) -> None:
+    def _check_keys(self, node: yaml.MappingNode) -> None:
         seen = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{self.source}:{line}: a list or section stands as a key; a key is a word")
             if key.value in seen:
                 raise ConfigError(
                     f"{self.source}:{line}: key '{key.value}' stands twice, "

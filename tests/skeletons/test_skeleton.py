@@ -152,6 +152,7 @@ def test_a_card_in_plain_values_is_judged_alike():
         ),
         ("#ff8000", "orange", "arm.yaml:8: limbs.0.color: color 'orange' is not of the form '#rrggbb'"),
         ('"#ff8000"', "[255, 128, 0]", "arm.yaml:8: limbs.0.color: found a list of 3"),
+        ("{from: head, to: right_hand}", "{from: head, [to]: head}", "arm.yaml:9: a list or section stands"),
     ],
 )
 def test_an_error_names_file_line_and_remedy(old, new, message):

@@ -169,6 +169,7 @@ def free_addresses(count: int) -> list[str]:
     return [f"127.0.0.1:{port}" for port in ports]
 
 
+@pytest.mark.slow
 class TestReplicas:
     """The same global batches give the same updates; a loss summed over replicas would double them.
 
@@ -229,6 +230,7 @@ class TestReplicas:
         np.testing.assert_allclose(found["parts"].sum(axis=1), expected["parts"].sum(axis=1), rtol=1e-6)
 
 
+@pytest.mark.slow
 class TestTwoWorkers:
     def test_tell_each_other_every_bit(self, two_workers):
         """Also minus zero, NaN and the smallest float, which a sum of floats would not keep."""
