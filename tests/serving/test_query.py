@@ -93,7 +93,7 @@ def test_a_card_must_fit(server, photo, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        (["--boxes", "1,2,3"], DataError, "--boxes '1,2,3'"),
+        (["--boxes", "1,2,3"], DataError, "boxes '1,2,3'"),
         (["--boxes", "10,20,50,25", "--name", "other"], RequestFailed, "NOT_FOUND: no model 'other'"),
         (["--boxes", "10,20,50,25", "--signature", "crops"], RequestFailed, "INVALID_ARGUMENT"),
         (["--boxes", "10,20,50,25", "--version", "4"], RequestFailed, "version 4 is not served"),
