@@ -62,7 +62,7 @@ class TestLostWorkers:
     def test_are_named_with_the_remedy(self, index, kind, text, gone):
         message = self.message(kind(None, None, text), self.worker(index))
         assert gone in message
-        assert "Resume the training on all workers" in message
+        assert "Start the job again on all workers, and resume the run" in message
 
     def test_of_two_it_is_the_other_one(self):
         error = tf.errors.AbortedError(None, None, "Collective ops is aborted")

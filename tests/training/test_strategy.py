@@ -246,4 +246,4 @@ class TestTwoWorkers:
         assert code == 1  # of an exception; the command line makes it 76
         last = output.strip().splitlines()[-1]
         assert f"WorkerLostError: worker 1 at {two_workers['addresses'][1]} is gone" in last
-        assert "Resume the training on all workers" in last
+        assert "Start the job again on all workers, and resume the run" in last
