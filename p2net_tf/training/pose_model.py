@@ -103,11 +103,6 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def compile_from_config(self, config: dict) -> None:
-        """As Keras does it for a model whose `compile` is its own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def make_dataset(
         self,
         samples: Samples,
