@@ -168,7 +168,7 @@ def test_on_and_dates_are_text(write):
             ["data.box_padding: found nothing (null), expected a number above 0"],
         ),
         ("skeleton: lsp14", "train: []", 3, ["key 'train' stands twice, first in line 2"]),
-        ("skeleton: lsp14", "? {skeleton: lsp14}", 3, ["a list or section stands as a key"]),
+        ("skeleton: lsp14", "? {skeleton: lsp14}", 2, ["a list or section stands as a key"]),
         ("root: /lspet}", "root: /lspet", 6, ["not valid YAML"]),
         ("root: /lspet", "root: !!python/name:os.system x", 5, ["not a plain YAML value"]),
     ],
