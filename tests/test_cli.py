@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.data.samples import DataError
+from p2net_tf.experiments.runs import load_run, report_run
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
 
@@ -124,6 +126,34 @@ def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
 
 
 @pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
+def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp_path):
+    """By the verb and by the report; each with the score that it has alone."""
+    folder, root = tmp_path / "run", config.parent
+    shutil.copytree(run_folder[0], folder)
+    one, two = (f"{{format: synthetic, root: {root}, split: {split}}}" for split in ("test", "train"))
+    names = [f"{root.name}_test", f"{root.name}_train"]
+    both = f"data.test=[{one}, {two}]"
+    found = json.loads(call("evaluate", folder, both, "--errors", "--out", tmp_path / "out", "--json").stdout)
+    alone = [json.loads(call("evaluate", folder, f"data.test=[{x}]", "--json").stdout) for x in (one, two)]
+    assert list(found) == names
+    assert [found[name]["AP"] for name in names] == [scores["AP"] for scores in alone]
+    assert found[names[0]]["persons"] != found[names[1]]["persons"]
+    report = report_run(load_run(folder, [both]), {})
+    headline = {f"{label}, {name}" for label in ("AP", "AP50", "AR") for name in names}
+    assert set(report["headline"]) == headline and next(iter(report["headline"])) == f"AP, {names[0]}"
+    assert {name: scores["AP"] for name, scores in report["results"].items()} == {
+        name: scores["AP"] for name, scores in found.items()
+    }
+    assert set(report["scores"]) == {*(f"OKS AP, {name}" for name in names), "Run"}
+    for name, scores in found.items():
+        for place in (tmp_path / "out", folder):
+            people = json.loads((place / name / "predictions.json").read_text())
+            assert len(people) == scores["predictions"]
+        assert (tmp_path / "out" / name / "errors.html").is_file()
+    printed = call("evaluate", folder, both).stdout
+    assert all(f"{name}:" in printed for name in names)
+
+
 def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
     image = config.parent / "test" / "000000000001.jpg"
     with pytest.raises(DataError, match="^boxes '"):

@@ -44,9 +44,9 @@ def evaluate(
     loaded = load_run(run, overrides or [], config)
     if errors:
         require_oks(loaded.config)
-    evaluation = evaluate_run(loaded, part, out, strict)
-    analysis = analyze_run(loaded, evaluation, part, out, command_line()) if errors else None
-    _show(evaluation.result, analysis, as_json)
+    evaluations = evaluate_run(loaded, part, out, strict)
+    analyses = analyze_run(loaded, evaluations, part, out, command_line()) if errors else {}
+    _show({name: (found.result, analyses.get(name)) for name, found in evaluations.items()}, as_json)
 
 
 @app.command(epilog="Example: `p2net score lsp --ground-truth joints.mat --predictions mine.mat --json`")
@@ -76,7 +76,7 @@ def score(
     analysis = None
     if errors:
         analysis = stored.analyze_coco(ground_truth, predictions, skeleton, out, images, command_line())
-    _show(result, analysis, as_json)
+    _show({data_set.value: (result, analysis)}, as_json)
 
 
 def _check_score_options(data_set, threshold, errors, skeleton, images, out) -> None:
@@ -91,17 +91,28 @@ def _check_score_options(data_set, threshold, errors, skeleton, images, out) -> 
         raise typer.BadParameter("--images goes with --out, and --out with --errors")
 
 
-def _show(result, analysis, as_json: bool) -> None:
-    """Prints a score and, where there is one, the analysis of its errors."""
+def _show(found: dict, as_json: bool) -> None:
+    """Prints scores and, where there are any, the analyses of their errors.
+
+    Args:
+        found: name of the data -> `(result, analysis or None)`; a single one is printed without its name.
+    """
     from p2net_tf.evaluation.error_analysis.tables import print_errors
     from p2net_tf.evaluation.tables import print_result
 
     if as_json:
-        print_json(result.to_dict() | ({"errors": analysis.to_dict()} if analysis else {}))
+        documents = {
+            name: result.to_dict() | ({"errors": analysis.to_dict()} if analysis else {})
+            for name, (result, analysis) in found.items()
+        }
+        print_json(documents if len(found) > 1 else next(iter(documents.values())))
         return
-    print_result(result, console)
-    if analysis:
-        print_errors(analysis, console)
+    for name, (result, analysis) in found.items():
+        if len(found) > 1:
+            console.print(f"{name}:")
+        print_result(result, console)
+        if analysis:
+            print_errors(analysis, console)
 
 
 @app.command(epilog="Example: `p2net info configs/p2net_resnet101_coco_384x288.yaml --json`")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -31,6 +34,16 @@ class DatasetConfig(Section):
     """synthetic: seed of the renderer."""
 
 
+def name_sources(sources: Sequence[DatasetConfig]) -> dict[str, DatasetConfig]:
+    """The sources of a part by names that stand in reports: `lsp_test`, and `lsp_test_2` for another such."""
+    named = {}
+    for source in sources:
+        name = re.sub(r"[^\w.+-]", "_", f"{Path(source.root).name or source.format}_{source.split}")
+        twins = (name, *(f"{name}_{number}" for number in range(2, len(sources) + 2)))
+        named[next(twin for twin in twins if twin not in named)] = source
+    return named
+
+
 class DataConfig(Section):
     skeleton: str = "coco17"
     """A built-in skeleton card or the path of one."""
@@ -38,7 +51,7 @@ class DataConfig(Section):
     validation: list[DatasetConfig] = []
     """Watched during training and used to choose the best checkpoint; never the test part."""
     test: list[DatasetConfig] = []
-    """Scored once, by `p2net evaluate` and at the end of `p2net train`."""
+    """Scored once, by `p2net evaluate` and at the end of `p2net train`; each source under its own name."""
     box_padding: PositiveFloat = 1.25
     """Factor by which the crop window is larger than the person box."""
     cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
+from p2net_tf.data.settings import name_sources
 from p2net_tf.utils.exceptions import Interrupted, UserError
 from p2net_tf.utils.files import write_text
 
@@ -159,6 +160,17 @@ def refuse_other_requests(cells: Iterable[Cell]) -> None:
             faults.append(str(fault))
     if faults:
         raise ExperimentError("\n".join(faults))
+
+
+def note_other_sources(config: ExperimentConfig, part: str) -> list[str]:
+    """What a table of first scores leaves out; nothing where the part has one source."""
+    judging, *others = name_sources(getattr(config.data, part))
+    if not others:
+        return []
+    return [
+        f"Of the sources of the {part} part the first, {judging}, judges; the scores on {', '.join(others)} "
+        "stand in every cell.json."
+    ]
 
 
 def name_policy(source: str) -> tuple[str, str | None]:

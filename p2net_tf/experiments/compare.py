@@ -29,7 +29,14 @@ from pathlib import Path
 
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.budget import check_budget
-from p2net_tf.experiments.cells import Cell, ExperimentError, check_seeds, is_built_in, name_policy
+from p2net_tf.experiments.cells import (
+    Cell,
+    ExperimentError,
+    check_seeds,
+    is_built_in,
+    name_policy,
+    note_other_sources,
+)
 from p2net_tf.experiments.pool import WORKER, run_cells
 from p2net_tf.experiments.statistics import SPREAD_NOTE, noise_notes, spread_of
 from p2net_tf.experiments.tables import Column, ScoreTable, column, format_number, make_row, metric_of
@@ -105,6 +112,7 @@ def compare(
     run(list(cells.values()), folder, jobs, (*WORKER, "--strict") if strict else WORKER)
     rows = {arm: [cells[arm, seed].outcome() for seed in seeds] for arm in policies}
     report = {"title": config.name, **summarize(rows, list(seeds), budget, config.training.batch_size)}
+    report["notes"] += note_other_sources(config, "test")
     report |= {"environment": describe_environment(), "command": command}
     table_of(report).write(folder, "compare", report, command)
     return report

@@ -10,7 +10,7 @@ from pathlib import Path
 from p2net_tf.data.licences import licences_of
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
-from p2net_tf.experiments.runs import Run, source_of
+from p2net_tf.experiments.runs import Run, sources_of
 from p2net_tf.export.calibration import training_people
 from p2net_tf.export.export import export_network
 from p2net_tf.export.model_card import read_card, write_card
@@ -64,7 +64,7 @@ def verify_export(
     report = verify(
         run.network,
         run.card,
-        _first(source_of(run, part), limit),
+        _first(next(iter(sources_of(run, part).values())), limit),
         run.config.evaluation,
         options.exif is Exif.upright,
         folders.get("saved_model"),

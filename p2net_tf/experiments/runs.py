@@ -11,12 +11,15 @@
 | `curves.png`, `overlays.jpg` | loss and accuracy over the epochs; predictions on unseen people |
 | `predictions.json` | poses of the test part in COCO result form |
 | `report.json`, `report.html` | scores, curves and overlays on one page |
+
+Where a part has several sources, each is scored by itself, and its predictions and overlays lie in a folder
+of its name.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +34,7 @@ from p2net_tf.data.coco import write_results
 from p2net_tf.data.crops import picture
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import image_readers
-from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.data.settings import DatasetConfig, name_sources
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
 from p2net_tf.evaluation.error_analysis.report import write_errors
@@ -87,40 +90,43 @@ def run_experiment(
     run = load_run(folder)
     clock = "training_minutes_since_resume" if resume else "training_minutes"
     facts = {clock: round(minutes, 2), **_size_of(run.network)}
-    return report_run(run, config.data.test, facts, strict, command)
+    return report_run(run, facts, strict, command)
 
 
-def report_run(
-    run: Run, sources: Sequence[DatasetConfig], facts: dict, strict: bool = False, command: str = ""
-) -> dict:
-    """Scores `run` on the first of `sources`, if any, and writes predictions, overlays and the report."""
+def report_run(run: Run, facts: dict, strict: bool = False, command: str = "") -> dict:
+    """Scores `run` on its test part, if any, and writes predictions, overlays and the report."""
     report = {
         "title": run.config.name,
         "subtitle": _subtitle(run.config),
         "headline": {},
-        "scores": {"Run": facts},
-        "figures": _figures(run.folder),
+        "scores": {},
+        "figures": [],
         "environment": describe_environment(seed=run.config.seed),
         "command": command,
     }
-    if sources:
-        evaluation = evaluate(run.network, run.card, sources[0], run.config.evaluation, strict)
-        _add_scores(report, run, evaluation)
+    if run.config.data.test:
+        _add_scores(report, evaluate_run(run, "test", run.folder, strict))
+    report["scores"]["Run"] = facts
+    report["figures"] += _figures(run.folder)
     write_report(run.folder, report)
     return report
 
 
-def _add_scores(report: dict, run: Run, evaluation: Evaluation) -> None:
-    save_predictions(run.folder / "predictions.json", evaluation)
-    write_overlays(run.folder / "overlays.jpg", evaluation, run.config)
-    report["headline"] = headline_scores(evaluation) | report["headline"]
-    report["scores"] = {evaluation.result.name: _table(evaluation)} | report["scores"]
-    report["result"] = evaluation.result.to_dict()
-    report["notes"] = list(getattr(evaluation.result, "diagnostics", ()))
-    report["figures"] = [
-        {"file": "overlays.jpg", "caption": "Predictions on people the network never saw"},
-        *report["figures"],
-    ]
+def _add_scores(report: dict, evaluations: Mapping[str, Evaluation]) -> None:
+    report["headline"] = headline_scores(evaluations)
+    results = {name: evaluation.result.to_dict() for name, evaluation in evaluations.items()}
+    report["result"] = next(iter(results.values()))
+    if len(results) > 1:
+        report["results"] = results
+    report["notes"] = []
+    for name, evaluation in evaluations.items():
+        of = _of(name, evaluations)
+        report["scores"][f"{evaluation.result.name}{of}"] = _table(evaluation)
+        diagnostics = getattr(evaluation.result, "diagnostics", ())
+        report["notes"] += [f"{name}: {note}" if of else note for note in diagnostics]
+        overlays = place_of(Path(), name, evaluations) / "overlays.jpg"
+        caption = f"Predictions on people the network never saw{of}"
+        report["figures"].append({"file": overlays.as_posix(), "caption": caption})
 
 
 def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path | None = None) -> Run:
@@ -157,42 +163,56 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     return Run(loaded, network, card.updated(licence=stored.licence or card.licence), file.parent)
 
 
-def evaluate_run(run: Run, part: str = "test", out: Path | None = None, strict: bool = False) -> Evaluation:
-    """Scores a run on the first data source of one of its parts.
+def evaluate_run(
+    run: Run, part: str = "test", out: Path | None = None, strict: bool = False
+) -> dict[str, Evaluation]:
+    """Scores a run on every data source of one of its parts, each by itself.
 
     Args:
         part: `test`, `validation` or `train`.
-        out: folder for `predictions.json` and `overlays.jpg`; None writes nothing.
+        out: folder for `predictions.json` and `overlays.jpg`, see `place_of`; None writes nothing.
+
+    Returns:
+        By the names of the sources.
 
     Raises:
         RunError: the configuration names no data for this part.
     """
-    evaluation = evaluate(run.network, run.card, source_of(run, part), run.config.evaluation, strict)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        save_predictions(out / "predictions.json", evaluation)
-        write_overlays(out / "overlays.jpg", evaluation, run.config)
-    return evaluation
+    evaluations, sources = {}, sources_of(run, part)
+    for name, source in sources.items():
+        found = evaluate(run.network, run.card, source, run.config.evaluation, strict)
+        evaluations[name] = found
+        if out is not None:
+            place = place_of(out, name, sources)
+            place.mkdir(parents=True, exist_ok=True)
+            save_predictions(place / "predictions.json", found)
+            write_overlays(place / "overlays.jpg", found, run.config)
+    return evaluations
 
 
 def analyze_run(
-    run: Run, evaluation: Evaluation, part: str = "test", out: Path | None = None, command: str = ""
-) -> ErrorAnalysis:
-    """The keypoint errors behind an evaluation of `part` by OKS AP.
+    run: Run,
+    evaluations: Mapping[str, Evaluation],
+    part: str = "test",
+    out: Path | None = None,
+    command: str = "",
+) -> dict[str, ErrorAnalysis]:
+    """The keypoint errors behind the evaluations of `part` by OKS AP.
 
     Args:
         out: folder for `errors.html`, `errors.json`, plots and the worst poses; None writes nothing.
         command: the command line, for the page.
     """
-    samples = evaluation.samples
-    inputs = oks_inputs(
-        samples, evaluation.predictions, run.card, run.config.evaluation, source_of(run, part)
-    )
-    analysis = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
-    if out is not None:
-        pictures = pictures_of_samples(samples, inputs.offset)
-        write_errors(out, analysis, f"Errors of {run.config.name}", pictures, command)
-    return analysis
+    analyses, sources = {}, sources_of(run, part)
+    for name, found in evaluations.items():
+        samples, settings = found.samples, run.config.evaluation
+        inputs = oks_inputs(samples, found.predictions, run.card, settings, sources[name])
+        analyses[name] = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
+        if out is not None:
+            title = f"Errors of {run.config.name}{_of(name, sources)}"
+            pictures = pictures_of_samples(samples, inputs.offset)
+            write_errors(place_of(out, name, sources), analyses[name], title, pictures, command)
+    return analyses
 
 
 def require_oks(config: ExperimentConfig) -> None:
@@ -206,8 +226,8 @@ def require_oks(config: ExperimentConfig) -> None:
         )
 
 
-def source_of(run: Run, part: str) -> DatasetConfig:
-    """The first data source of a part, each person once.
+def sources_of(run: Run, part: str) -> dict[str, DatasetConfig]:
+    """The data sources of a part by their names, each person once.
 
     Raises:
         RunError: the configuration names no data for this part.
@@ -215,15 +235,32 @@ def source_of(run: Run, part: str) -> DatasetConfig:
     sources = getattr(run.config.data, part) if part in ("test", "validation", "train") else ()
     if not sources:
         raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
-    return sources[0].model_copy(update={"repeat": 1})
+    return {name: source.model_copy(update={"repeat": 1}) for name, source in name_sources(sources).items()}
 
 
-def headline_scores(evaluation: Evaluation) -> dict[str, float]:
-    """The scores that a report begins with, as fractions; the first one judges."""
-    result = evaluation.result
-    if isinstance(result, CocoResult):
-        return {"AP": result["AP"], "AP50": result["AP50"], "AR": result["AR"]}
-    return {result.name: result.total / 100}
+def place_of(folder: Path, name: str, names: Collection[str]) -> Path:
+    """Where the files of one source of a part lie: in a folder of its name where there are several."""
+    return folder / name if len(names) > 1 else folder
+
+
+def _of(name: str, names: Collection[str]) -> str:
+    return f", {name}" if len(names) > 1 else ""
+
+
+def headline_scores(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """The scores that a report begins with, as fractions; the first one judges.
+
+    With the names of the sources where there are several: `AP, coco_val2017`.
+    """
+    scores = {}
+    for name, evaluation in evaluations.items():
+        result = evaluation.result
+        if isinstance(result, CocoResult):
+            found = {label: result[label] for label in ("AP", "AP50", "AR")}
+        else:
+            found = {result.name: result.total / 100}
+        scores |= {f"{label}{_of(name, evaluations)}": value for label, value in found.items()}
+    return scores
 
 
 def save_predictions(path: Path, evaluation: Evaluation) -> None:

@@ -53,14 +53,14 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def train_and_score(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> tuple[str, float]:
-    """An ordinary run; `(metric, value 0..1, higher is better)` on the test part, else the validation."""
+def train_and_score(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> dict[str, float]:
+    """An ordinary run; metric -> value 0..1, higher is better, on the test part, else the validation part."""
     from p2net_tf.experiments.runs import evaluate_run, headline_scores, load_run, run_experiment
 
     scores = run_experiment(config, folder, resume=resume, strict=strict, command="a cell")["headline"]
     if not config.data.test:
         scores = headline_scores(evaluate_run(load_run(folder), "validation", strict=strict))
-    return next(iter(scores.items()))
+    return scores
 
 
 def search_learned(config: ExperimentConfig, folder: Path, resume: bool, strict: bool) -> tuple[float, float]:
@@ -85,8 +85,8 @@ class Engines:
     """What a cell calls.
 
     Attributes:
-        train: `(config, folder, resume, strict) -> (metric, value)`; may leave a `history.csv` with
-            `val_loss`.
+        train: `(config, folder, resume, strict) -> {metric: value}`, of which the first judges; may leave a
+            `history.csv` with `val_loss`.
         searches: name -> `(config, folder, resume, strict) -> (cost, seconds)`, which leaves `policy.yaml`;
             the cost in gradient steps of `training.batch_size` people.
     """
@@ -124,9 +124,10 @@ def run_cell(folder: Path, strict: bool = False, engines: Engines | None = None)
             "search_seconds": search_seconds,
         }
     resume, start = Checkpoints(folder / "checkpoints").exist(), time.perf_counter()
-    metric, value = engines.train(config, folder, resume=resume, strict=strict)
+    scores = engines.train(config, folder, resume=resume, strict=strict)
     seconds = time.perf_counter() - start + search_seconds
-    found = {"metric": metric, "value": value, "validation_loss": _validation_loss(folder)}
+    metric, value = next(iter(scores.items()))
+    found = {"metric": metric, "value": value, "scores": scores, "validation_loss": _validation_loss(folder)}
     return found | accounts | {"seconds": seconds, "resumed": resume}
 
 

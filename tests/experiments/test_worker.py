@@ -62,7 +62,8 @@ def test_what_is_scored_and_whether_it_goes_on(config_file, tmp_path, monkeypatc
     result = PckResult("PCK", 0.2, {}, {}, {}, mean=50.0, weighted_mean=40.0, persons=6)
     monkeypatch.setattr(runs, "run_experiment", run_experiment)
     monkeypatch.setattr(runs, "load_run", lambda folder: folder)
-    monkeypatch.setattr(runs, "evaluate_run", lambda run, part, strict: Evaluation(result, None, None, ()))
+    found = {"lsp_test": Evaluation(result, None, None, ())}
+    monkeypatch.setattr(runs, "evaluate_run", lambda run, part, strict: found)
     first, second = run_cell(tmp_path), run_cell(tmp_path, strict=True)
     assert begun == [(tmp_path, False, False), (tmp_path, True, True)]
     assert [first["resumed"], second["resumed"]] == [False, True]

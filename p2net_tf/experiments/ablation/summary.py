@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from p2net_tf.experiments.ablation.axes import Axis
 from p2net_tf.experiments.ablation.grid import Grid
+from p2net_tf.experiments.cells import note_other_sources
 from p2net_tf.experiments.statistics import SPREAD_NOTE, describe_difference, difference, noise_notes
 from p2net_tf.experiments.tables import ScoreTable, column, make_row, metric_of
 
@@ -103,7 +104,8 @@ def _means_at(grid: Grid, axis: str, label: str, scores: Scores) -> list[float |
 
 def _notes(grid: Grid, threads: int) -> list[str]:
     baseline = grid.baseline
-    notes = [_scored_network(baseline.part, bool(baseline.config.data.validation)), SPREAD_NOTE]
+    notes = [_scored_network(baseline.part, bool(baseline.config.data.validation))]
+    notes += [*note_other_sources(baseline.config, baseline.part), SPREAD_NOTE]
     if len(grid.axes) > 1:
         notes.append(
             "Effect: of one value against the first of its axis, with the mean over the other axes; a seed "

@@ -87,11 +87,6 @@ class PolicyTrials:
         """`[B, H, W, 3] ->` heatmaps, as the last trial left it; the next trial starts it anew."""
         return self._model.network
 
-    @property
-    def traces(self) -> int:
-        """How often the training step was traced: once, however many trials."""
-        return self._train.experimental_get_tracing_count()
-
     def run(
         self, policy: Policy, steps: int, seed: int, on_step: Callable[[], object] = lambda: None
     ) -> TrialResult:

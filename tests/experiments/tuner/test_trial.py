@@ -154,7 +154,7 @@ class TestTrials:
         """Even for policies of another shape."""
         for policy in (ROTATE, DARKEN, Policy.load("none")):
             trials.run(policy, 1, SEED)
-        assert trials.traces == 1
+        assert trials._train.experimental_get_tracing_count() == 1
 
     def test_every_kernel_starts_anew_and_nothing_else_does(self, p2net_trials):
         network = p2net_trials.network
