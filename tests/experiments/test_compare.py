@@ -461,7 +461,7 @@ def people(tmp_path_factory):
 def test_real_trainings(people, tmp_path, monkeypatch):
     """Three arms of two steps, and one of them again elsewhere, after the others: the same numbers.
 
-    Of two convolutions, and on fewer batches for their statistics, which take a tenth of a P2Net's time.
+    Of two convolutions, and on fewer batches for their statistics: what is told apart are the arms.
     """
     monkeypatch.setattr(training_input, "CALIBRATION_BATCHES", 4)
     config = make_config(
