@@ -125,7 +125,6 @@ def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
     np.testing.assert_allclose(two[0]["score"], 0.5 * one[0]["score"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
 def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp_path):
     """By the verb and by the report; each with the score that it has alone."""
     folder, root = tmp_path / "run", config.parent
@@ -154,6 +153,7 @@ def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp
     assert all(f"{name}:" in printed for name in names)
 
 
+@pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
 def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
     image = config.parent / "test" / "000000000001.jpg"
     with pytest.raises(DataError, match="^boxes '"):

@@ -364,6 +364,7 @@ class TestKeypoints:
         smooth = [row for row, name in enumerate(OPERATION_NAMES) if name not in STEPS]
         assert np.linalg.norm(self.chain_errors(stages, smooth), axis=1).max() < 0.05
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stages", [2, 3])
     def test_follow_the_pixels_through_chains_with_steps(self, stages):
         errors = self.chain_errors(stages, list(range(len(OPERATION_NAMES))))

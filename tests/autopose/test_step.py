@@ -128,6 +128,7 @@ def test_moving_statistics_follow_the_trained_batch_alone():
         assert np.abs(found.numpy() - old).max() > 1e-3
 
 
+@pytest.mark.slow
 class TestAugmentedShare:
     """At the first step nobody is augmented for the weights, at the last everybody."""
 
@@ -215,6 +216,7 @@ class TestLookAhead:
         assert set(searcher.preconditioner(self.gradients(searcher))) == {1.0}
 
 
+@pytest.mark.slow
 class TestMixture:
     CHANGES = {"relaxation": "mixture", "sub_policies": 1}
 

@@ -39,6 +39,7 @@ def measured(folder):
     return json.loads(done.stdout), json.loads((folder / "deep/bench.json").read_text())
 
 
+@pytest.mark.slow
 def test_prints_what_it_writes_and_draws_a_plot(measured, folder):
     assert measured[0] == measured[1]
     assert (folder / "deep/bench.png").read_bytes().startswith(b"\x89PNG")
@@ -95,6 +96,7 @@ def test_names_tell_results_apart(folder, tmp_path):
         models.bench_models([config], tmp_path / "bench.json", torch_files={"other": tmp_path / "x.ts"})
 
 
+@pytest.mark.slow
 class TestTorch:
     @pytest.fixture(scope="class")
     def torch(self):

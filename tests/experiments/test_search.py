@@ -98,6 +98,7 @@ def assert_same_search(folder, other):
         np.testing.assert_array_equal(first[name], second[name])
 
 
+@pytest.mark.slow
 class TestFinished:
     def test_files(self, finished):
         folder, report = finished
@@ -149,6 +150,7 @@ class TestFinished:
         assert (trajectory(tmp_path / "other")["weights"] != trajectory(finished[0])["weights"]).any()
 
 
+@pytest.mark.slow
 class TestResume:
     @pytest.mark.parametrize(
         "stop", [pytest.param(0, marks=pytest.mark.slow), 3], ids=["after the warm-up", "in the search"]
@@ -263,6 +265,7 @@ def test_batches_that_cannot_be_split(search, replicas, message):
     _check_batches(make_config(Path(), batch_size=16).search, 2, inner=100, outer=100)
 
 
+@pytest.mark.slow
 def test_mixture_writes_plain_json(rendered, tmp_path):
     """There is no estimate of its noise, and JSON has no NaN."""
     changes = {"relaxation": "mixture", "steps": 2, "operations": ["Identity", "Rotate"]}

@@ -29,6 +29,7 @@ def report(run, exported):
         return verify_export(run, {"saved_model": exported}, "test", OPTIONS, {"a crooked server": moved})
 
 
+@pytest.mark.slow
 def test_the_same_graph_is_the_same(report, people):
     assert report["people"] == len(people)
     assert list(report["runtimes"])[0] == EVALUATION

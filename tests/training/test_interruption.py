@@ -106,6 +106,7 @@ class TestInterruption:
         assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.slow
 class TestStopping:
     """Of two convolutions; `TestKilledProcesses` does it to a P2Net."""
 

@@ -102,6 +102,7 @@ class TestAugmentation:
     DARK = Policy([[Stage("Brightness", 1, 0)]])
     """A tenth of the light."""
 
+    @pytest.mark.slow
     def test_training_sees_augmented_crops_and_validation_plain_ones(self):
         crops, keypoints = random_people(4)
         people = batches((crops, keypoints), 4)
@@ -141,6 +142,7 @@ class TestAugmentation:
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_fit_learns_and_calls_back(tmp_path):
     model = tiny_model(1e-3, eager=False)
     seen = []

@@ -167,6 +167,7 @@ class TestOverflow:
         np.testing.assert_allclose(weight, [-0.6, -0.8], rtol=1e-6)
 
 
+@pytest.mark.slow
 class TestFiles:
     @pytest.fixture(scope="class", params=PRECISIONS)
     def network(self, request) -> P2Net:

@@ -107,6 +107,7 @@ class TestSplit:
 
 
 class TestTrials:
+    @pytest.mark.slow
     def test_a_trial_is_what_training_by_hand_gives(self, trials, tables, config):
         """By hand: a model of its own, the policy's own call, Adam on half a cosine of `STEPS` steps."""
         inner, outer = tables
