@@ -125,11 +125,12 @@ def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
     np.testing.assert_allclose(two[0]["score"], 0.5 * one[0]["score"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp_path):
     """By the verb and by the report; each with the score that it has alone."""
     folder, root = tmp_path / "run", config.parent
     shutil.copytree(run_folder[0], folder)
-    one, two = (f"{{format: synthetic, root: {root}, split: {split}}}" for split in ("test", "train"))
+    one, two = (f"{{format: coco, root: {root}, split: {split}}}" for split in ("test", "train"))
     names = [f"{root.name}_test", f"{root.name}_train"]
     both = f"data.test=[{one}, {two}]"
     found = json.loads(call("evaluate", folder, both, "--errors", "--out", tmp_path / "out", "--json").stdout)

@@ -280,6 +280,7 @@ class TestNotebook:
         found = np.array(json.loads(done.stdout.splitlines()[-1]))
         np.testing.assert_allclose(found, estimator.predict(path, boxes)[0].keypoints, rtol=0, atol=1e-4)
 
+    @pytest.mark.slow
     def test_an_epoch_is_a_pass_and_every_one_is_another(self, mice, people):
         model = PoseModel(mice[1].network, skeleton="coco17")
         batches = model.make_dataset(people, batch_size=4)

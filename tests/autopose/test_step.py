@@ -20,6 +20,8 @@ from p2net_tf.autopose.space import SearchError
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.utils.compat import adam_velocities
 
+pytestmark = pytest.mark.slow
+
 SIZE, PEOPLE = 32, 8
 OPERATIONS = ["Identity", "Brightness", "Rotate"]
 

@@ -15,6 +15,8 @@ from p2net_tf.config.loading import load_config
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
 
+pytestmark = pytest.mark.slow
+
 SMALL = """\
 data: {skeleton: lsp14, train: [{format: lsp, root: /lsp}]}
 model:

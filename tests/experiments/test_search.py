@@ -226,6 +226,7 @@ class TestResume:
         assert not (tmp_path / "out" / "config.yaml").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("warm_up", "where"), [(2, "warm-up step 2"), (0, "search step [12]")])
 def test_a_loss_that_is_not_finite(rendered, tmp_path, warm_up, where):
     config = make_config(rendered, weights_learning_rate=1e30, warmup_steps=warm_up)

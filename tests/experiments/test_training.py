@@ -14,6 +14,8 @@ from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments import training as trainer
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 """Of one epoch of the rendered set; checked below."""
 

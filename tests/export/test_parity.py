@@ -15,6 +15,8 @@ from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import EVALUATION, print_parity
 from p2net_tf.export.session import SavedModelSession
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ExportOptions(exif=Exif.stored)
 
 

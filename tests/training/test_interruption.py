@@ -16,6 +16,8 @@ from p2net_tf.training.health import NotFiniteError
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.exceptions import Interrupted
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 """Of an epoch of `config`."""
 

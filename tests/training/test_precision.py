@@ -101,6 +101,7 @@ def loss_of(model: PoseModel) -> float:
     return float(model.losses_of(keypoints, model.network(crops, training=True))["loss"])
 
 
+@pytest.mark.slow
 class TestTraining:
     @pytest.fixture(scope="class", params=PRECISIONS)
     def trained(self, request):

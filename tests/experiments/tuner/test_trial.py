@@ -136,6 +136,7 @@ class TestTrials:
         model.accuracy.update_state(keypoints, heatmaps["heatmaps"])
         assert result.validation_accuracy == pytest.approx(float(model.accuracy.result()), abs=1e-6)
 
+    @pytest.mark.slow
     def test_repeats_bit_for_bit_whatever_ran_between(self, trials):
         first = trials.run(ROTATE, STEPS, SEED)
         weights = values(trials.network)
