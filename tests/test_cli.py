@@ -119,7 +119,7 @@ def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
     two = json.loads(
         call("predict", image, "--model", folder, "--boxes", boxes, "--out", tmp_path, "--json").stdout
     )
-    assert one[0]["bbox"] == [10, 20, 80, 160]
+    assert one[0]["box"] == [10, 20, 80, 160]
     assert len(two) == 2
     np.testing.assert_allclose(two[0]["keypoints"][:2], one[0]["keypoints"][:2], atol=2e-3)
     np.testing.assert_allclose(two[0]["score"], 0.5 * one[0]["score"], rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,8 @@ class DataFormat(StrEnum):
     records = "records"
 
 
+_OVERRIDE = re.compile(r"[a-z_]+(\.\w+)+=|[a-z_]+=")
+
 Root = Annotated[Path, typer.Argument(help="folder of the data set")]
 Format = Annotated[DataFormat, typer.Option("--format", help="how it is laid out")]
 Split = Annotated[str, typer.Option(help="e.g. train2017 (coco), test (lsp), valid (mpii)")]
@@ -43,6 +46,11 @@ def start(as_json: bool, tensorflow: bool = True) -> None:
         be_quiet()
     if tensorflow:
         import_tensorflow()
+
+
+def is_override(word: str) -> bool:
+    """`key=value` with a dotted key that begins with a section of a configuration, and no file's name."""
+    return bool(_OVERRIDE.match(word)) and not Path(word).exists()
 
 
 def read_samples(root: Path, data_format: DataFormat, split: str, annotations: Path | None, skeleton: str):
@@ -65,7 +73,7 @@ def finish(report: dict, folder: Path, as_json: bool) -> None:
         print_json(report)
         return
     for name, value in report["headline"].items():
-        console.print(f"[bold]{name}[/bold] {value:.4f}")
+        console.print(f"[bold]{name}[/bold] {value if isinstance(value, str) else f'{value:.4f}'}")
     for note in report.get("notes", []):
         console.print(f"! {note}", markup=False)
     console.print(f"results: {folder / 'report.html'}", soft_wrap=True)
