@@ -17,7 +17,7 @@ STORED = (80, 40)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two pictures that EXIF turns on their side, with people where a picture of 40 x 80 has its lower half."""
+    """Two pictures that EXIF turns on their side, with people in the lower half of the upright one."""
     (tmp_path / "annotations").mkdir()
     (tmp_path / "images").mkdir()
     images, people = [], []
