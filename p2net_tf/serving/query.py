@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from p2net_tf.data.image_files import decode_image, image_headers, unreadable_images
+from p2net_tf.data.image_files import decode_file, image_headers, portable_bytes, unreadable_images
 from p2net_tf.data.samples import DataError
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.inference.poses import draw_poses
@@ -40,7 +40,7 @@ def ask(
     signature: str = _SERVING_DEFAULT,
     version: int | None = None,
 ) -> Answer:
-    """Poses of one picture, which is sent as it is.
+    """Poses of one picture, which is sent as it is (as PNG where servers cannot decode it).
 
     Args:
         boxes: None takes the image as one box; `x,y,w,h`; or a COCO JSON as `p2net predict` reads it.
@@ -50,13 +50,13 @@ def ask(
         DataError: the image or the boxes cannot be read.
         ServingError: the server did not answer, or with something else.
     """
-    if problem := unreadable_images([str(image)]):
+    if problem := unreadable_images([str(image)], exif_orientation=True):
         raise DataError(f"{image}: {problem[str(image)]}")
     sizes, _ = image_headers([str(image)], exif_orientation=True)
     given = read_boxes(boxes, [str(image)], sizes)
     for problem in given.problems:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
-    contents, windows = image.read_bytes(), given.windows
+    contents, windows = portable_bytes(str(image), exif_orientation=True), given.windows
     if boxes is None:
         outputs = client.predict("whole_image", {"image_bytes": [contents]}, version)
     elif signature == _SERVING_DEFAULT:
@@ -84,7 +84,7 @@ def answer_document(answer: Answer) -> list[dict]:
 def write_overlay(answer: Answer, path: Path, skeleton: str | None = None) -> None:
     """Draws boxes and skeletons on the picture; `.jpg` or `.png`."""
     card = skeleton_of(answer, skeleton)
-    image = decode_image(answer.image.read_bytes(), exif_orientation=True).numpy()
+    image = decode_file(str(answer.image), exif_orientation=True)
     drawing.write_image(path, draw_poses(image, answer.predictions, answer.boxes, card))
 
 
