@@ -9,6 +9,9 @@ JOBS   ?= 2
 # several GB of CUDA; this version is one for CPUs here. `make TORCH=` leaves it out, and tests that need it are
 # skipped, with the reason.
 TORCH  ?= torch==2.13.0
+# Of the same date as $(TORCH); detectors are compared with it. Without its dependencies, which would replace
+# $(TORCH). `make TORCHVISION=` leaves it out.
+TORCHVISION ?= torchvision==0.28.0
 # Real data beside the checkout; tests that need it are skipped, with the reason, where it is missing.
 P2NET_DATA ?= $(abspath ../shared/data)
 export P2NET_DATA
@@ -50,6 +53,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip setuptools
 	$(if $(TORCH),$(BIN)/pip install --quiet $(TORCH))
+	$(if $(TORCHVISION),$(BIN)/pip install --quiet --no-deps $(TORCHVISION))
 	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite]'
 	touch $@
 

@@ -5,6 +5,7 @@ from p2net_tf.layers.convolution import ConvNorm, NormalizedConvolution
 from p2net_tf.layers.deconvolution import DeconvNorm
 from p2net_tf.layers.dilated import DilatedBottleneck
 from p2net_tf.layers.exchange import ExchangeUnit
+from p2net_tf.layers.feature_pyramid import FeaturePyramid
 from p2net_tf.layers.normalization import BatchNormalization
 from p2net_tf.layers.preactivation import PreActivationBottleneck
 from p2net_tf.layers.resampling import BilinearUpsampling
@@ -17,6 +18,7 @@ __all__ = [
     "DeconvNorm",
     "DilatedBottleneck",
     "ExchangeUnit",
+    "FeaturePyramid",
     "NormalizedConvolution",
     "PreActivationBottleneck",
 ]

@@ -102,6 +102,23 @@ class ConvNorm(NormalizedConvolution):
             x = ops.pad(x, ((0, 0), border, border, (0, 0)))
         return self.activate(self.norm(self.conv(x), training=training))
 
+    def at_dilations(self, inputs, dilation_rates, training=None):
+        """The same weights at several dilations, each on its part of the batch; for a layer without stride.
+
+        Args:
+            inputs: `[n * B, H, W, C]`, the n parts one behind the other.
+            dilation_rates: n spacings of the kernel taps.
+
+        Returns:
+            `[n * B, H, W, filters]`, normalized by the statistics of all parts together.
+        """
+        parts = ops.split(inputs, len(dilation_rates), axis=0)
+        maps = [
+            ops.conv(part, self.conv.kernel, padding="same", dilation_rate=rate)
+            for part, rate in zip(parts, dilation_rates, strict=True)
+        ]
+        return self.activate(self.norm(ops.concatenate(maps, axis=0), training=training))
+
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(self._padded_shape(input_shape))
 

@@ -11,32 +11,45 @@ from p2net_tf.layers.convolution import ConvNorm
 class DilatedBottleneck(keras.layers.Layer):
     """Residual bottleneck whose 3x3 convolution is dilated. `[B, H, W, C] -> [B, H, W, filters]`.
 
-    It widens the receptive field at constant resolution: 1x1 to `filters / 2`, 3x3 with dilation, 1x1 back to
-    `filters`, plus the input - through a 1x1 projection where the channels differ (DetNet's block B).
+    It widens the receptive field at constant resolution: 1x1 to `width`, 3x3 with dilation, 1x1 back to
+    `filters`, plus the input (DetNet's block A) - through a 1x1 projection in its block B, and wherever the
+    channels differ.
 
     Args:
         filters: output channels, even.
         dilation_rate: spacing of the taps of the 3x3 convolution.
+        width: inner channels; None: `filters / 2`.
+        projects: whether the input goes through the projection even where the channels are the same.
         synchronized: batch statistics over all replicas.
     """
 
-    def __init__(self, filters: int, dilation_rate: int = 2, synchronized: bool = False, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        dilation_rate: int = 2,
+        synchronized: bool = False,
+        width: int | None = None,
+        projects: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.dilation_rate = dilation_rate
         self.synchronized = synchronized
+        self.width = width or filters // 2
+        self.projects = projects
         options = {"synchronized": synchronized, "dtype": self.dtype_policy}
-        self.reduce = ConvNorm(filters // 2, 1, name="reduce", **options)
-        self.dilate = ConvNorm(filters // 2, 3, dilation_rate=dilation_rate, name="dilate", **options)
+        self.reduce = ConvNorm(self.width, 1, name="reduce", **options)
+        self.dilate = ConvNorm(self.width, 3, dilation_rate=dilation_rate, name="dilate", **options)
         self.expand = ConvNorm(filters, 1, activation=None, name="expand", **options)
         self.project = None
 
     def build(self, input_shape):
-        inner = (*input_shape[:-1], self.filters // 2)
+        inner = (*input_shape[:-1], self.width)
         self.reduce.build(input_shape)
         self.dilate.build(inner)
         self.expand.build(inner)
-        if input_shape[-1] != self.filters:
+        if self.projects or input_shape[-1] != self.filters:
             self.project = ConvNorm(
                 self.filters,
                 1,
@@ -64,4 +77,6 @@ class DilatedBottleneck(keras.layers.Layer):
             "filters": self.filters,
             "dilation_rate": self.dilation_rate,
             "synchronized": self.synchronized,
+            "width": self.width,
+            "projects": self.projects,
         }

@@ -6,6 +6,7 @@ and biases in front of it. Its ImageNet weights load into these (`p2net_tf.model
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -13,6 +14,9 @@ import keras
 
 from p2net_tf.layers import ConvNorm
 from p2net_tf.layers.sequence import call_in_sequence
+
+STRIDES = (4, 8, 16, 32)
+"""Image pixels per pixel of C2, C3, C4, C5."""
 
 
 @dataclass(frozen=True)
@@ -152,15 +156,24 @@ class ResNet(keras.layers.Layer):
         spec: a `ResNetSpec` or its dict.
         stride_in_1x1: see `ResidualBlock`.
         synchronized: batch statistics over all replicas.
+        num_stages: how many of the four stages there are; detectors go on in their own way behind C4.
     """
 
-    def __init__(self, spec, stride_in_1x1: bool = False, synchronized: bool = False, **kwargs):
+    def __init__(
+        self,
+        spec,
+        stride_in_1x1: bool = False,
+        synchronized: bool = False,
+        num_stages: int = len(STRIDES),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.spec = spec if isinstance(spec, ResNetSpec) else ResNetSpec(**spec)
         self.stride_in_1x1 = stride_in_1x1
         self.synchronized = synchronized
+        self.num_stages = num_stages
         self.stem = self._stem()
-        self.stages = [self._stage(index) for index in range(4)]
+        self.stages = [self._stage(index) for index in range(num_stages)]
         # Nested lists are not searched for sub-layers; this one is.
         self._blocks = [block for stage in self.stages for block in stage]
 
@@ -180,21 +193,13 @@ class ResNet(keras.layers.Layer):
         ]
 
     def _stage(self, index: int) -> list[ResidualBlock]:
-        width = self.spec.widths[index]
-        projects = index > 0 or self.spec.bottleneck
-        return [
-            ResidualBlock(
-                width,
-                strides=2 if number == 0 and index > 0 else 1,
-                bottleneck=self.spec.bottleneck,
-                project=number == 0 and projects,
-                stride_in_1x1=self.stride_in_1x1,
-                synchronized=self.synchronized,
-                dtype=self.dtype_policy,
-                name=f"c{index + 2}_block_{number + 1}",
-            )
-            for number in range(self.spec.blocks[index])
-        ]
+        return resnet_stage(
+            self.spec,
+            index,
+            self.stride_in_1x1,
+            synchronized=self.synchronized,
+            dtype=self.dtype_policy,
+        )
 
     def build(self, input_shape):
         shape = input_shape
@@ -212,9 +217,11 @@ class ResNet(keras.layers.Layer):
         return features
 
     def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        strides = (4, 8, 16, 32)
-        return [(batch, height // s, width // s, c) for s, c in zip(strides, self.spec.channels, strict=True)]
+        batch, *sides, _ = input_shape
+        return [
+            (batch, *(side and side // stride for side in sides), channels)
+            for stride, channels in zip(STRIDES, self.spec.channels[: self.num_stages], strict=False)
+        ]
 
     def get_config(self):
         return {
@@ -222,4 +229,29 @@ class ResNet(keras.layers.Layer):
             "spec": asdict(self.spec),
             "stride_in_1x1": self.stride_in_1x1,
             "synchronized": self.synchronized,
+            "num_stages": self.num_stages,
         }
+
+
+def resnet_stage(
+    spec: ResNetSpec, index: int, stride_in_1x1: bool = False, kinds: Sequence[type] | None = None, **options
+) -> list[ResidualBlock]:
+    """The residual blocks of one stage.
+
+    Args:
+        index: 0 for C2 to 3 for C5.
+        kinds: class of each block, `ResidualBlock` or a sub-class; None: all the first.
+        options: `synchronized`, `dtype`.
+    """
+    return [
+        kind(
+            spec.widths[index],
+            strides=2 if number == 0 and index > 0 else 1,
+            bottleneck=spec.bottleneck,
+            project=number == 0 and (index > 0 or spec.bottleneck),
+            stride_in_1x1=stride_in_1x1,
+            name=f"c{index + 2}_block_{number + 1}",
+            **options,
+        )
+        for number, kind in enumerate(kinds or [ResidualBlock] * spec.blocks[index])
+    ]

@@ -6,9 +6,9 @@ import keras
 
 from p2net_tf.layers import BilinearUpsampling, ConvNorm
 from p2net_tf.models import pretrained
-from p2net_tf.models.backbones import ResNet
+from p2net_tf.models.backbones import STRIDES, ResNet
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
-from p2net_tf.models.pyramid_net import STRIDES, PyramidNet
+from p2net_tf.models.pyramid_net import PyramidNet
 from p2net_tf.models.refine_net import RefineNet
 
 GLOBAL_OUTPUTS = tuple(f"global_{stride}" for stride in STRIDES)

@@ -6,7 +6,7 @@ import keras
 
 from p2net_tf.layers import BilinearUpsampling, ExchangeUnit
 from p2net_tf.models import pretrained
-from p2net_tf.models.backbones import ResNet
+from p2net_tf.models.backbones import STRIDES, ResNet
 from p2net_tf.models.pose_network import (
     HEATMAPS_OUTPUT,
     NetworkInput,
@@ -14,7 +14,7 @@ from p2net_tf.models.pose_network import (
     heatmap_dtype,
     heatmap_head,
 )
-from p2net_tf.models.pyramid_net import STRIDES, PyramidNet
+from p2net_tf.models.pyramid_net import PyramidNet
 from p2net_tf.models.refine_net import RefineNet
 
 PARALLEL_OUTPUTS = tuple(f"parallel_{stride}" for stride in STRIDES)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import ConvNorm
-from p2net_tf.models.backbones import ResNet, backbone_spec
-
-STRIDES = (4, 8, 16, 32)
-"""Crop pixels per pixel of C2, C3, C4, C5 and of what is made of them."""
+from p2net_tf.models.backbones import STRIDES, ResNet, backbone_spec
 
 
 @keras.saving.register_keras_serializable("p2net_tf")

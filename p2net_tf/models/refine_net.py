@@ -6,8 +6,8 @@ import keras
 
 from p2net_tf.layers import AttentionPartialModule, BilinearUpsampling, DilatedBottleneck
 from p2net_tf.layers.sequence import call_in_sequence
+from p2net_tf.models.backbones import STRIDES
 from p2net_tf.models.pose_network import heatmap_dtype, heatmap_head
-from p2net_tf.models.pyramid_net import STRIDES
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
