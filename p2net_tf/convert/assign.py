@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 
 from p2net_tf.convert.checkpoint import ConversionError
 from p2net_tf.convert.names import published_weights
-from p2net_tf.models.pose_network import PoseNetwork
 
-_TO_KERAS = (2, 3, 1, 0)
+_TO_KERAS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 """Kernels: of a convolution [out, in, h, w] -> [h, w, in, out], of a transposed one [in, out, h, w] ->
-[h, w, out, in]. Both libraries correlate, so neither is mirrored."""
-_TO_TORCH = (3, 2, 0, 1)
+[h, w, out, in], of a dense layer [out, in] -> [in, out]. Both libraries correlate, so none is mirrored."""
+_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
-def assign_tensors(network: PoseNetwork, tensors: Mapping[str, np.ndarray], hint: str = "") -> int:
+def assign_tensors(network: keras.Model, tensors: Mapping[str, np.ndarray], hint: str = "") -> int:
     """Copies `tensors`, named and laid out as the published code does, and returns how many they are.
 
     Args:
@@ -40,9 +40,9 @@ def assign_tensors(network: PoseNetwork, tensors: Mapping[str, np.ndarray], hint
         )
     for name, weight in weights.items():
         tensor = tensors[name]
-        weight.assign(tensor.transpose(_TO_KERAS) if tensor.ndim == 4 else tensor)
+        weight.assign(tensor.transpose(_TO_KERAS[tensor.ndim]))
     return len(weights)
 
 
 def _torch_shape(shape) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in _TO_TORCH) if len(shape) == 4 else tuple(shape)
+    return tuple(shape[axis] for axis in _TO_TORCH[len(shape)])

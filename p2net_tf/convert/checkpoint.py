@@ -46,7 +46,15 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a `.pth`, `.pt`, `.tar` or `.safetensors` file.
+    """The weights of a pose network in a file that `read_tensors` reads, and raises as it does."""
+    named = read_tensors(path)
+    mmpose = any(name.startswith("backbone.") for name in named)
+    tensors = {_official(name): tensor for name, tensor in named.items()}
+    return Checkpoint(tensors, "mmpose" if mmpose else "official")
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Float32 arrays of a `.pth`, `.pt`, `.tar` or `.safetensors` file, without counters of batches.
 
     Raises:
         ConversionError: no such file, another kind of file, one that holds more than tensors and plain values
@@ -62,16 +70,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     else:
         known = ", ".join((*TORCH_SUFFIXES, SAFETENSORS_SUFFIX))
         raise ConversionError(f"{path}: not a checkpoint by its name; give one of {known}")
-    named = {name.removeprefix(_PARALLEL): tensor for name, tensor in named.items()}
-    mmpose = any(name.startswith("backbone.") for name in named)
-    return Checkpoint(
-        {
-            _official(name): np.asarray(tensor, np.float32)
-            for name, tensor in named.items()
-            if not name.endswith(_COUNTERS)
-        },
-        "mmpose" if mmpose else "official",
-    )
+    return {
+        name.removeprefix(_PARALLEL): np.asarray(tensor, np.float32)
+        for name, tensor in named.items()
+        if not name.endswith(_COUNTERS)
+    }
 
 
 def _official(name: str) -> str:

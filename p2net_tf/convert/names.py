@@ -1,7 +1,8 @@
 """What the published code calls the weights of our networks.
 
 The names are those of `lib/models/pose_resnet.py` and `lib/models/pose_hrnet.py` of
-deep-high-resolution-net.pytorch, which human-pose-estimation.pytorch and mmpose share.
+deep-high-resolution-net.pytorch, which human-pose-estimation.pytorch and mmpose share; those
+of Faster R-CNN are torchvision's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 import keras
 
+from p2net_tf.detection.networks import FasterRCNN
 from p2net_tf.layers import ExchangeUnit, NormalizedConvolution
 from p2net_tf.models import HRNet, SimpleBaseline
 from p2net_tf.models.backbones import ResidualBlock, ResNet
@@ -22,8 +24,10 @@ STEM_KERNEL = "conv1.weight"
 Named = Iterator[tuple[str, keras.Variable]]
 
 
-def published_weights(network: PoseNetwork) -> dict[str, keras.Variable]:
-    """Every weight of a `SimpleBaseline` or `HRNet` by its published name."""
+def published_weights(network: PoseNetwork | FasterRCNN) -> dict[str, keras.Variable]:
+    """Every weight of a `SimpleBaseline`, `HRNet` or `FasterRCNN` by its published name."""
+    if isinstance(network, FasterRCNN):
+        return dict(_faster_rcnn(network))
     parts = {SimpleBaseline: _simple_baseline, HRNet: _hrnet}[type(network)](network)
     return dict([*parts, *_convolution("final_layer", network.get_layer(f"{HEATMAPS_OUTPUT}_head"))])
 
@@ -36,10 +40,25 @@ def _simple_baseline(network: SimpleBaseline) -> Named:
         yield from _normalized(f"deconv_layers.{place}", f"deconv_layers.{place + 1}", deconv)
 
 
-def _resnet(backbone: ResNet) -> Named:
-    yield from _normalized("conv1", "bn1", backbone.stem[0])
+def _faster_rcnn(network: FasterRCNN) -> Named:
+    yield from _resnet(network.backbone, "backbone.body.")
+    pyramid, rpn, head = network.pyramid, network.rpn, network.head
+    for level, (lateral, output) in enumerate(zip(pyramid.laterals, pyramid.outputs, strict=True)):
+        yield from _convolution(f"backbone.fpn.inner_blocks.{level}.0", lateral)
+        yield from _convolution(f"backbone.fpn.layer_blocks.{level}.0", output)
+    yield from _convolution("rpn.head.conv.0.0", rpn.conv)
+    yield from _convolution("rpn.head.cls_logits", rpn.objectness)
+    yield from _convolution("rpn.head.bbox_pred", rpn.deltas)
+    for name, dense in zip(("fc6", "fc7"), head.hidden, strict=True):
+        yield from _convolution(f"roi_heads.box_head.{name}", dense)
+    yield from _convolution("roi_heads.box_predictor.cls_score", head.logits)
+    yield from _convolution("roi_heads.box_predictor.bbox_pred", head.deltas)
+
+
+def _resnet(backbone: ResNet, prefix: str = "") -> Named:
+    yield from _normalized(f"{prefix}conv1", f"{prefix}bn1", backbone.stem[0])
     for stage, blocks in enumerate(backbone.stages, start=1):
-        yield from _blocks(f"layer{stage}", blocks)
+        yield from _blocks(f"{prefix}layer{stage}", blocks)
 
 
 def _hrnet(network: HRNet) -> Named:

@@ -31,13 +31,25 @@ class CardError(UserError):
     """An inference card that is missing or cannot be used; the message names the file and the remedy."""
 
 
-class _Kept(BaseModel):
+class Kept(BaseModel):
     """Unknown fields are kept: what a later version added is still there when a file is written again."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Normalization(_Kept):
+class Card(Kept):
+    """What every card has, of poses and of boxes."""
+
+    version: PositiveInt = CARD_VERSION
+    licence: str | None = None
+    """Of the weights."""
+
+    def to_plain(self) -> dict:
+        """Plain values that JSON can hold."""
+        return self.model_dump(mode="json")
+
+
+class Normalization(Kept):
     """`(crop - mean) / std` per channel, by the network's first layer; crops are RGB in 0..1."""
 
     mean: tuple[float, float, float]
@@ -54,7 +66,7 @@ def _skeleton(value: Any) -> Any:
     return Skeleton.from_card(value, "skeleton") if isinstance(value, dict) else value
 
 
-class InferenceCard(_Kept):
+class InferenceCard(Card):
     """What a network needs to be predicted with, exported and served.
 
     ```python
@@ -65,7 +77,6 @@ class InferenceCard(_Kept):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    version: PositiveInt = CARD_VERSION
     task: Literal["pose"] = "pose"
     name: str = "pose"
     skeleton: Annotated[Skeleton, BeforeValidator(_skeleton), PlainSerializer(Skeleton.to_card)]
@@ -78,8 +89,6 @@ class InferenceCard(_Kept):
     normalization: Normalization | None = None
     """None: whatever the network does to RGB in 0..1 itself."""
     recipe: CardRecipe = Field(default_factory=CardRecipe)
-    licence: str | None = None
-    """Of the weights."""
 
     @classmethod
     def of(cls, network: keras.Model, skeleton: Skeleton, **fields: Any) -> InferenceCard:
@@ -115,10 +124,6 @@ class InferenceCard(_Kept):
         if recipe:
             plain["recipe"] = plain["recipe"] | recipe
         return InferenceCard.model_validate(plain)
-
-    def to_plain(self) -> dict:
-        """Plain values that JSON can hold."""
-        return self.model_dump(mode="json")
 
     @property
     def aspect_ratio(self) -> float:

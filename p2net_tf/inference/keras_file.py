@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 from pydantic import ValidationError
 
-from p2net_tf.inference.card import CARD_VERSION, CardError, InferenceCard
+from p2net_tf.inference.card import CARD_VERSION, Card, CardError, InferenceCard
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import replacing
 
@@ -27,7 +27,7 @@ class NetworkFileError(UserError):
     """A `.keras` file that cannot be opened; the message names it and the remedy."""
 
 
-def save_network(network: keras.Model, path: str | Path, card: InferenceCard | None = None) -> None:
+def save_network(network: keras.Model, path: str | Path, card: Card | None = None) -> None:
     """Writes a `.keras` file, whole or not at all, with the card inside."""
     with replacing(path) as scratch:
         network.save(scratch)
@@ -59,12 +59,21 @@ def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[k
             "PoseEstimator.load(path, card=InferenceCard.of(network, skeleton)), or save it with "
             "PoseEstimator.save"
         )
+    network = load_model(path)
+    return getattr(network, "network", network), card
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """What Keras finds in a `.keras` file, uncompiled.
+
+    Raises:
+        NetworkFileError: Keras cannot open it.
+    """
     try:
-        network = keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the layers inside do
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NetworkFileError(f"{path}: Keras {keras.__version__} cannot open it: {reason}") from error
-    return getattr(network, "network", network), card
 
 
 def read_card(path: str | Path) -> InferenceCard | None:
@@ -74,8 +83,17 @@ def read_card(path: str | Path) -> InferenceCard | None:
         NetworkFileError: no such file, or no archive.
         CardError: the card is broken, or of a later version.
     """
-    plain = _read_json(Path(path), CARD_FILE)
+    plain = read_plain_card(path)
     return None if plain is None else parse_card(plain, str(path))
+
+
+def read_plain_card(path: str | Path) -> dict | None:
+    """The card inside of a `.keras` file as it stands there, of whatever task; None where it has none.
+
+    Raises:
+        NetworkFileError: no such file, or no archive.
+    """
+    return _read_json(Path(path), CARD_FILE)
 
 
 def parse_card(plain: dict, source: str) -> InferenceCard:

@@ -76,7 +76,12 @@ class ResidualBlock(keras.layers.Layer):
         stride_in_1x1: bottleneck strides in its first 1x1 (He et al., keras.applications) rather than in its
             3x3 (torchvision, keras-hub).
         synchronized: batch statistics over all replicas.
+
+    Attributes:
+        dilation_rate: of a bottleneck's 3x3; sub-classes have others.
     """
+
+    dilation_rate = 1
 
     def __init__(
         self,
@@ -100,7 +105,7 @@ class ResidualBlock(keras.layers.Layer):
             first, second = (strides, 1) if stride_in_1x1 else (1, strides)
             self.convs = [
                 ConvNorm(width, 1, first, name="reduce", **options),
-                ConvNorm(width, 3, second, name="conv", **options),
+                ConvNorm(width, 3, second, self.dilation_rate, name="conv", **options),
                 ConvNorm(self.filters, 1, activation=None, name="expand", **options),
             ]
         else:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 import keras
 from keras import ops
 
-from p2net_tf.layers.convolution import ConvNorm
 from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.models.backbones import ResidualBlock, ResNet, ResNetSpec, resnet_stage
 
@@ -29,18 +28,12 @@ class TridentBlock(ResidualBlock):
         ValueError: it strides, or is no bottleneck.
     """
 
+    dilation_rate = MIDDLE
+
     def __init__(self, width: int, **kwargs):
-        super().__init__(width, **kwargs)
-        if self.strides != 1 or not self.bottleneck:
+        if kwargs.get("strides", 1) != 1 or not kwargs.get("bottleneck", True):
             raise ValueError("a TridentBlock is a bottleneck of stride 1")
-        self.convs[1] = ConvNorm(
-            width,
-            3,
-            dilation_rate=MIDDLE,
-            synchronized=self.synchronized,
-            dtype=self.dtype_policy,
-            name="conv",
-        )
+        super().__init__(width, **kwargs)
 
     def call(self, inputs, training=None, branches: bool = False):
         if not branches:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import keras
 from keras import ops
 
 from p2net_tf.detection.networks import geometry
@@ -28,7 +28,7 @@ class Matcher:
     low: float
     keeps_best: bool = False
 
-    def __call__(self, anchors, boxes, present, crowd=None):
+    def __call__(self, anchors, boxes, present, crowd=None, unfit=None):
         """`(indices, labels)`, both `[B, A]` int32.
 
         Args:
@@ -36,40 +36,48 @@ class Matcher:
             boxes: `[B, M, 4]` xyxy of the true boxes.
             present: `[B, M]` bool: what fills the list up is False.
             crowd: `[B, M]` bool: such a box takes no anchor, but one that lies in it by half is no negative.
+            unfit: `[B, M]` bool: such a box takes no anchor, but one whose overlap is `low` is no negative.
 
         Returns:
             The true box of each anchor, the best one at any overlap, and whether the anchor is `POSITIVE`,
             `NEGATIVE` or `IGNORED`.
         """
         anchors = ops.broadcast_to(anchors, (ops.shape(boxes)[0], *ops.shape(anchors)[1:]))
-        usable = present if crowd is None else ops.logical_and(present, ops.logical_not(crowd))
-        overlaps = ops.where(usable[:, None, :], geometry.iou(anchors, boxes), -1.0)  # [B, A, M]
+        usable = present
+        for others in (crowd, unfit):
+            usable = usable if others is None else ops.logical_and(usable, ops.logical_not(others))
+        all_overlaps = geometry.iou(anchors, boxes)  # [B, A, M]
+        overlaps = ops.where(usable[:, None, :], all_overlaps, -1.0)
         best = ops.max(overlaps, axis=-1)
         labels = ops.where(best >= self.high, POSITIVE, ops.where(best < self.low, NEGATIVE, IGNORED))
         if crowd is not None:
-            labels = ops.where(self._in_crowd(anchors, boxes, present, crowd, labels), IGNORED, labels)
+            share = geometry.covered_share(anchors, boxes)
+            labels = _hide(labels, share, ops.logical_and(present, crowd), _MOST_CROWD)
+        if unfit is not None:
+            labels = _hide(labels, all_overlaps, ops.logical_and(present, unfit), self.low)
         if self.keeps_best:
             best_of_box = ops.max(overlaps, axis=1, keepdims=True)
             kept = ops.logical_and(overlaps == best_of_box, best_of_box > 0)
             labels = ops.where(ops.any(kept, axis=-1), POSITIVE, labels)
         return ops.cast(ops.argmax(overlaps, axis=-1), "int32"), ops.cast(labels, "int32")
 
-    def _in_crowd(self, anchors, boxes, present, crowd, labels):
-        crowds = ops.logical_and(present, crowd)[:, None, :]
-        share = ops.where(crowds, geometry.covered_share(anchors, boxes), 0.0)
-        return ops.logical_and(labels == NEGATIVE, ops.max(share, axis=-1) >= _MOST_CROWD)
+
+def _hide(labels, shares, hiding, threshold: float):
+    """Negatives that a box of `hiding [B, M]` covers by `threshold` do not count; `shares [B, A, M]`."""
+    most = ops.max(ops.where(hiding[:, None, :], shares, 0.0), axis=-1)
+    return ops.where(ops.logical_and(labels == NEGATIVE, most >= threshold), IGNORED, labels)
 
 
-def sample(labels, count: int, positive_share: float, seed):
+def sample(labels, count: int, positive_share: float, uniform: Callable):
     """A random choice of anchors, `[B, A]` bool.
 
     Of each picture at most `count` anchors: at most `positive_share` of them positive, the others negative.
 
     Args:
         labels: `[B, A]` of a `Matcher`; fewer anchors than `count` may be there.
-        seed: as `keras.random` takes it.
+        uniform: gives random numbers in 0..1 of a shape.
     """
-    order = keras.random.uniform(ops.shape(labels), seed=seed)
+    order = uniform(ops.shape(labels))
     positive, negative = labels == POSITIVE, labels == NEGATIVE
     chosen = _first(order, positive, int(count * positive_share))
     room = count - ops.sum(ops.cast(chosen, "int32"), axis=-1, keepdims=True)

@@ -1,0 +1,106 @@
+"""torchvision's Faster R-CNN on ResNet-50-FPN: from its state dict to a detector with the same boxes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.convert.assign import assign_tensors
+from p2net_tf.convert.checkpoint import ConversionError, read_tensors
+from p2net_tf.detection.card import DetectorCard
+from p2net_tf.detection.coco_classes import COCO_91, PERSON
+from p2net_tf.detection.detector import NetworkDetector
+from p2net_tf.detection.networks import FasterRCNN
+
+MODEL = "fasterrcnn_resnet50_fpn"
+PUBLISHED_EPSILON, OUR_EPSILON = 0.0, 1e-5
+"""Of batch normalization. torchvision sets that of its published file to 0 when it reads it; a state dict of
+one's own training has 1e-5."""
+
+_PUBLISHED_FILE = f"{MODEL}_coco"
+_FIRST_DENSE = "roi_heads.box_head.fc6.weight"
+_CLASSES = "roi_heads.box_predictor.cls_score.weight"
+_POOLED = 7
+_RENAMED = (
+    (r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
+    (r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
+)
+"""Names before torchvision 0.13, which the published file has, and what they are now."""
+
+
+def convert_torchvision_detector(
+    source: str | Path, classes: Sequence[str] | None = None, norm_epsilon: float | None = None
+) -> NetworkDetector:
+    """The detector of a state dict of torchvision's `fasterrcnn_resnet50_fpn`.
+
+    Args:
+        source: `.pth`, `.pt`, `.tar` or `.safetensors`.
+        classes: their names, without the background; None: COCO's, or `person` where there is one class.
+        norm_epsilon: of its batch normalization; None: 0 for the published file, by its name, else 1e-5.
+
+    Raises:
+        ConversionError: it cannot be read, is another network, or the names do not fit its classes.
+    """
+    if norm_epsilon is None:
+        published = Path(source).name.startswith(_PUBLISHED_FILE)
+        norm_epsilon = PUBLISHED_EPSILON if published else OUR_EPSILON
+    return detector_of_tensors(read_tensors(source), str(source), classes, norm_epsilon)
+
+
+def detector_of_tensors(
+    tensors: Mapping[str, np.ndarray],
+    source: str,
+    classes: Sequence[str] | None = None,
+    norm_epsilon: float = OUR_EPSILON,
+) -> NetworkDetector:
+    """`convert_torchvision_detector` of named tensors; `source` names them in errors."""
+    tensors = {_renamed(name): tensor for name, tensor in tensors.items()}
+    if _CLASSES not in tensors or _FIRST_DENSE not in tensors:
+        raise ConversionError(
+            f"{source}: has no {_CLASSES}; give a state dict of torchvision's fasterrcnn_resnet50_fpn"
+        )
+    names = _class_names(len(tensors[_CLASSES]) - 1, classes, source)
+    network = FasterRCNN(
+        num_classes=len(names), anchor_offset=0.0, rounded_anchors=True, aligned=False, name=MODEL
+    )
+    assign_tensors(network, _as_ours(tensors, norm_epsilon))
+    return NetworkDetector(network, DetectorCard(name=MODEL, classes=names, antialias=False))
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _class_names(count: int, classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    if classes is None:
+        known = {1: (PERSON,), len(COCO_91): COCO_91}
+        if count not in known:
+            raise ConversionError(f"{source}: has {count} classes; give their names, without the background")
+        classes = known[count]
+    if len(classes) != count or PERSON not in classes:
+        raise ConversionError(
+            f"{source}: has {count} classes, but got {len(classes)} names; give as many, one of them 'person'"
+        )
+    return tuple(classes)
+
+
+def _as_ours(tensors: dict[str, np.ndarray], norm_epsilon: float) -> dict[str, np.ndarray]:
+    """The same numbers where ours are laid out otherwise.
+
+    The first dense layer reads `[h, w, C]`, theirs `[C, h, w]`; what their epsilon lacks goes into the
+    variances.
+    """
+    tensors = dict(tensors)
+    dense = tensors[_FIRST_DENSE]
+    channels = dense.shape[1] // _POOLED**2
+    dense = dense.reshape(len(dense), channels, _POOLED, _POOLED).transpose(0, 2, 3, 1)
+    tensors[_FIRST_DENSE] = dense.reshape(len(dense), -1)
+    for name in tensors:
+        if name.endswith("running_var"):
+            tensors[name] = tensors[name] + np.float32(norm_epsilon - OUR_EPSILON)
+    return tensors

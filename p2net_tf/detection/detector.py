@@ -1,0 +1,126 @@
+"""`PersonDetector`, the one joint between what finds people and what asks for them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from p2net_tf.detection.boxes import Boxes
+from p2net_tf.detection.canvas import canvas_of
+from p2net_tf.detection.card import DetectorCard, read_detector_card
+from p2net_tf.detection.networks import DetectionNetwork
+from p2net_tf.inference.boxes import read_boxes
+from p2net_tf.inference.keras_file import load_model, save_network
+from p2net_tf.inference.pictures import PictureSource, load_picture, load_pictures
+
+
+class PersonDetector(ABC):
+    """Pictures in, the boxes of their persons out.
+
+    ```python
+    for boxes in NetworkDetector.load("detector.keras").detect(["street.jpg", "beach.jpg"]):
+        print(boxes.windows, boxes.scores)
+    ```
+    """
+
+    def detect(self, pictures: Sequence[PictureSource]) -> Iterator[Boxes]:
+        """The `Boxes` of each picture, in order.
+
+        Args:
+            pictures: paths, arrays `[H, W, 3]` or PIL images, of any sizes.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        return map(self.detect_in, load_pictures(pictures))
+
+    @abstractmethod
+    def detect_in(self, picture: np.ndarray) -> Boxes:
+        """The boxes of one picture `[H, W, 3]`, RGB in grey levels 0..255."""
+
+
+class NetworkDetector(PersonDetector):
+    """One of the project's own networks.
+
+    Args:
+        network: with classes as the card has them.
+        card: how it is to be asked.
+    """
+
+    def __init__(self, network: DetectionNetwork, card: DetectorCard):
+        self.network, self.card = network, card
+        # One graph for pictures of all sizes.
+        self._graph = tf.function(
+            self._detections, input_signature=[tf.TensorSpec((None, None, 3), tf.float32)]
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> NetworkDetector:
+        """Opens a `.keras` file.
+
+        Raises:
+            NetworkFileError: no such file, or Keras cannot open it.
+            CardError: its card is missing, broken or of another task.
+        """
+        card = read_detector_card(path)
+        return cls(load_model(path), card)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the network with its card to a `.keras` file."""
+        save_network(self.network, path, self.card)
+
+    def detect_in(self, picture: np.ndarray) -> Boxes:
+        corners, scores = self._graph(np.asarray(picture, np.float32))
+        return Boxes.of_corners(corners.numpy(), scores.numpy(), picture.shape[:2])
+
+    def _detections(self, picture):
+        """`(corners [n, 4], scores [n])` of the persons, in pixels of the picture."""
+        card = self.card
+        canvas, size, scale = canvas_of(
+            picture,
+            card.shorter_side,
+            card.longer_side,
+            self.network.stride,
+            self.network.padding_value,
+            card.antialias,
+        )
+        found = self.network(canvas, size, training=False)
+        wanted = found["valid"] & (found["classes"] == card.person) & (found["scores"] > card.score_threshold)
+        corners = found["boxes"][0] / tf.tile(scale[::-1], [2])
+        return corners[wanted[0]], found["scores"][0][wanted[0]]
+
+
+class WholeImageDetector(PersonDetector):
+    """Takes every picture for one person: for pictures that are cut out already."""
+
+    def detect_in(self, picture: np.ndarray) -> Boxes:
+        height, width = picture.shape[:2]
+        return Boxes([[0, 0, width, height]], [1.0])
+
+
+class FileDetector:
+    """The boxes that a file has, which must name its pictures: for pictures given as paths.
+
+    Args:
+        file: JSON in a form of `read_boxes`.
+    """
+
+    def __init__(self, file: str | Path):
+        self.file = str(file)
+
+    def detect(self, pictures: Sequence[str | Path]) -> Iterator[Boxes]:
+        """The `Boxes` of each picture, in order; none where the file has none.
+
+        Raises:
+            DataError: the file or a picture cannot be read, or it has no box of any picture.
+        """
+        names = [str(picture) for picture in pictures]
+        sizes = np.array([load_picture(name).shape[1::-1] for name in names])
+        found = read_boxes(self.file, names, sizes)
+        for number in range(len(names)):
+            own = found.owners == number
+            yield Boxes(found.windows[own], found.scores[own])

@@ -1,0 +1,104 @@
+"""TridentNet (Li et al., ICCV 2019): Faster R-CNN on C4, one branch for each size of objects."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from p2net_tf.detection.networks import geometry
+from p2net_tf.detection.networks.anchors import Anchors
+from p2net_tf.detection.networks.box_head import StageHead
+from p2net_tf.detection.networks.detection_network import Truth
+from p2net_tf.detection.networks.two_stage import TwoStageDetector
+from p2net_tf.models.backbones import RESNETS, ResNetSpec
+from p2net_tf.models.trident import DILATIONS, TridentResNet
+
+VALID_RANGES = ((0.0, 90.0), (30.0, 160.0), (90.0, float("inf")))
+"""Square roots of the areas, in pixels, of the objects that each branch answers for."""
+STRIDE = 16
+
+
+@keras.saving.register_keras_serializable("p2net_tf")
+class TridentNet(TwoStageDetector):
+    """ResNet to C4 with trident blocks at its end, region proposals, RoIAlign and C5 as the head.
+
+    In training the three branches see the same pictures, and each learns from the objects of its range alone;
+    weights are shared. At inference the middle branch works alone, at the cost of a plain network.
+
+    Args:
+        backbone: a ResNet of bottlenecks.
+        trident_blocks: at the end of C4; 0: the plain network, with as many parameters.
+        small_width: where it is given, channels at stride 4, a quarter of it inside of the bottlenecks, of a
+            ResNet of two blocks a stage in place of `backbone`.
+        anchor_sizes: in pixels.
+        options: see `TwoStageDetector` and `DetectionNetwork`.
+    """
+
+    stride = STRIDE
+
+    def __init__(
+        self,
+        backbone: str = "resnet101",
+        trident_blocks: int = 10,
+        small_width: int | None = None,
+        anchor_sizes=(32, 64, 128, 256, 512),
+        **options,
+    ):
+        super().__init__(**options)
+        self._arguments |= {
+            "backbone": backbone,
+            "trident_blocks": trident_blocks,
+            "small_width": small_width,
+            "anchor_sizes": list(anchor_sizes),
+        }
+        self.trident_blocks = trident_blocks
+        spec = _small(small_width) if small_width else RESNETS[backbone]
+        self.backbone = TridentResNet(spec, trident_blocks, name=backbone, **self.layer_options)
+        self.add_stages(
+            channels=spec.channels[2],
+            anchors=Anchors((STRIDE,), (tuple(anchor_sizes),)),
+            pooled=14,
+            pooled_strides=(STRIDE,),
+            head=StageHead(self.num_classes, spec, name="head", **self.layer_options),
+        )
+        self.build((None, None, None, 3))
+
+    def build(self, input_shape):
+        self.backbone.build((None, None, None, 3))
+        self.build_stages()
+
+    def features(self, images, training: bool) -> list:
+        return [self.backbone(images, training=training)]
+
+    def training_features(self, images, training: bool) -> list:
+        return [self.backbone(images, training=training, branches=bool(self.trident_blocks))]
+
+    def training_truth(self, truth: Truth) -> Truth:
+        """The truth of each branch, one behind the other."""
+        if not self.trident_blocks:
+            return truth
+        root = ops.sqrt(ops.maximum(geometry.area(truth.boxes), 0.0))
+        unfit = [ops.logical_or(root < low, root > high) for low, high in VALID_RANGES]
+        times = len(DILATIONS)
+        return Truth(
+            ops.concatenate([truth.boxes] * times, axis=0),
+            ops.concatenate([truth.classes] * times, axis=0),
+            ops.concatenate([truth.crowd] * times, axis=0),
+            ops.concatenate(unfit, axis=0),
+        )
+
+    def training_sizes(self, sizes):
+        return ops.concatenate([sizes] * len(DILATIONS), axis=0) if self.trident_blocks else sizes
+
+    def losses_of(self, images, truth: Truth, **options):
+        losses = super().losses_of(images, truth, **options)
+        if not self.trident_blocks:
+            return losses
+        return {
+            name: ops.mean(ops.reshape(loss, (len(DILATIONS), -1)), axis=0) for name, loss in losses.items()
+        }
+
+
+def _small(width: int) -> ResNetSpec:
+    inner = width // 4
+    return ResNetSpec((2, 2, 3, 2), (inner, 2 * inner, 4 * inner, 4 * inner))

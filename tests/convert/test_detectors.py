@@ -1,0 +1,196 @@
+"""torchvision's Faster R-CNN and ours of its weights give the same boxes on real pictures of all sizes."""
+
+import json
+
+import numpy as np
+import pytest
+from torchvision_peer import torch, torchvision
+
+from p2net_tf.convert import detectors
+from p2net_tf.convert.checkpoint import ConversionError
+from p2net_tf.convert.names import published_weights
+from p2net_tf.detection.coco_classes import COCO_91
+from p2net_tf.detection.detector import NetworkDetector
+from p2net_tf.inference.pictures import load_picture
+
+BOX_TOLERANCE, SCORE_TOLERANCE = 1e-2, 1e-4
+SMALL = {"min_size": 160, "max_size": 266}
+
+
+def peer(classes: int, **sizes):
+    torch.manual_seed(0)
+    return torchvision.models.detection.fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=classes, **sizes
+    )
+
+
+def people(root, count: int) -> list:
+    """`(path, boxes [n, 4] xyxy)` of pictures of coco_tiny with persons."""
+    (file,) = (root / "coco_tiny" / "annotations").glob("person_keypoints_train2017*.json")
+    document = json.loads(file.read_text())
+    found = []
+    for image in document["images"]:
+        boxes = [
+            a["bbox"] for a in document["annotations"] if a["image_id"] == image["id"] and not a["iscrowd"]
+        ]
+        if boxes:
+            boxes = np.float32(boxes)
+            path = next((root / "coco_tiny").rglob(image["file_name"]))
+            found.append((path, np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)))
+    return found[:count]
+
+
+def tensor_of(picture):
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+
+
+def train(model, pictures, steps: int):
+    """Some steps of torchvision's own training, so that scores and boxes are no ties."""
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    model.train()
+    for step in range(steps):
+        batch = [pictures[(2 * step + i) % len(pictures)] for i in range(2)]
+        targets = [
+            {"boxes": torch.from_numpy(boxes), "labels": torch.ones(len(boxes), dtype=torch.int64)}
+            for _, boxes in batch
+        ]
+        loss = sum(model([tensor_of(load_picture(path)) for path, _ in batch], targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+
+
+def spread(model, pictures):
+    """Random weights whose scores and boxes differ: statistics of real pictures, and lively outputs."""
+    with torch.no_grad():
+        model.train()
+        for path, _ in pictures[:4]:
+            images, _ = model.transform([tensor_of(load_picture(path))])
+            model.backbone(images.tensors)
+        predictor = model.roi_heads.box_predictor
+        predictor.cls_score.weight *= 30
+        predictor.bbox_pred.weight *= 3
+        model.rpn.head.cls_logits.weight *= 20
+        model.rpn.head.bbox_pred.weight *= 10
+
+
+def converted(model, **card) -> NetworkDetector:
+    tensors = {
+        name: value.numpy() for name, value in model.state_dict().items() if not name.endswith("tracked")
+    }
+    detector = detectors.detector_of_tensors(tensors, "state dict")
+    return NetworkDetector(detector.network, detector.card.model_copy(update=card))
+
+
+def assert_same_boxes(model, detector, pictures) -> int:
+    """Returns how many boxes were compared."""
+    model.eval()
+    count = 0
+    for path, _ in pictures:
+        picture = load_picture(path)
+        with torch.no_grad():
+            (theirs,) = model([tensor_of(picture)])
+        person = theirs["labels"] == 1
+        boxes, scores = theirs["boxes"][person].numpy(), theirs["scores"][person].numpy()
+        ours = detector.detect_in(picture)
+        corners = np.concatenate([ours.windows[:, :2], ours.windows[:, :2] + ours.windows[:, 2:]], axis=1)
+        assert len(corners) == len(boxes), path.name
+        # Scores that are as good as equal may change places.
+        error = np.abs(boxes[:, None] - corners).max(axis=-1)
+        error[np.abs(scores[:, None] - ours.scores) > SCORE_TOLERANCE] = np.inf
+        partner = error.argmin(axis=1) if len(boxes) else []
+        assert len(set(partner)) == len(boxes)
+        assert len(boxes) == 0 or error.min(axis=1).max() <= BOX_TOLERANCE, path.name
+        count += len(boxes)
+    return count
+
+
+@pytest.mark.slow
+def test_trained_weights_on_20_pictures(data_root):
+    pictures = people(data_root, 20)
+    model = peer(2)
+    model.transform.min_size, model.transform.max_size = (160,), 266
+    train(model, pictures, steps=30)
+    model.transform.min_size, model.transform.max_size = (800,), 1333
+    assert len({load_picture(path).shape for path, _ in pictures}) > 5
+    assert assert_same_boxes(model, converted(model), pictures) > 100
+
+
+@pytest.mark.slow
+def test_random_weights_of_91_classes_on_20_pictures(data_root):
+    pictures = people(data_root, 20)
+    model = peer(91)
+    spread(model, pictures)
+    assert assert_same_boxes(model, converted(model), pictures) > 100
+
+
+@pytest.mark.slow
+def test_a_file_of_the_published_kind(tmp_path, data_root):
+    """With the names of before torchvision 0.13, and batch normalization without an epsilon by its name."""
+    pictures = people(data_root, 2)
+    model = peer(91, **SMALL)
+    spread(model, pictures)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.endswith("running_var"):
+                value *= 1e-4  # so that an epsilon of 1e-5 would be seen
+            elif ".bn" in name or ".downsample.1" in name:
+                value *= 1e-2 if name.endswith("weight") else 1
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.0
+    old = {
+        name.replace(".0.weight", ".weight").replace(".0.bias", ".bias") if ".fpn." in name else name: value
+        for name, value in model.state_dict().items()
+    }
+    old = {name.replace("rpn.head.conv.0.0.", "rpn.head.conv."): value for name, value in old.items()}
+    assert "backbone.fpn.inner_blocks.0.weight" in old and "rpn.head.conv.weight" in old
+    torch.save(old, tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
+    detector = detectors.convert_torchvision_detector(tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
+    assert detector.card.classes == COCO_91 and not detector.card.antialias
+    detector = NetworkDetector(
+        detector.network, detector.card.model_copy(update={"shorter_side": 160, "longer_side": 266})
+    )
+    assert_same_boxes(model, detector, pictures)
+
+
+def test_names_and_shapes_are_torchvisions():
+    import keras
+
+    with torch.device("meta"):
+        theirs = peer(91).state_dict()
+    expected = {name: tuple(value.shape) for name, value in theirs.items() if not name.endswith("tracked")}
+    with keras.StatelessScope(initialize_variables=False):
+        network = detectors.FasterRCNN(num_classes=90)
+    axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+    found = {
+        name: tuple(weight.shape[axis] for axis in axes[len(weight.shape)])
+        for name, weight in published_weights(network).items()
+    }
+    keras.utils.clear_session()
+    assert found == expected
+
+
+def test_classes_are_cocos():
+    theirs = torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    assert [name.replace("N/A", "-") for name in theirs[1:]] == list(COCO_91)
+
+
+def test_what_is_no_such_state_dict():
+    with pytest.raises(ConversionError, match="has no roi_heads.box_predictor.cls_score.weight"):
+        detectors.detector_of_tensors({"conv1.weight": np.zeros((64, 3, 7, 7))}, "resnet50.pth")
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "message"),
+    [
+        (5, None, "has 5 classes; give their names"),
+        (2, ["person"], "has 2 classes, but got 1 names"),
+        (1, ["cat"], "one of them 'person'"),
+    ],
+)
+def test_names_must_fit_the_classes(count, names, message):
+    tensors = {detectors._CLASSES: np.zeros((count + 1, 1024)), detectors._FIRST_DENSE: np.zeros((4, 98))}
+    with pytest.raises(ConversionError, match=message):
+        detectors.detector_of_tensors(tensors, "f.pth", names)
