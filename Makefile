@@ -32,7 +32,7 @@ test-slow: $(VENV)/installed
 
 # Keras' JAX backend, in an environment of its own without TensorFlow.
 test-jax: $(VENV)-jax/installed
-	KERAS_BACKEND=jax $(VENV)-jax/bin/python -m pytest -m jax --noconftest tests/models/test_jax.py
+	KERAS_BACKEND=jax $(VENV)-jax/bin/python -m pytest -m jax --noconftest tests/models/test_jax.py tests/detection/networks/test_jax.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
