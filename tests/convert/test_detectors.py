@@ -9,6 +9,7 @@ from torchvision_peer import torch, torchvision
 from p2net_tf.convert import detectors
 from p2net_tf.convert.checkpoint import ConversionError
 from p2net_tf.convert.names import published_weights
+from p2net_tf.detection.canvas import canvas_of
 from p2net_tf.detection.coco_classes import COCO_91
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.inference.pictures import load_picture
@@ -83,6 +84,16 @@ def converted(model, **card) -> NetworkDetector:
     return NetworkDetector(detector.network, detector.card.model_copy(update=card))
 
 
+def detections(detector, picture):
+    """`(corners [n, 4], scores [n], classes [n])` of all classes, in pixels of the picture."""
+    card, network = detector.card, detector.network
+    sides = card.shorter_side, card.longer_side
+    canvas, size, scale = canvas_of(picture, *sides, network.stride, network.padding_value, card.antialias)
+    found = {name: np.asarray(value)[0] for name, value in network(canvas, size).items()}
+    valid = found["valid"]
+    return found["boxes"][valid] / np.tile(scale[::-1], 2), found["scores"][valid], found["classes"][valid]
+
+
 def assert_same_boxes(model, detector, pictures) -> int:
     """Returns how many boxes were compared."""
     model.eval()
@@ -91,14 +102,13 @@ def assert_same_boxes(model, detector, pictures) -> int:
         picture = load_picture(path)
         with torch.no_grad():
             (theirs,) = model([tensor_of(picture)])
-        person = theirs["labels"] == 1
-        boxes, scores = theirs["boxes"][person].numpy(), theirs["scores"][person].numpy()
-        ours = detector.detect_in(picture)
-        corners = np.concatenate([ours.windows[:, :2], ours.windows[:, :2] + ours.windows[:, 2:]], axis=1)
+        labels, boxes, scores = (theirs[name].numpy() for name in ("labels", "boxes", "scores"))
+        corners, our_scores, classes = detections(detector, picture)
         assert len(corners) == len(boxes), path.name
         # Scores that are as good as equal may change places.
         error = np.abs(boxes[:, None] - corners).max(axis=-1)
-        error[np.abs(scores[:, None] - ours.scores) > SCORE_TOLERANCE] = np.inf
+        error[np.abs(scores[:, None] - our_scores) > SCORE_TOLERANCE] = np.inf
+        error[labels[:, None] != classes + 1] = np.inf
         partner = error.argmin(axis=1) if len(boxes) else []
         assert len(set(partner)) == len(boxes)
         assert len(boxes) == 0 or error.min(axis=1).max() <= BOX_TOLERANCE, path.name

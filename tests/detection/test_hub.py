@@ -13,15 +13,15 @@ def preset(tmp_path_factory):
     """A RetinaNet of the form of keras-hub's presets, of random weights, as a folder."""
     keras.utils.set_random_seed(0)
     encoder = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[16],
+        input_conv_filters=[64],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[16, 16, 16, 16],
+        stackwise_num_filters=[64, 16, 16, 16],
         stackwise_num_blocks=[1, 1, 1, 1],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type="basic_block",
         image_shape=(None, None, 3),
     )
-    backbone = keras_hub.models.RetinaNetBackbone(encoder, min_level=3, max_level=5)
+    backbone = keras_hub.models.RetinaNetBackbone(encoder, min_level=3, max_level=5, use_p5=True)
     converter = keras_hub.layers.RetinaNetImageConverter(image_size=(SIDE, SIDE), scale=1 / 255)
     detector = keras_hub.models.RetinaNetObjectDetector(
         backbone,
