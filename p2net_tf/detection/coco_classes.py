@@ -12,5 +12,5 @@ dining table, -, -, toilet, -, tv, laptop, mouse, remote, keyboard, cell phone, 
 sink, refrigerator, -, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
 """
 
-COCO_91 = tuple(name.strip() for name in _NAMES.split(","))
+COCO_91 = tuple(" ".join(name.split()) for name in _NAMES.split(","))
 """The names of the ids 1 to 90, `-` where an id has none."""
