@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.data.check import check_samples, usable
 from p2net_tf.data.crops import crop_people
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import CocoResult
-from p2net_tf.evaluation.evaluate import score
+from p2net_tf.evaluation.evaluate import Scorer
 from p2net_tf.evaluation.pck import PckResult
+from p2net_tf.evaluation.people import select_people
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference import presets
 from p2net_tf.inference.card import CardError, InferenceCard
@@ -164,12 +164,17 @@ class PoseEstimator:
             for number, rows in enumerate(parts)
         ]
 
-    def evaluate(self, samples: Samples, metric: str = "oks_ap", **settings: Any) -> CocoResult | PckResult:
+    def evaluate(
+        self, samples: Samples, metric: str = "oks_ap", skip_missing: bool = False, **settings: Any
+    ) -> CocoResult | PckResult:
         """Scores the network on people whose keypoints are known; broken items are set aside, and told.
+
+        People whose picture is missing or broken count as missed, unless `skip_missing`.
 
         Args:
             samples: of the same keypoints, as the readers of `p2net_tf.data` give them.
             metric: `oks_ap`, `pck` or `pckh`.
+            skip_missing: people whose picture is missing or broken do not count at all.
             settings: further ones of `EvaluationConfig`, such as `nms="oks"` for detected boxes.
 
         Raises:
@@ -180,17 +185,13 @@ class PoseEstimator:
                 f"{samples.source}: has the keypoints of '{samples.skeleton.name}', the network those of "
                 f"'{self.skeleton.name}'"
             )
-        problems = check_samples(samples)
-        kept = usable(samples, problems)
-        if not len(kept):
-            raise DataError(
-                f"{samples.source}: no usable sample{f'; first: {problems[0]}' if problems else ''}"
-            )
-        if len(kept) < len(samples):
-            messages.print(f"{len(kept)} of {len(samples)} people scored; first set aside: {problems[0]}")
-        predictions = predict(self.network, kept, self.card)
+        people = select_people(samples, skip_missing)
+        if said := people.describe():
+            messages.print(said, soft_wrap=True)
         recipe = self.card.recipe.model_dump(include=set(EvaluationConfig.model_fields))
-        return score(kept, predictions, self.card, EvaluationConfig(**(recipe | settings), metric=metric))
+        scorer = Scorer(people, self.card, EvaluationConfig(**(recipe | settings), metric=metric))
+        scorer.demand_truth()
+        return scorer.score(predict(self.network, people.samples, self.card)).result
 
     def export(
         self,

@@ -34,6 +34,12 @@ def evaluate(
         Path | None, typer.Option(help="write predictions.json, overlays.jpg and the errors' page here")
     ] = None,
     errors: Errors = False,
+    skip_missing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-missing", help="people in missing or broken pictures do not count, not as missed"
+        ),
+    ] = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
@@ -44,9 +50,9 @@ def evaluate(
     loaded = load_run(run, overrides or [], config)
     if errors:
         require_oks(loaded.config)
-    evaluations = evaluate_run(loaded, part, out, strict)
+    evaluations = evaluate_run(loaded, part, out, strict, skip_missing)
     analyses = analyze_run(loaded, evaluations, part, out, command_line()) if errors else {}
-    _show({name: (found.result, analyses.get(name)) for name, found in evaluations.items()}, as_json)
+    _show({name: (found, analyses.get(name)) for name, found in evaluations.items()}, as_json)
 
 
 @app.command(epilog="Example: `p2net score lsp --ground-truth joints.mat --predictions mine.mat --json`")
@@ -95,7 +101,8 @@ def _show(found: dict, as_json: bool) -> None:
     """Prints scores and, where there are any, the analyses of their errors.
 
     Args:
-        found: name of the data -> `(result, analysis or None)`; a single one is printed without its name.
+        found: name of the data -> `(result or evaluation, analysis or None)`; a single one is printed without
+            its name.
     """
     from p2net_tf.evaluation.error_analysis.tables import print_errors
     from p2net_tf.evaluation.tables import print_result
@@ -110,6 +117,9 @@ def _show(found: dict, as_json: bool) -> None:
     for name, (result, analysis) in found.items():
         if len(found) > 1:
             console.print(f"{name}:")
+        if hasattr(result, "people"):
+            console.print(f"{result.people.scored} scored")
+            result = result.result
         print_result(result, console)
         if analysis:
             print_errors(analysis, console)

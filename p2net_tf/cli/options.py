@@ -65,7 +65,7 @@ def finish(report: dict, folder: Path, as_json: bool) -> None:
         print_json(report)
         return
     for name, value in report["headline"].items():
-        console.print(f"[bold]{name}[/bold] {value:.4f}")
+        console.print(f"[bold]{name}[/bold] {value if isinstance(value, str) else f'{value:.4f}'}")
     for note in report.get("notes", []):
         console.print(f"! {note}", markup=False)
     console.print(f"results: {folder / 'report.html'}", soft_wrap=True)

@@ -24,6 +24,8 @@ FAR = 1.0
 """A keypoint farther beyond the border than this many image sizes is an error, not a cut-off limb."""
 HUGE = 1e6
 """Pixels; no coordinate is larger, even where the image's size is not known."""
+_UNSEEN = ("image_missing", "image_broken", "box_empty", "box_outside")
+"""Kinds of errors that say nothing against the keypoints of a person."""
 _EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
                "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo")}  # fmt: skip
 
@@ -67,6 +69,22 @@ def usable(samples: Samples, problems: Iterable[Problem]) -> Samples:
     keep = ~np.isin(samples.image_paths, images) & ~_is_repeated(samples)
     for row, key in enumerate(zip(samples.image_paths.tolist(), samples.ids.tolist(), strict=True)):
         keep[row] &= key not in items
+    return samples.take(keep)
+
+
+def unseen(samples: Samples, problems: Iterable[Problem]) -> Samples:
+    """The samples that `usable` leaves out although their keypoints are right: nobody can look at them.
+
+    Their picture is missing or broken, or their box is. Whoever scores a network must count them as missed,
+    or a score rises with every lost picture.
+    """
+    blind = [p for p in problems if p.severity == "error" and p.kind in _UNSEEN]
+    wrong = [p for p in problems if p.severity == "error" and p.kind not in _UNSEEN]
+    images = {p.file for p in blind if p.sample_id is None}
+    hidden, faulty = ({(p.file, p.sample_id) for p in part} for part in (blind, wrong))
+    keep = ~_is_repeated(samples)
+    for row, key in enumerate(zip(samples.image_paths.tolist(), samples.ids.tolist(), strict=True)):
+        keep[row] &= (key[0] in images or key in hidden) and key not in faulty
     return samples.take(keep)
 
 

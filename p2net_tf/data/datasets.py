@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.data.annotation_files import find_annotations, load_json, whole_number
 from p2net_tf.data.check import check_samples, first_error, usable
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.lsp import read_lsp, read_lspet
@@ -36,10 +37,43 @@ def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
         )
     if config.rows is None:
         return samples
+    if config.detections is not None:
+        return samples.take(np.isin(samples.image_ids, list(pictures_of_rows(config))))
     start, stop = config.rows
     if start >= len(samples):
         raise DataError(f"{config.root}: rows {start}..{stop} of {len(samples)} samples select nothing")
     return samples.take(slice(start, stop))
+
+
+def coco_annotation_file(config: DatasetConfig) -> Path | None:
+    """The file of a source in COCO's form; None for other formats.
+
+    Raises:
+        DataError: it is not there.
+    """
+    if config.format not in ("coco", "synthetic"):
+        return None
+    usual = [f"annotations/person_keypoints_{config.split}.json"]
+    return find_annotations(Path(config.root), config.annotations, usual)
+
+
+def pictures_of_rows(config: DatasetConfig) -> frozenset[int] | None:
+    """Ids of the pictures that `rows` selects of a source with detections; None where all count.
+
+    A row of detected boxes is no person, and a person may have several boxes or none, so rows are pictures
+    there: those at [start, stop) of the annotation file's `images`.
+
+    Raises:
+        DataError: they select nothing.
+    """
+    if config.rows is None or config.detections is None:
+        return None
+    path, (start, stop) = coco_annotation_file(config), config.rows
+    images = load_json(path).get("images", [])
+    ids = [whole_number(image.get("id")) for image in images if isinstance(image, dict)]
+    if start >= len(ids):
+        raise DataError(f"{path}: rows {start}..{stop} of {len(ids)} pictures select nothing")
+    return frozenset(number for number in ids[start:stop] if number is not None)
 
 
 def open_datasets(

@@ -35,7 +35,7 @@ def read_lsp(root: str | Path, split: str = "train") -> Samples:
     The box of a sample is its whole image, because that is all that is known at test time.
 
     Raises:
-        DataError: `joints.mat` is missing or has another form, or `split` is unknown.
+        DataError: `joints.mat` is missing or has another form, or `split` is unknown or begins after its end.
     """
     joints = _joints(Path(root), (3, 14, None))
     xy = np.transpose(joints[:2], (2, 1, 0)) - 0.5
@@ -43,6 +43,11 @@ def read_lsp(root: str | Path, split: str = "train") -> Samples:
     rows = {"train": slice(0, TRAIN_IMAGES), "test": slice(TRAIN_IMAGES, None), "all": slice(None)}
     if split not in rows:
         raise DataError(f"LSP has no split '{split}'; take train, test or all")
+    if split == "test" and len(xy) <= TRAIN_IMAGES:
+        raise DataError(
+            f"{root}: holds {len(xy)} pictures, but LSP's official test part begins at picture "
+            f"{TRAIN_IMAGES + 1}; take split: all, with rows: [start, stop] for a part of them"
+        )
     return _samples(Path(root), "im{:04d}.jpg", xy, visibility, rows[split])
 
 

@@ -25,7 +25,8 @@ class DatasetConfig(Section):
     detections: str | None = None
     """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
     rows: tuple[int, int] | None = None
-    """Keep the samples [start, stop) only; how a validation part is split off."""
+    """Keep the samples [start, stop) only; how a validation part is split off. With `detections`:
+    the pictures."""
     repeat: PositiveInt = 1
     """How often each of these samples is seen per epoch; not for `records`."""
     size: PositiveInt = 1000

@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from p2net_tf.data.annotation_files import load_json
 from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
-from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.datasets import coco_annotation_file, pictures_of_rows, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
-from p2net_tf.data.published_boxes import as_published
-from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.coco import CocoResult, coco_ground_truth, coco_results, evaluate_coco
 from p2net_tf.evaluation.oks import suppress_poses
-from p2net_tf.evaluation.pck import PckResult, head_sizes, pck_from_samples, pckh_from_samples
+from p2net_tf.evaluation.pck import (
+    PckResult,
+    head_sizes,
+    pck_from_samples,
+    pckh_from_samples,
+    reference_of,
+    torso_lengths,
+)
+from p2net_tf.evaluation.people import People, open_people
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import Predictions, predict
 from p2net_tf.keypoints.alignment import ALIGNMENTS
+from p2net_tf.keypoints.visibility import NOT_LABELED
+from p2net_tf.skeletons.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score, and exactly what it is of.
+
+    Attributes:
+        result: the score.
+        results: the scored poses as COCO results, in COCO's pixels, to every digit.
+        ground_truth: what they were compared with by OKS, where it is not an annotation file as it lies:
+            COCO ground truth in COCO's pixels. None elsewhere.
+    """
+
+    result: CocoResult | PckResult
+    results: list[dict]
+    ground_truth: dict | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What one evaluation found: the scores, the predictions they rest on, and what was set aside."""
 
-    result: CocoResult | PckResult
-    samples: Samples
+    scored: Scored
+    people: People
     predictions: Predictions
-    problems: tuple[Problem, ...] = ()
+
+    @property
+    def result(self) -> CocoResult | PckResult:
+        return self.scored.result
+
+    @property
+    def samples(self) -> Samples:
+        """Those of whom there are predictions."""
+        return self.people.samples
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self.people.problems
 
     @property
     def headline(self) -> float:
         """Of `result`: see the function."""
         return headline(self.result)
+
+    def to_dict(self) -> dict:
+        """The score, and under `people` who was scored, as plain JSON types."""
+        return self.result.to_dict() | {"people": self.people.to_dict()}
 
 
 def evaluate(
@@ -44,51 +88,69 @@ def evaluate(
     source: DatasetConfig,
     settings: EvaluationConfig,
     strict: bool = False,
+    skip_missing: bool = False,
 ) -> Evaluation:
     """Predicts by the recipe of `card`, and scores by `settings`, what `source` holds.
 
+    Args:
+        strict: the first broken item is an error.
+        skip_missing: people whose picture is missing or broken do not count, instead of as missed.
+
     Raises:
-        DataError: nothing usable in `source`, or a metric that the data set has no annotations for.
+        DataError: nothing usable in `source`, or a metric that the data set has no annotations for; before
+            anything is predicted.
     """
-    samples, problems = open_people(source, card, strict)
+    demand_scorable(source, settings, card.skeleton)
+    people = open_people(source, card, strict, skip_missing)
+    people = _above_threshold(people, settings.box_threshold)
+    scorer = Scorer(people, card, settings, source)
+    scorer.demand_truth()
+    predictions = predict(network, people.samples, card)
+    return Evaluation(scorer.score(predictions), people, predictions)
+
+
+def demand_scorable(source: DatasetConfig, settings: EvaluationConfig, skeleton: Skeleton) -> None:
+    """Refuses what can be seen to have no score before any data is read.
+
+    Raises:
+        DataError: names the fields that do not fit together, and the remedy.
+    """
     if source.repeat != 1:
         raise DataError(f"{source.root}: repeat={source.repeat} would count people twice; set repeat=1")
-    predictions = predict(network, samples, card)
-    result = score(samples, predictions, card, settings, source)
-    return Evaluation(result, samples, predictions, tuple(problems))
-
-
-def open_people(
-    source: DatasetConfig, card: InferenceCard, strict: bool = False
-) -> tuple[Samples, list[Problem]]:
-    """The people of `source`, in boxes as the network of `card` is to see them, and what was set aside."""
-    samples, problems = open_datasets([source], card.skeleton, strict)
-    if card.alignment == "pixel_index":
-        samples = as_published(samples, source)
-    return samples, problems
+    if source.detections is not None and source.format != "coco":
+        raise DataError(
+            f"{source.root}: detections are boxes for a set of the format coco, this is {source.format}; "
+            "leave them out"
+        )
+    if source.detections is not None and settings.metric != "oks_ap":
+        raise DataError(
+            f"{source.detections}: evaluation.metric={settings.metric} compares a pose with the person in "
+            "its box, which detections do not name; set evaluation.metric=oks_ap or leave the detections out"
+        )
+    if settings.metric == "pckh" and source.format != "mpii":
+        raise _no_heads(source.root)
+    if settings.metric == "pck":
+        reference_of(skeleton)
 
 
 def score(
-    samples: Samples,
+    people: People | Samples,
     predictions: Predictions,
     card: InferenceCard,
     settings: EvaluationConfig,
     source: DatasetConfig | None = None,
 ) -> CocoResult | PckResult:
-    """Scores predictions of `samples`, wherever they were made, by the metric of `settings`.
+    """Scores predictions of `people`, wherever they were made, by the metric of `settings`.
 
     Args:
-        source: where the samples come from. It has what they do not: crowds to ignore, boxes of heads.
+        people: with those who count as missed; or samples that are known to be usable.
+        source: where they come from. It has what they do not: crowds to ignore, boxes of heads.
 
     Raises:
         DataError: the metric needs what is not there.
     """
-    if settings.metric == "pck":
-        return pck_from_samples(samples, predictions.keypoints)
-    if settings.metric == "pckh":
-        return pckh_from_samples(samples, predictions.keypoints, _head_sizes(samples, source))
-    inputs = oks_inputs(samples, predictions, card, settings, source)
-    return evaluate_coco(inputs.ground_truth, inputs.results, samples.skeleton.sigmas)
+    people = people if isinstance(people, People) else People.of(people)
+    return Scorer(people, card, settings, source).score(predictions).result
 
 
 def headline(result: CocoResult | PckResult) -> float:
@@ -98,62 +160,183 @@ def headline(result: CocoResult | PckResult) -> float:
 
 @dataclass(frozen=True)
 class OksInputs:
-    """What pycocotools compares, in one coordinate convention.
+    """What pycocotools compares, in COCO's pixels.
 
     Attributes:
-        ground_truth: the annotation file itself where there is one, since it holds the crowds to ignore.
+        ground_truth: the annotation file itself where all of it counts, since it holds the crowds to ignore.
         results: the poses that are scored, after suppression.
         offset: of continuous coordinates from these, in pixels.
     """
 
     ground_truth: dict | Path
     results: list[dict]
-    offset: float
+    offset: float = PIXEL_CENTER
 
 
-def oks_inputs(
-    samples: Samples,
-    predictions: Predictions,
-    card: InferenceCard,
-    settings: EvaluationConfig,
-    source: DatasetConfig | None = None,
-) -> OksInputs:
-    """Arguments as for `score`."""
-    sigmas = samples.skeleton.sigmas
+class Scorer:
+    """A metric with the truth it needs, before there is any prediction.
+
+    Arguments as for `score`.
+    """
+
+    def __init__(
+        self,
+        people: People,
+        card: InferenceCard,
+        settings: EvaluationConfig,
+        source: DatasetConfig | None = None,
+    ):
+        self.people, self.card, self.settings, self.source = people, card, settings, source
+
+    def demand_truth(self) -> None:
+        """Raises:
+        DataError: nobody has what the metric compares with.
+        """
+        samples = self._everyone
+        if self.settings.metric == "pckh":
+            _ = self._head_sizes
+        elif self.settings.metric == "pck" and not np.any(torso_lengths(samples) > 0):
+            names = " and ".join(reference_of(samples.skeleton))
+            raise DataError(
+                f"{samples.source}: nobody has {names} labeled, whose distance PCK divides by; set "
+                "evaluation.metric=oks_ap"
+            )
+        elif self.settings.metric == "oks_ap" and not self._anyone_labeled():
+            raise DataError(
+                f"{samples.source}: no keypoint is labeled, so there is nothing to score against; take a "
+                "split with annotated keypoints"
+            )
+
+    def score(self, predictions: Predictions) -> Scored:
+        """Of the samples of the people, in their order."""
+        if self.settings.metric == "oks_ap":
+            inputs = self.oks_inputs(predictions)
+            sigmas = self.people.samples.skeleton.sigmas
+            result = evaluate_coco(inputs.ground_truth, inputs.results, sigmas)
+            truth = inputs.ground_truth if isinstance(inputs.ground_truth, dict) else None
+            return Scored(result, inputs.results, truth)
+        keypoints = self._with_missed(predictions.keypoints)
+        if self.settings.metric == "pck":
+            result = pck_from_samples(self._everyone, keypoints)
+        else:
+            result = pckh_from_samples(self._everyone, keypoints, self._head_sizes)
+        results = _coco_results(self.people.samples, predictions, predictions.scores)
+        for pose, number in zip(results, self.people.samples.ids.tolist(), strict=True):
+            pose["annotation_id"] = number  # PCK knows whose pose it is
+        return Scored(result, results)
+
+    def oks_inputs(self, predictions: Predictions) -> OksInputs:
+        """What pycocotools is given."""
+        samples = self.people.samples
+        rows, scores = keep_poses(samples, predictions, self.card, self.settings)
+        return OksInputs(
+            self._ground_truth, _coco_results(samples.take(rows), predictions.take(rows), scores)
+        )
+
+    @property
+    def _everyone(self) -> Samples:
+        """Those who are asked about, then those who count as missed."""
+        return concatenate([self.people.samples, self.people.missed])
+
+    def _with_missed(self, keypoints: np.ndarray) -> np.ndarray:
+        nowhere = np.full((len(self.people.missed), *keypoints.shape[1:]), np.nan, keypoints.dtype)
+        return np.concatenate([keypoints, nowhere])
+
+    @cached_property
+    def _head_sizes(self) -> np.ndarray:
+        return _head_sizes(self._everyone, self.source)
+
+    @cached_property
+    def _ground_truth(self) -> dict | Path:
+        file = self._annotation_file
+        if file is None:
+            return coco_ground_truth(_in_coco_pixels(self._everyone))
+        pictures = pictures_of_rows(self.source)
+        if pictures is None and not self.people.skipped_images:
+            return file
+        return _of_pictures(load_json(file), pictures, self.people.skipped_images)
+
+    @property
+    def _annotation_file(self) -> Path | None:
+        """Rows select people, of whom the file holds more; with detections they select whole pictures."""
+        if self.source is None or (self.source.rows is not None and self.source.detections is None):
+            return None
+        return coco_annotation_file(self.source)
+
+    def _anyone_labeled(self) -> bool:
+        if np.any(self._everyone.keypoints[..., 2] > NOT_LABELED):
+            return True
+        truth = self._ground_truth
+        truth = truth if isinstance(truth, dict) else load_json(truth)
+        return any(
+            np.any(np.asarray(entry.get("keypoints") or [0, 0, 0])[2::3] > NOT_LABELED)
+            for entry in truth["annotations"]
+            if isinstance(entry, dict)
+        )
+
+
+def keep_poses(
+    samples: Samples, predictions: Predictions, card: InferenceCard, settings: EvaluationConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """The suppression of `settings` within every picture: `(rows that stay, their scores)`."""
     areas = ALIGNMENTS[card.alignment].suppression_areas(samples.boxes, card.aspect_ratio, card.box_padding)
-    rows, scores = suppress_poses(
+    return suppress_poses(
         settings.nms,
         samples.image_ids,
         predictions.keypoints,
         predictions.scores,
         areas,
-        sigmas,
+        samples.skeleton.sigmas,
         settings.nms_threshold,
     )
-    kept = predictions.take(rows)
-    image_ids = samples.image_ids[rows]
-    annotation_file = _annotation_file(source)
-    if annotation_file is None:
-        results = coco_results(image_ids, kept.keypoints, scores, kept.keypoint_scores)
-        return OksInputs(coco_ground_truth(samples), results, 0.0)
-    keypoints = to_coco_keypoints(kept.scored_keypoints)
-    results = coco_results(image_ids, keypoints[..., :2], scores, kept.keypoint_scores, PERSON_CATEGORY)
-    return OksInputs(annotation_file, results, PIXEL_CENTER)
 
 
-def _annotation_file(source: DatasetConfig | None) -> Path | None:
-    if source is None or source.format not in ("coco", "synthetic") or source.rows is not None:
-        return None
-    name = source.annotations or f"annotations/person_keypoints_{source.split}.json"
-    in_root = Path(source.root) / name
-    return in_root if in_root.is_file() else Path(name)
+def _above_threshold(people: People, threshold: float) -> People:
+    likely = people.samples.scores >= threshold
+    if likely.all():
+        return people
+    if not likely.any():
+        raise DataError(
+            f"{people.samples.source}: no box of {len(likely)} has a score of {threshold:g}; lower "
+            "evaluation.box_threshold"
+        )
+    unlikely = int(np.count_nonzero(~likely))
+    return replace(people, samples=people.samples.take(likely), total=people.total - unlikely)
+
+
+def _coco_results(samples: Samples, predictions: Predictions, scores) -> list[dict]:
+    # Without boxes: pycocotools would take areas from them, and AP(M) and AP(L) become others.
+    keypoints = to_coco_keypoints(predictions.scored_keypoints)
+    return coco_results(
+        samples.image_ids, keypoints[..., :2], scores, predictions.keypoint_scores, PERSON_CATEGORY
+    )
+
+
+def _in_coco_pixels(samples: Samples) -> Samples:
+    return replace(samples, keypoints=to_coco_keypoints(samples.keypoints))
+
+
+def _of_pictures(content: dict, wanted: Collection[int] | None, skipped: Collection[int]) -> dict:
+    """COCO ground truth of some of its pictures."""
+
+    def counts(image_id) -> bool:
+        return image_id not in skipped and (wanted is None or image_id in wanted)
+
+    return {
+        **content,
+        "images": [image for image in content["images"] if counts(image.get("id"))],
+        "annotations": [entry for entry in content["annotations"] if counts(entry.get("image_id"))],
+    }
+
+
+def _no_heads(root: str) -> DataError:
+    return DataError(f"{root}: PCKh needs the head boxes of MPII; set evaluation.metric to pck or oks_ap")
 
 
 def _head_sizes(samples: Samples, source: DatasetConfig | None) -> np.ndarray:
     """`[N]` what PCKh divides by."""
     if source is None or source.format != "mpii":
-        root = samples.source if source is None else source.root
-        raise DataError(f"{root}: PCKh needs the head boxes of MPII; set evaluation.metric to pck or oks_ap")
+        raise _no_heads(samples.source if source is None else source.root)
     everyone = read_dataset(source.model_copy(update={"rows": None}), samples.skeleton)
     boxes = read_head_boxes(source.root, source.split, source.annotations)
     box_of = dict(zip(everyone.ids.tolist(), boxes, strict=True))

@@ -10,6 +10,7 @@ HRNet reads "PCKh@0.1" off row 11 of a 0.00, 0.01, ... grid, which is 0.11; here
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,8 @@ PCKH_THRESHOLD = 0.5
 HEAD_SIZE_FACTOR = 0.6
 """`SC_BIAS` of the MPII evaluation kit: head size = 0.6 x diagonal of the head box."""
 
-_REFERENCE = ("left_shoulder", "right_hip")
+TORSO = ("left_shoulder", "right_hip")
+"""LSP's reference length of PCK, where a card names none."""
 _NOT_COUNTED_IN_PCKH = ("pelvis", "thorax")
 _LIMB_GROUPS = ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
 _HEAD_OF_LSP = ("neck", "head_top")
@@ -185,20 +187,52 @@ def head_sizes(head_boxes) -> np.ndarray:
     return HEAD_SIZE_FACTOR * np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
 
 
-def torso_errors(predictions, truth, labeled, skeleton: Skeleton) -> KeypointErrors:
-    """PCK's errors for any card that has left_shoulder and right_hip; both must be labeled in a person."""
-    absent = [name for name in _REFERENCE if name not in skeleton.keypoints]
+def reference_of(skeleton: Skeleton, reference: Sequence[str] | None = None) -> tuple[str, str]:
+    """The two keypoints whose distance PCK divides by: those given, else the card's, else LSP's torso.
+
+    Raises:
+        DataError: not two keypoints of the card.
+    """
+    names = tuple(reference or skeleton.pck_reference or TORSO)
+    absent = [name for name in names if name not in skeleton.keypoints]
     if absent:
         raise DataError(
-            f"PCK's reference length needs {' and '.join(_REFERENCE)}, the card '{skeleton.name}' has no "
-            f"{' and no '.join(absent)}; score this skeleton with OKS (p2net_tf.evaluation.coco)"
+            f"PCK's reference length needs {' and '.join(names)}, the card '{skeleton.name}' has no "
+            f"{' and no '.join(absent)}; write `pck_reference: [NAME, NAME]` on the card, or score this "
+            "skeleton with OKS (evaluation.metric=oks_ap)"
         )
+    if len(names) != 2 or names[0] == names[1]:
+        raise DataError(
+            f"PCK's reference length '{','.join(names)}': give two keypoints, such as {','.join(TORSO)}"
+        )
+    return names
+
+
+def torso_lengths(samples: Samples) -> np.ndarray:
+    """`[N]` reference lengths of PCK in pixels; 0 where an end has no label."""
+    truth, labeled = samples.keypoints[..., :2], samples.keypoints[..., 2] > NOT_LABELED
+    return _reference_lengths(truth, labeled, samples.skeleton, reference_of(samples.skeleton))
+
+
+def torso_errors(
+    predictions, truth, labeled, skeleton: Skeleton, reference: Sequence[str] | None = None
+) -> KeypointErrors:
+    """PCK's errors for any card that has the keypoints of the reference length.
+
+    Args:
+        predictions: `[N, K, 2]` pixels, NaN where missing.
+        truth: `[N, K, 2]` pixels in the same convention.
+        labeled: `[N, K]`; both ends of the reference must be labeled for a person to count.
+        reference: names of its ends, see `reference_of`.
+
+    Raises:
+        DataError: no such keypoints, or the shapes differ.
+    """
+    names = reference_of(skeleton, reference)
     truth, labeled = np.asarray(truth, np.float64), np.asarray(labeled, bool)
     _check_shape("true keypoints", truth, (len(truth), skeleton.num_keypoints, 2), skeleton)
-    shoulder, hip = (skeleton.index(name) for name in _REFERENCE)
-    reference = np.linalg.norm(truth[:, shoulder] - truth[:, hip], axis=-1)
-    reference = np.where(labeled[:, shoulder] & labeled[:, hip], reference, 0)
-    return _keypoint_errors("PCK", predictions, truth, labeled, reference, skeleton)
+    lengths = _reference_lengths(truth, labeled, skeleton, names)
+    return _keypoint_errors("PCK", predictions, truth, labeled, lengths, skeleton)
 
 
 def head_errors(predictions, truth, labeled, sizes, skeleton: Skeleton) -> KeypointErrors:
@@ -236,6 +270,13 @@ def keypoint_groups(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
     for group in _LIMB_GROUPS:
         groups[group] = tuple(n for n in skeleton.keypoints if n.endswith(group.lower()))
     return {group: members for group, members in groups.items() if members}
+
+
+def _reference_lengths(truth, labeled, skeleton: Skeleton, names: tuple[str, str]) -> np.ndarray:
+    truth = np.asarray(truth, np.float64)
+    one, other = (skeleton.index(name) for name in names)
+    lengths = np.linalg.norm(truth[:, one] - truth[:, other], axis=-1)
+    return np.where(labeled[:, one] & labeled[:, other], lengths, 0)
 
 
 def _keypoint_errors(metric, predictions, truth, labeled, reference, skeleton) -> KeypointErrors:

@@ -12,6 +12,8 @@ class EvaluationConfig(TestRecipe):
     """The test recipe, and what is done with the poses that it gives."""
 
     metric: Literal["oks_ap", "pck", "pckh"] = "oks_ap"
+    box_threshold: Probability = 0.0
+    """Detected boxes with a lower score are not looked at (HRNet's `IMAGE_THRE`); annotated ones score 1."""
     nms: Literal["oks", "soft_oks"] | None = None
     """Suppression between persons of one image; for detector boxes."""
     nms_threshold: Probability = 0.9

@@ -9,7 +9,9 @@
 | `checkpoints/` | what `--resume` needs |
 | `best.keras`, `last.keras` | the network with the best validation, and after the last epoch |
 | `curves.png`, `overlays.jpg` | loss and accuracy over the epochs; predictions on unseen people |
-| `predictions.json` | poses of the test part in COCO result form |
+| `predictions.json` | the scored poses of the test part in COCO result form |
+| `ground_truth.json` | what OKS compared them with, where that is not an annotation file as it lies |
+| `problems_test.json` | what is broken or suspicious in the test part |
 | `report.json`, `report.html` | scores, curves and overlays on one page |
 
 Where a part has several sources, each is scored by itself, and its predictions and overlays lie in a folder
@@ -25,12 +27,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from rich.markup import escape
 
 from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
 from p2net_tf.config.networks import describe_model
-from p2net_tf.data.coco import write_results
+from p2net_tf.data.annotation_files import write_json
+from p2net_tf.data.check import write_problems
 from p2net_tf.data.crops import picture
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import image_readers
@@ -39,7 +43,7 @@ from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.error_analysis.sheet import pictures_of_samples
-from p2net_tf.evaluation.evaluate import Evaluation, evaluate, oks_inputs
+from p2net_tf.evaluation.evaluate import Evaluation, Scorer, demand_scorable, evaluate
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.experiments.run_folder import RunError, demand_current
 from p2net_tf.experiments.training import train
@@ -49,7 +53,9 @@ from p2net_tf.inference.run_folder import network_file
 from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.cluster import read_cluster
+from p2net_tf.utils.console import messages
 from p2net_tf.utils.provenance import describe_environment
 
 _SHEET_PEOPLE = 24
@@ -81,6 +87,8 @@ def run_experiment(
         command: the command line, for the report.
     """
     folder = Path(folder)
+    for source in config.data.test:  # before hours of training, not after them
+        demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
     start = time.perf_counter()
     train(config, folder, resume=resume, strict=strict)
     if not read_cluster().is_chief:  # who alone has a run folder
@@ -114,7 +122,7 @@ def report_run(run: Run, facts: dict, strict: bool = False, command: str = "") -
 
 def _add_scores(report: dict, evaluations: Mapping[str, Evaluation]) -> None:
     report["headline"] = headline_scores(evaluations)
-    results = {name: evaluation.result.to_dict() for name, evaluation in evaluations.items()}
+    results = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
     report["result"] = next(iter(results.values()))
     if len(results) > 1:
         report["results"] = results
@@ -122,8 +130,10 @@ def _add_scores(report: dict, evaluations: Mapping[str, Evaluation]) -> None:
     for name, evaluation in evaluations.items():
         of = _of(name, evaluations)
         report["scores"][f"{evaluation.result.name}{of}"] = _table(evaluation)
-        diagnostics = getattr(evaluation.result, "diagnostics", ())
-        report["notes"] += [f"{name}: {note}" if of else note for note in diagnostics]
+        notes = [evaluation.people.describe(), *getattr(evaluation.result, "diagnostics", ())]
+        report["notes"] += [f"{name}: {note}" if of else note for note in notes if note]
+        if evaluation.people.errors:
+            report["headline"][f"people scored{of}"] = evaluation.people.scored
         overlays = place_of(Path(), name, evaluations) / "overlays.jpg"
         caption = f"Predictions on people the network never saw{of}"
         report["figures"].append({"file": overlays.as_posix(), "caption": caption})
@@ -164,13 +174,16 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
 
 
 def evaluate_run(
-    run: Run, part: str = "test", out: Path | None = None, strict: bool = False
+    run: Run, part: str = "test", out: Path | None = None, strict: bool = False, skip_missing: bool = False
 ) -> dict[str, Evaluation]:
     """Scores a run on every data source of one of its parts, each by itself.
 
     Args:
         part: `test`, `validation` or `train`.
-        out: folder for `predictions.json` and `overlays.jpg`, see `place_of`; None writes nothing.
+        out: folder for `predictions.json`, `problems.json` and `overlays.jpg`, see `place_of`; None writes
+            nothing. In the folder of the run, whose `problems.json` is that of the training, the problems of
+            a part are in `problems_PART.json`.
+        skip_missing: people whose picture is missing or broken do not count, instead of as missed.
 
     Returns:
         By the names of the sources.
@@ -180,12 +193,16 @@ def evaluate_run(
     """
     evaluations, sources = {}, sources_of(run, part)
     for name, source in sources.items():
-        found = evaluate(run.network, run.card, source, run.config.evaluation, strict)
+        found = evaluate(run.network, run.card, source, run.config.evaluation, strict, skip_missing)
         evaluations[name] = found
+        if said := found.people.describe():
+            messages.print(f"[yellow]{name}[/yellow] {escape(said)}", soft_wrap=True)
         if out is not None:
             place = place_of(out, name, sources)
             place.mkdir(parents=True, exist_ok=True)
-            save_predictions(place / "predictions.json", found)
+            save_predictions(place, found)
+            in_run = out.resolve() == run.folder.resolve()
+            write_problems(found.problems, place / (f"problems_{part}.json" if in_run else "problems.json"))
             write_overlays(place / "overlays.jpg", found, run.config)
     return evaluations
 
@@ -206,7 +223,7 @@ def analyze_run(
     analyses, sources = {}, sources_of(run, part)
     for name, found in evaluations.items():
         samples, settings = found.samples, run.config.evaluation
-        inputs = oks_inputs(samples, found.predictions, run.card, settings, sources[name])
+        inputs = Scorer(found.people, run.card, settings, sources[name]).oks_inputs(found.predictions)
         analyses[name] = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
         if out is not None:
             title = f"Errors of {run.config.name}{_of(name, sources)}"
@@ -263,12 +280,11 @@ def headline_scores(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
     return scores
 
 
-def save_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Writes the poses of an evaluation as a COCO result file."""
-    samples, predictions = evaluation.samples, evaluation.predictions
-    write_results(
-        path, samples.image_ids, predictions.scored_keypoints, predictions.scores, boxes=samples.boxes
-    )
+def save_predictions(folder: Path, evaluation: Evaluation) -> None:
+    """Writes exactly what was scored: `predictions.json`, and `ground_truth.json` where no file is it."""
+    write_json(folder / "predictions.json", evaluation.scored.results)
+    if evaluation.scored.ground_truth is not None:
+        write_json(folder / "ground_truth.json", evaluation.scored.ground_truth)
 
 
 def write_overlays(path: Path, evaluation: Evaluation, config: ExperimentConfig) -> None:

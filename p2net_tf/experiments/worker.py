@@ -58,6 +58,7 @@ def train_and_score(config: ExperimentConfig, folder: Path, resume: bool, strict
     from p2net_tf.experiments.runs import evaluate_run, headline_scores, load_run, run_experiment
 
     scores = run_experiment(config, folder, resume=resume, strict=strict, command="a cell")["headline"]
+    scores = {name: value for name, value in scores.items() if not isinstance(value, str)}
     if not config.data.test:
         scores = headline_scores(evaluate_run(load_run(folder), "validation", strict=strict))
     return scores

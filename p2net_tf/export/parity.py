@@ -17,7 +17,8 @@ from rich.table import Table
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.settings import DatasetConfig
-from p2net_tf.evaluation.evaluate import headline, open_people, score
+from p2net_tf.evaluation.evaluate import headline, score
+from p2net_tf.evaluation.people import open_people
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.export.requests import MAX_PEOPLE
 from p2net_tf.export.runtimes import PoseFunction, Runtime, folder_size, open_runtimes
@@ -53,12 +54,15 @@ def verify(
     Returns:
         `{"data", "people", "metric", "runtimes": {name: figures}}`. Differences are in image pixels.
     """
-    samples, _ = open_people(source, card)
-    samples = replace(samples, exif_orientation=exif_orientation)
+    people = open_people(source, card)
+    samples = replace(people.samples, exif_orientation=exif_orientation)
+    people = replace(
+        people, samples=samples, missed=replace(people.missed, exif_orientation=exif_orientation)
+    )
     start = time.perf_counter()
     evaluated = predict(network, samples, card)
     seconds = time.perf_counter() - start
-    scored = score(samples, evaluated, card, settings, source)
+    scored = score(people, evaluated, card, settings, source)
     first = {"score": headline(scored), "size": None, "latency_ms": None}
     first["people_per_s"] = len(samples) / seconds
     report = {
@@ -79,7 +83,7 @@ def verify(
                 found[name], clock = _ask(runtime, samples, requests, advance)
                 report["runtimes"][name] = {
                     **_differences(found[name], found[runtime.reference]),
-                    "score": headline(score(samples, found[name], card, settings, source)),
+                    "score": headline(score(people, found[name], card, settings, source)),
                     "size": runtime.size,
                     "compared_with": runtime.reference or EVALUATION,
                     **clock,

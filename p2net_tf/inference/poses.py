@@ -79,7 +79,8 @@ class Poses:
                 "category_id": category_id,
                 "keypoints": keypoints.reshape(-1).tolist(),
                 "score": float(score),
-                "bbox": box.tolist(),
+                # Not `bbox`: pycocotools would take the area of the pose from it, and AP(M), AP(L) change.
+                "box": box.tolist(),
             }
             for keypoints, score, box in zip(to_coco_keypoints(scored), self.scores, self.boxes, strict=True)
         ]

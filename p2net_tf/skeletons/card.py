@@ -52,6 +52,10 @@ def _of_two(pair: tuple[str, str]) -> tuple[str, str]:
     return pair
 
 
+def _of_two_or_none(pair: tuple[str, str] | None) -> tuple[str, str] | None:
+    return pair if pair is None else _of_two(pair)
+
+
 def _paired_once(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     partner: dict[str, str] = {}
     for left, right in pairs:
@@ -103,7 +107,7 @@ class LimbCard(Section):
 
 
 class SkeletonCard(Section):
-    """What a card holds; all fields are required, so that nothing is left out unnoticed."""
+    """What a card holds; what training needs is required, so that nothing is left out unnoticed."""
 
     name: Name
     keypoints: Annotated[tuple[Name, ...], AfterValidator(_differ)]
@@ -115,6 +119,8 @@ class SkeletonCard(Section):
     upper_body: tuple[KeypointName, ...]
     """What the half-body augmentation counts as the upper half."""
     limbs: tuple[LimbCard, ...]
+    pck_reference: Annotated[tuple[KeypointName, KeypointName] | None, AfterValidator(_of_two_or_none)] = None
+    """The two keypoints whose distance PCK divides by; without them LSP's torso."""
 
     @model_validator(mode="after")
     def _one_sigma_per_keypoint(self) -> SkeletonCard:

@@ -42,6 +42,7 @@ class Skeleton:
         flip_pairs: index pairs that a horizontal flip exchanges.
         limbs: the lines an overlay draws.
         upper_body: indices that the half-body augmentation counts as the upper half.
+        pck_reference: names of the two keypoints whose distance PCK divides by; None where it says none.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Skeleton:
     flip_pairs: tuple[tuple[int, int], ...]
     limbs: tuple[Limb, ...]
     upper_body: tuple[int, ...]
+    pck_reference: tuple[str, str] | None = None
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Skeleton:
@@ -92,6 +94,7 @@ class Skeleton:
             flip_pairs=tuple((index(left), index(right)) for left, right in card.flip_pairs),
             limbs=tuple(Limb(index(limb.start), index(limb.end), limb.rgb) for limb in card.limbs),
             upper_body=tuple(map(index, card.upper_body)),
+            pck_reference=card.pck_reference,
         )
 
     def card(self) -> SkeletonCard:
@@ -105,11 +108,12 @@ class Skeleton:
             flip_pairs=tuple((name[left], name[right]) for left, right in self.flip_pairs),
             limbs=tuple(limbs),
             upper_body=tuple(name[index] for index in self.upper_body),
+            pck_reference=self.pck_reference,
         )
 
     def to_card(self) -> dict:
         """Plain values that JSON and YAML can hold, and `from_card` reads back equal."""
-        return self.card().model_dump(mode="json", by_alias=True)
+        return self.card().model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def save(self, path: str | Path) -> None:
         """Writes the card as YAML."""

@@ -15,6 +15,7 @@ from p2net_tf.evaluation import evaluate as module
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
 from p2net_tf.evaluation.evaluate import evaluate
+from p2net_tf.evaluation.people import People
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import Predictions
@@ -130,7 +131,8 @@ class TestOksAp:
         samples = read_dataset(detected, "coco17")
         poses = from_coco_keypoints(np.reshape(person["keypoints"], (17, 3)))[:, :2]
         predictions = Predictions(np.stack([poses, poses]), np.ones((2, 17)), np.array([0.9, 0.8]))
-        inputs = module.oks_inputs(samples, predictions, card(), EvaluationConfig(nms=nms), detected)
+        scorer = module.Scorer(People.of(samples), card(), EvaluationConfig(nms=nms), detected)
+        inputs = scorer.oks_inputs(predictions)
         found = analyze_errors(inputs.ground_truth, inputs.results, "coco17")
         assert (len(found.case.poses), len(found.matches.pose_rows), inputs.offset) == (left, 1, 0.5)
         assert found.counts.sum(0).tolist() == [person["num_keypoints"], 0, 0, 0, 0]

@@ -10,7 +10,7 @@ import pytest
 
 from p2net_tf.config.loading import load_config
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
-from p2net_tf.evaluation.evaluate import Evaluation
+from p2net_tf.evaluation.evaluate import Evaluation, Scored
 from p2net_tf.evaluation.pck import PckResult
 from p2net_tf.experiments import runs
 from p2net_tf.experiments.ablation.run import ablate
@@ -62,7 +62,7 @@ def test_what_is_scored_and_whether_it_goes_on(config_file, tmp_path, monkeypatc
     result = PckResult("PCK", 0.2, {}, {}, {}, mean=50.0, weighted_mean=40.0, persons=6)
     monkeypatch.setattr(runs, "run_experiment", run_experiment)
     monkeypatch.setattr(runs, "load_run", lambda folder: folder)
-    found = {"lsp_test": Evaluation(result, None, None, ())}
+    found = {"lsp_test": Evaluation(Scored(result, []), None, None)}
     monkeypatch.setattr(runs, "evaluate_run", lambda run, part, strict: found)
     first, second = run_cell(tmp_path), run_cell(tmp_path, strict=True)
     assert begun == [(tmp_path, False, False), (tmp_path, True, True)]
