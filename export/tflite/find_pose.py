@@ -33,7 +33,13 @@ class PoseFinder:
     def open(self, path: str) -> Image.Image:
         """The picture as boxes and keypoints refer to it."""
         image = Image.open(path)
-        return (ImageOps.exif_transpose(image) if self.upright else image).convert("RGB")
+        image = ImageOps.exif_transpose(image) if self.upright else image
+        if image.mode.startswith("I;16"):
+            # Pillow cuts levels above 255 to white; the network has learned from the high byte.
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.mode in ("I", "F"):
+            raise SystemExit(f"{path}: 32 bits a pixel, of unknown range; scale them to 8 and save as PNG")
+        return image.convert("RGB")
 
     def find(self, image: Image.Image, box) -> tuple[np.ndarray, np.ndarray, float]:
         """Keypoints `[K, 2]` in image pixels, their scores `[K]` and the score of the pose.

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from p2net_tf.cli.options import (
     Annotations,
     AsJson,
     Card,
     DataFormat,
+    ExifOrientation,
     Format,
     Root,
     Split,
@@ -31,6 +33,7 @@ def data_check(
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    exif_orientation: ExifOrientation = None,
     out: Annotated[Path, typer.Option(help="JSON list of what was found")] = Path("problems.json"),
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 where broken")] = False,
     as_json: AsJson = False,
@@ -39,7 +42,7 @@ def data_check(
     start(as_json)
     from p2net_tf.data.check import check_samples, print_problems, problem_report, write_problems
 
-    samples = read_samples(root, data_format, split, annotations, skeleton)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
     problems = check_samples(samples)
     write_problems(problems, out)
     if as_json:
@@ -58,6 +61,7 @@ def data_browse(
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    exif_orientation: ExifOrientation = None,
     count: Annotated[int, typer.Option(help="people on the sheet", min=1)] = 24,
     height: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 256,
     width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
@@ -70,7 +74,7 @@ def data_browse(
     from p2net_tf.augment.settings import AugmentConfig
     from p2net_tf.data.browse import browse
 
-    samples = read_samples(root, data_format, split, annotations, skeleton)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
     augment = AugmentConfig() if augmented else None
     shown = browse(samples, out, count=count, crop_size=(height, width), seed=seed, augment=augment)
     console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)
@@ -84,6 +88,7 @@ def data_to_records(
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    exif_orientation: ExifOrientation = None,
     shards: Annotated[int | None, typer.Option(help="number of files", show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace shards that are there")] = False,
 ):
@@ -91,11 +96,34 @@ def data_to_records(
     start(as_json=False)
     from p2net_tf.data.records import write_records
 
-    samples = read_samples(root, data_format, split, annotations, skeleton)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
     left_out = write_records(samples, out, shards=shards, overwrite=overwrite)
     for problem in left_out:
         messages.print(f"[yellow]left out[/yellow] {problem}", soft_wrap=True)
     console.print(f"{len(samples)} people of {root} in {out}", soft_wrap=True)
+
+
+@app.command("convert-images", epilog="Example: `p2net data convert-images scans --out scans_png`")
+def data_convert_images(
+    folder: Annotated[Path, typer.Argument(help="folder of pictures, with what lies below")],
+    out: Annotated[Path, typer.Option(help="folder of the PNGs; other pictures are copied there")],
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="write PNGs under the old names, which annotations know")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that are there")] = False,
+    as_json: AsJson = False,
+):
+    """Make PNGs of TIFF, AVIF and what else TensorFlow cannot decode; pixels and EXIF orientation stay."""
+    start(as_json)
+    from p2net_tf.data.convert_images import convert_images
+
+    done = convert_images(folder, out, keep_names=keep_names, overwrite=overwrite)
+    for name, reason in done.left_out.items():
+        messages.print(f"[yellow]left out[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)
+    if as_json:
+        print_json({"converted": done.converted, "copied": done.copied, "left_out": done.left_out})
+    else:
+        console.print(f"{done.converted} pictures converted, {done.copied} copied: {out}", soft_wrap=True)
 
 
 @app.command("render", epilog="Example: `p2net data render data/synthetic --images 500 --split train`")

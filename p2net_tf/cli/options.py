@@ -37,16 +37,36 @@ Annotations = Annotated[Path | None, typer.Option(help="annotation file, where i
 Card = Annotated[str, typer.Option(help="skeleton card of a COCO-form set: a name or a YAML")]
 
 
+ExifOrientation = Annotated[
+    bool | None,
+    typer.Option(
+        "--exif-orientation/--no-exif-orientation",
+        help="labels are of the pictures as EXIF turns them, or of the stored pixels",
+        show_default="as the format does",
+    ),
+]
+
+
 def start(as_json: bool, tensorflow: bool = True) -> None:
     """The first thing a verb does: silence for `--json`, and TensorFlow without its notices."""
     if as_json:
         be_quiet()
+    if hasattr(sys.stdout, "reconfigure"):
+        # File names need not be UTF-8: they are shown escaped, as stderr does by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if tensorflow:
         import_tensorflow()
 
 
-def read_samples(root: Path, data_format: DataFormat, split: str, annotations: Path | None, skeleton: str):
-    """The people of the data set that `Root`, `Format`, `Split`, `Annotations` and `Card` name."""
+def read_samples(
+    root: Path,
+    data_format: DataFormat,
+    split: str,
+    annotations: Path | None,
+    skeleton: str,
+    exif_orientation: bool | None = None,
+):
+    """The people of the data set that these options name."""
     from p2net_tf.data.datasets import read_dataset
     from p2net_tf.data.settings import DatasetConfig
 
@@ -55,6 +75,7 @@ def read_samples(root: Path, data_format: DataFormat, split: str, annotations: P
         root=str(root),
         split=split,
         annotations=str(annotations) if annotations else None,
+        exif_orientation=exif_orientation,
     )
     return read_dataset(source, skeleton)
 

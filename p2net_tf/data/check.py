@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from p2net_tf.data.annotation_files import write_json
+from p2net_tf.data.exif_labels import exif_label_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.left_right import left_right_problems
 from p2net_tf.data.samples import Problem, Samples
@@ -27,15 +28,20 @@ HUGE = 1e6
 _UNSEEN = ("image_missing", "image_broken", "box_empty", "box_outside")
 """Kinds of errors that say nothing against the keypoints of a person."""
 _EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
-               "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo")}  # fmt: skip
+               "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo"),
+               "TIFF": (".tif", ".tiff"), "AVIF": (".avif", ".avifs")}  # fmt: skip
+
+_IN_GRAPH = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+"""Formats that TensorFlow decodes, but for rare kinds of BMP and WebP."""
 
 
 def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
     """Everything that is wrong or odd with a data set, the reader's own problems first.
 
     Kinds found here. Errors: `image_missing`, `image_broken`, `keypoint_not_finite`, `visibility`,
-    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`. Warnings: `image_extension`,
-    `keypoint_outside`, `area_empty`, `no_labeled_keypoint`, `left_right_person`, `left_right_set`.
+    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set `exif_orientation`.
+    Warnings: `image_extension`, `image_format`, `keypoint_outside`, `area_empty`, `no_labeled_keypoint`,
+    `left_right_person`, `left_right_set`.
 
     Args:
         samples: as a reader gives them. `Problem.file` is the path of the image here. Images of records were
@@ -55,6 +61,7 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
         *_box_problems(samples, sizes, known),
         *_identity_problems(samples),
         *left_right_problems(samples),
+        *([] if samples.records else exif_label_problems(samples)),
     ]
 
 
@@ -139,13 +146,24 @@ def _image_problems(samples: Samples, formats: np.ndarray, decode: bool) -> list
         image_id, reason, format_ = int(samples.image_ids[row]), reasons.get(path), formats[row]
         if reason is not None:
             kind = "image_missing" if reason == "missing" else "image_broken"
-            remedy = "download it again, or remove its annotations"
+            remedy = "bring the picture there, or remove its annotations"
             problems.append(Problem("error", kind, path, reason, remedy, image_id=image_id))
         elif Path(path).suffix.lower() not in _EXTENSIONS.get(format_, (Path(path).suffix.lower(),)):
             detail = f"is a {format_} by its contents; it is used"
             remedy = "give it the extension of its format"
             problems.append(Problem("warning", "image_extension", path, detail, remedy, image_id=image_id))
-    return problems
+    return [*problems, *_slow_formats(samples.source, formats[rows])]
+
+
+def _slow_formats(source: str, formats: np.ndarray) -> list[Problem]:
+    """One warning for all pictures that only Pillow reads."""
+    slow = Counter(formats[~np.isin(formats, ["", *_IN_GRAPH])].tolist())
+    if not slow:
+        return []
+    counts = ", ".join(f"{count} {format_}" for format_, count in slow.most_common())
+    detail = f"{counts} of {len(formats)} pictures are read by Pillow, one at a time; they are used"
+    remedy = "make PNGs of them with `p2net data convert-images` if loading is slow"
+    return [Problem("warning", "image_format", source, detail, remedy)]
 
 
 def _keypoint_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> list[Problem]:

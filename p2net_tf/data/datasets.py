@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.data import exif_labels
 from p2net_tf.data.annotation_files import find_annotations, load_json, whole_number
 from p2net_tf.data.check import check_samples, first_error, usable
 from p2net_tf.data.coco import read_coco
@@ -82,7 +84,8 @@ def open_datasets(
     """Reads, checks and joins `sources`; what is broken is set aside and listed.
 
     Raises:
-        DataError: nothing usable is left, anything is broken and `strict`, or records beside other sources.
+        DataError: nothing usable is left, anything is broken and `strict`, records beside other sources,
+            labels of pictures that EXIF turns the other way, or sources that disagree on `exif_orientation`.
     """
     _refuse_mixed_records(sources)
     parts, problems = [], []
@@ -92,8 +95,13 @@ def open_datasets(
         broken = first_error(found)
         if strict and broken is not None:
             raise DataError(str(broken))
+        turned = next((problem for problem in found if problem.kind == exif_labels.KIND), None)
+        if turned is not None:
+            # Every label of a turned picture would teach nonsense, and one word mends it.
+            raise DataError(str(turned))
         problems += found
         kept = usable(samples, found)
+        _refuse_mixed_orientation(parts, kept)
         parts.append(kept.take(np.tile(np.arange(len(kept)), source.repeat)))
     joined = concatenate(parts)
     if not len(joined):
@@ -117,18 +125,46 @@ def _refuse_mixed_records(sources: Sequence[DatasetConfig]) -> None:
             )
 
 
+def _refuse_mixed_orientation(parts: list[Samples], part: Samples) -> None:
+    """One pipeline turns all pictures or none."""
+    other = next((p for p in parts if p.exif_orientation != part.exif_orientation), None)
+    if other is not None:
+        raise DataError(
+            f"{part.source}: exif_orientation is {str(part.exif_orientation).lower()}, but not for "
+            f"{other.source}; give all sources of a list the same (without EXIF turns it changes nothing)"
+        )
+
+
+def _records(config: DatasetConfig) -> Samples:
+    samples = read_record_samples(config.root)
+    if config.exif_orientation not in (None, samples.exif_orientation):
+        raise DataError(
+            f"{config.root}: the records were written with exif_orientation="
+            f"{str(samples.exif_orientation).lower()}; leave the key out, or write them anew"
+        )
+    return samples
+
+
 def _synthetic(config: DatasetConfig, skeleton: Skeleton) -> Samples:
     write_synthetic(Path(config.root), config.size, config.seed, config.split)
-    return read_coco(config.root, config.split, skeleton=skeleton)
+    exif_orientation = bool(config.exif_orientation)
+    return read_coco(config.root, config.split, skeleton=skeleton, exif_orientation=exif_orientation)
 
 
 _READERS = {
     "coco": lambda c, skeleton: read_coco(
-        c.root, c.split, annotations=c.annotations, detections=c.detections, skeleton=skeleton
+        c.root,
+        c.split,
+        annotations=c.annotations,
+        detections=c.detections,
+        skeleton=skeleton,
+        exif_orientation=bool(c.exif_orientation),
     ),
-    "mpii": lambda c, _: read_mpii(c.root, c.split, annotations=c.annotations),
-    "lsp": lambda c, _: read_lsp(c.root, c.split),
-    "lspet": lambda c, _: read_lspet(c.root),
+    "mpii": lambda c, _: replace(
+        read_mpii(c.root, c.split, annotations=c.annotations), exif_orientation=bool(c.exif_orientation)
+    ),
+    "lsp": lambda c, _: read_lsp(c.root, c.split, bool(c.exif_orientation)),
+    "lspet": lambda c, _: read_lspet(c.root, bool(c.exif_orientation)),
     "synthetic": _synthetic,
-    "records": lambda c, _: read_record_samples(c.root),
+    "records": lambda c, _: _records(c),
 }

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
+from p2net_tf.data.image_files import FileReader
 from p2net_tf.data.records import read_records, shard_paths, stream_shards
-from p2net_tf.data.samples import Samples
+from p2net_tf.data.samples import DataError, Samples
 
 SHUFFLE_BUFFER = 1024
 """Persons of records that are shuffled together; their images are held in memory, about 150 MB of COCO."""
@@ -24,21 +25,34 @@ class ImageFiles:
     """Images in files: any order costs the same. The handle is the row, whose file is read when needed."""
 
     def __init__(self, samples: Samples):
-        self._paths = tf.constant(samples.image_paths)
+        self._count, self._source = len(samples), samples.source
+        self._files = FileReader(samples.image_paths, samples.exif_orientation)
+
+    def refuse_python(self) -> None:
+        """For pipelines that run in other processes.
+
+        Raises:
+            DataError: some files are read by Pillow, in this process.
+        """
+        if count := int(self._files.by_pillow.sum()):
+            raise DataError(
+                f"{self._source}: {count} pictures are TIFF, AVIF or others that a data service cannot "
+                "decode; make PNGs of them with `p2net data convert-images`"
+            )
 
     def in_order(self) -> tf.data.Dataset:
         """`(row, handle)` of every sample."""
-        return self._twice(tf.range(len(self._paths), dtype=tf.int64))
+        return self._twice(tf.range(self._count, dtype=tf.int64))
 
     def shuffled(self, seed: int, epoch, start=0) -> tf.data.Dataset:
         """`in_order` in the order of an epoch, from a place in it on (int64 scalars, also in a graph)."""
-        order = tf.range(len(self._paths), dtype=tf.int64)
+        order = tf.range(self._count, dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch))
         return self._twice(order[start:])
 
     def contents(self, handle):
         """The bytes of the image."""
-        return tf.io.read_file(self._paths[handle])
+        return self._files.contents(handle)
 
     def _twice(self, rows) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices((rows, rows))
@@ -85,6 +99,9 @@ class ImageRecords:
 
     def contents(self, handle):
         return handle
+
+    def refuse_python(self) -> None:
+        """Records hold nothing that needs it."""
 
     def _chosen(self, people: tf.data.Dataset) -> tf.data.Dataset:
         """`(row of samples, image bytes)` of the persons that the samples hold."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from p2net_tf.data.image_files import image_sizes
+from p2net_tf.data.image_files import image_headers
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
@@ -29,10 +29,13 @@ _ENOUGH_KEYPOINTS = 8
 """With fewer labels the extent of the person is unknown."""
 
 
-def read_lsp(root: str | Path, split: str = "train") -> Samples:
+def read_lsp(root: str | Path, split: str = "train", exif_orientation: bool = False) -> Samples:
     """Reads LSP: one person per image; `split` is `train` (1-1000), `test` (1001-2000) or `all`.
 
     The box of a sample is its whole image, because that is all that is known at test time.
+
+    Args:
+        exif_orientation: the joints refer to the images as EXIF turns them (not so in the published set).
 
     Raises:
         DataError: `joints.mat` is missing or has another form, or `split` is unknown or begins after its end.
@@ -48,14 +51,17 @@ def read_lsp(root: str | Path, split: str = "train") -> Samples:
             f"{root}: holds {len(xy)} pictures, but LSP's official test part begins at picture "
             f"{TRAIN_IMAGES + 1}; take split: all, with rows: [start, stop] for a part of them"
         )
-    return _samples(Path(root), "im{:04d}.jpg", xy, visibility, rows[split])
+    return _samples(Path(root), "im{:04d}.jpg", xy, visibility, rows[split], exif_orientation)
 
 
-def read_lspet(root: str | Path) -> Samples:
+def read_lspet(root: str | Path, exif_orientation: bool = False) -> Samples:
     """Reads LSPET: 10,000 training images, one person each, some keypoints without a label.
 
     People are far smaller in these images than in LSP's, so the box of a sample is cut around its keypoints
     as LSP's images are. That is for training only: LSPET has no test part.
+
+    Args:
+        exif_orientation: as in `read_lsp`.
 
     Raises:
         DataError: `joints.mat` is missing or has another form.
@@ -63,7 +69,7 @@ def read_lspet(root: str | Path) -> Samples:
     joints = _joints(Path(root), (14, 3, None))
     xy = np.transpose(joints[:, :2], (2, 0, 1)) - 0.5
     visibility = np.where(joints[:, 2].T == 1, VISIBLE, NOT_LABELED)
-    samples = _samples(Path(root), "im{:05d}.jpg", xy, visibility, slice(None))
+    samples = _samples(Path(root), "im{:05d}.jpg", xy, visibility, slice(None), exif_orientation)
     return replace(samples, boxes=_boxes_like_lsp(samples))
 
 
@@ -87,11 +93,13 @@ def _joints(root: Path, shape: tuple) -> np.ndarray:
     return joints.astype(np.float32)
 
 
-def _samples(root: Path, name: str, xy: np.ndarray, visibility: np.ndarray, rows: slice) -> Samples:
+def _samples(
+    root: Path, name: str, xy: np.ndarray, visibility: np.ndarray, rows: slice, exif_orientation: bool
+) -> Samples:
     numbers = np.arange(1, len(xy) + 1)[rows]
     xy, visibility = xy[rows], visibility[rows]
     paths = [str(root / "images" / name.format(number)) for number in numbers]
-    sizes = image_sizes(paths)
+    sizes, _ = image_headers(paths, exif_orientation)
     keypoints = np.concatenate([xy, visibility[..., None]], axis=-1)
     keypoints[visibility == NOT_LABELED] = 0
     return Samples(
@@ -103,5 +111,6 @@ def _samples(root: Path, name: str, xy: np.ndarray, visibility: np.ndarray, rows
         ids=numbers,
         image_ids=numbers,
         scores=np.ones(len(numbers)),
+        exif_orientation=exif_orientation,
         source=str(root),
     )

@@ -141,6 +141,7 @@ def training_batches(
 
     Raises:
         ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
+        DataError: a service is to load pictures that only Pillow decodes.
     """
     pass_steps = steps_per_epoch(samples, batch_size)
     if not pass_steps:
@@ -151,6 +152,8 @@ def training_batches(
     if policy is not None and augment is not None:
         augment = _flip_alone(augment)
     people, images = _People(samples), open_images(samples)
+    if service is not None:
+        images.refuse_python()
     pass_persons, shard_size = pass_steps * batch_size, batch_size // shard.num_shards
     local_size = shard_size // shard.replicas
     # The workers of a service share out pieces of a pass; of records whole passes, in which nobody can seek.

@@ -1,12 +1,14 @@
 """TFRecord shards: a data set in a few large files that stream from network storage.
 
-One `tf.train.Example` holds one image, its bytes as stored, and the columns of all its persons, so that
-an image with ten persons is stored once. Reading gives one dict per person again. `records.json` beside
-the shards says what they hold; it is written last, so a folder with it is complete.
+One `tf.train.Example` holds one image, its bytes as stored (a PNG of what only Pillow decodes), and the
+columns of all its persons, so that an image with ten persons is stored once. Reading gives one dict per
+person again. `records.json` beside the shards says what they hold; it is written last, so a folder with it is
+complete.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.annotation_files import load_json, write_json
-from p2net_tf.data.image_files import unreadable_images
+from p2net_tf.data.image_files import portable_bytes, unreadable_images
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.skeletons.card import SkeletonError
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -147,7 +149,7 @@ def read_record_samples(folder: str | Path) -> Samples:
             f"{folder}: a shard is damaged ({error.message}); copy it again, or write the records again"
         ) from None
     columns = {name: np.asarray([row[name] for row in rows]) for name in names}
-    columns["image_paths"] = np.asarray([path.decode() for path in columns["image_paths"].tolist()], str)
+    columns["image_paths"] = np.asarray([os.fsdecode(path) for path in columns["image_paths"].tolist()], str)
     return Samples(
         skeleton=header.skeleton,
         exif_orientation=header.exif_orientation,
@@ -210,7 +212,10 @@ def _write_shard(path: Path, samples: Samples, groups: Iterable[np.ndarray], fir
 
 def _example(samples: Samples, rows: np.ndarray, first: int) -> tf.train.Example:
     path = str(samples.image_paths[rows[0]])
-    feature = {"image": _bytes(Path(path).read_bytes()), "path": _bytes(path.encode())}
+    feature = {
+        "image": _bytes(portable_bytes(path, samples.exif_orientation)),
+        "path": _bytes(os.fsencode(path)),
+    }
     feature["first"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[first]))
     for name in _FLOATS:
         values = tf.train.FloatList(value=getattr(samples, name)[rows].reshape(-1).tolist())

@@ -29,6 +29,10 @@ class DatasetConfig(Section):
     the pictures."""
     repeat: PositiveInt = 1
     """How often each of these samples is seen per epoch; not for `records`."""
+    exif_orientation: bool | None = None
+    """Whether labels refer to the pictures as their EXIF headers turn them, as annotation tools in a browser
+    show them, and not to the stored pixels. None: as the format does: of `records` what they were written
+    with, else the stored pixels. `p2net data check` tells where the labels say otherwise."""
     size: PositiveInt = 1000
     """synthetic: number of images rendered into `root` where it holds none yet."""
     seed: int = 0

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 
-from p2net_tf.data.image_files import decode_image, unreadable_images
+from p2net_tf.data.image_files import decode_file
+from p2net_tf.data.pillow_images import to_rgb
 from p2net_tf.data.samples import DataError
 
 PictureSource = Any
@@ -45,7 +46,8 @@ def load_pictures(sources: Sequence[PictureSource]) -> Iterator[np.ndarray]:
 def load_picture(source: PictureSource) -> np.ndarray:
     """`[H, W, 3]` RGB in grey levels 0..255: uint8, or float32 where the source is float.
 
-    Files and PIL images are turned the way their EXIF header says, because that is how people took them.
+    Files, of any format that Pillow reads, and PIL images are turned the way their EXIF header says, because
+    that is how people took them. Of 16 bits the high byte counts.
 
     Raises:
         DataError: it is no picture; names file or shape, and the remedy.
@@ -53,7 +55,7 @@ def load_picture(source: PictureSource) -> np.ndarray:
     if isinstance(source, (str, Path)):
         return _of_file(str(source))
     if isinstance(source, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(source).convert("RGB"))
+        return _of_pillow(source)
     if isinstance(source, (np.ndarray, tf.Tensor)) or hasattr(source, "__array__"):
         return _of_array(np.asarray(source))
     raise DataError(
@@ -69,10 +71,16 @@ def to_levels(picture: np.ndarray) -> np.ndarray:
 
 def _of_file(path: str) -> np.ndarray:
     try:
-        return decode_image(tf.io.read_file(path), exif_orientation=True).numpy()
-    except tf.errors.OpError:
-        reason = unreadable_images([path], exif_orientation=True).get(path, "cannot be read")
-        raise DataError(f"{path}: {reason}") from None
+        return decode_file(path, exif_orientation=True)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _of_pillow(image: Image.Image) -> np.ndarray:
+    try:
+        return to_rgb(image, exif_orientation=True)
+    except (ValueError, OSError) as error:
+        raise DataError(f"a PIL image of mode {image.mode} cannot be read: {error}") from None
 
 
 def _of_array(array: np.ndarray) -> np.ndarray:

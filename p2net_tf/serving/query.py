@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.data.image_files import decode_image, image_headers, unreadable_images
+from p2net_tf.data.image_files import decode_file, image_headers, portable_bytes, unreadable_images
 from p2net_tf.data.samples import DataError
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.inference.poses import draw_poses
@@ -38,7 +38,7 @@ def ask(
     signature: str = _SERVING_DEFAULT,
     version: int | None = None,
 ) -> Answer:
-    """Poses of one picture, which is sent as it is.
+    """Poses of one picture, which is sent as it is (as PNG where servers cannot decode it).
 
     Args:
         boxes: None takes the image as one box; `x,y,w,h`; or a COCO JSON as `p2net predict` reads it.
@@ -48,11 +48,11 @@ def ask(
         DataError: the image or the boxes cannot be read.
         ServingError: the server did not answer, or with something else.
     """
-    if problem := unreadable_images([str(image)]):
+    if problem := unreadable_images([str(image)], exif_orientation=True):
         raise DataError(f"{image}: {problem[str(image)]}")
     sizes, _ = image_headers([str(image)], exif_orientation=True)
     _, windows, _ = read_boxes(boxes, [str(image)], sizes)
-    contents, windows = image.read_bytes(), np.asarray(windows, np.float32)
+    contents, windows = portable_bytes(str(image), exif_orientation=True), np.asarray(windows, np.float32)
     if boxes is None:
         outputs = client.predict("whole_image", {"image_bytes": [contents]}, version)
     elif signature == _SERVING_DEFAULT:
@@ -80,7 +80,7 @@ def answer_document(answer: Answer) -> list[dict]:
 def write_overlay(answer: Answer, path: Path, skeleton: str | None = None) -> None:
     """Draws boxes and skeletons on the picture; `.jpg` or `.png`."""
     card = skeleton_of(answer, skeleton)
-    image = decode_image(answer.image.read_bytes(), exif_orientation=True).numpy()
+    image = decode_file(str(answer.image), exif_orientation=True)
     drawing.write_image(path, draw_poses(image, answer.predictions, answer.boxes, card))
 
 

@@ -15,6 +15,7 @@ from p2net_tf.data.image_files import (
 )
 
 ORIENTATIONS = range(1, 9)
+HTML_PAGE = "is an HTML page, as servers send it in place of a file, not an image; download it again"
 
 
 def picture(height=48, width=80, seed=0) -> np.ndarray:
@@ -148,9 +149,9 @@ class TestUnreadable:
             "cut.jpg": "truncated JPEG",
             "cut.png": "truncated PNG",
             "empty.jpg": "empty file",
-            "folder.jpg": "not a file",
+            "folder.jpg": "is a folder, not an image",
             "missing.jpg": "missing",
-            "text.jpg": "not an image",
+            "text.jpg": HTML_PAGE,
         }
 
     def test_a_header_alone_is_not_enough(self, tmp_path):

@@ -111,11 +111,13 @@ def test_the_example_finds_what_python_finds(run, people, folder, tmp_path):
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     finder = example.PoseFinder(str(folder / "tiny_float32.tflite"), read_card(folder))
-    # As PNG, because Pillow decodes JPEG to other grey levels than TensorFlow.
     path, box = tmp_path / "person.png", people.boxes[0]
     pixels = np.array(Image.open(people.image_paths[0]).convert("RGB"))
     Image.fromarray(pixels).save(path)
     image = finder.open(str(path))
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 256 + 99).save(tmp_path / "deep.png")
+    deep = np.asarray(finder.open(str(tmp_path / "deep.png")))
+    np.testing.assert_array_equal(deep, np.repeat(pixels[..., :1], 3, axis=-1))
     for name in ("pixel_index", "continuous"):
         finder.pixel_index = name == "pixel_index"
         crop, _ = plain_crop(pixels, box, (64, 64), run.config.data.box_padding, ALIGNMENTS[name])

@@ -112,5 +112,5 @@ def test_boxes_or_the_whole_image_but_not_both(server, photo):
 def test_no_picture(server, tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="broken.jpg: not an image"):
+    with pytest.raises(DataError, match="broken.jpg: is a text file, not an image"):
         query(server, path, "--whole-image")

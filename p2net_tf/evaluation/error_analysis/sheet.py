@@ -14,7 +14,7 @@ import tensorflow as tf
 from p2net_tf.data.annotation_files import load_json
 from p2net_tf.data.coco import PIXEL_CENTER
 from p2net_tf.data.crops import picture
-from p2net_tf.data.image_files import decode_image
+from p2net_tf.data.image_files import FileReader, decode_image
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import Samples
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis
@@ -65,8 +65,12 @@ def pictures_in_folder(folder: str | Path, ground_truth: str | Path) -> Pictures
         for image in load_json(ground_truth)["images"]
     }
     return Pictures(
-        lambda image_ids: {i: partial(tf.io.read_file, path_of[i]) for i in image_ids}, PIXEL_CENTER
+        lambda image_ids: {i: partial(_contents, path_of[i]) for i in image_ids}, PIXEL_CENTER
     )
+
+
+def _contents(path: str):
+    return FileReader([path], exif_orientation=False).contents(0)
 
 
 def draw_worst(analysis: ErrorAnalysis, pictures: Pictures, count: int = 24) -> np.ndarray | None:
