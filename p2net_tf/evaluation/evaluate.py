@@ -308,7 +308,7 @@ def _coco_results(samples: Samples, predictions: Predictions, scores) -> list[di
     # Without boxes: pycocotools would take areas from them, and AP(M) and AP(L) become others.
     keypoints = to_coco_keypoints(predictions.scored_keypoints)
     return coco_results(
-        samples.image_ids, keypoints[..., :2], scores, predictions.keypoint_scores, PERSON_CATEGORY
+        samples.given_image_ids, keypoints[..., :2], scores, predictions.keypoint_scores, samples.category_id
     )
 
 
