@@ -119,18 +119,18 @@ def test_predict_takes_a_box_and_a_file_of_boxes(run_folder, config, tmp_path):
     two = json.loads(
         call("predict", image, "--model", folder, "--boxes", boxes, "--out", tmp_path, "--json").stdout
     )
-    assert one[0]["bbox"] == [10, 20, 80, 160]
+    assert one[0]["box"] == [10, 20, 80, 160]
     assert len(two) == 2
     np.testing.assert_allclose(two[0]["keypoints"][:2], one[0]["keypoints"][:2], atol=2e-3)
     np.testing.assert_allclose(two[0]["score"], 0.5 * one[0]["score"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
+@pytest.mark.slow
 def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp_path):
     """By the verb and by the report; each with the score that it has alone."""
     folder, root = tmp_path / "run", config.parent
     shutil.copytree(run_folder[0], folder)
-    one, two = (f"{{format: synthetic, root: {root}, split: {split}}}" for split in ("test", "train"))
+    one, two = (f"{{format: coco, root: {root}, split: {split}}}" for split in ("test", "train"))
     names = [f"{root.name}_test", f"{root.name}_train"]
     both = f"data.test=[{one}, {two}]"
     found = json.loads(call("evaluate", folder, both, "--errors", "--out", tmp_path / "out", "--json").stdout)
@@ -154,6 +154,7 @@ def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp
     assert all(f"{name}:" in printed for name in names)
 
 
+@pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
 def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
     image = config.parent / "test" / "000000000001.jpg"
     with pytest.raises(DataError, match="^boxes '"):

@@ -186,7 +186,8 @@ class TestFiles:
         pose.save(tmp_path / "people.keras")
         again = PoseEstimator.load(tmp_path / "people.keras")
         assert again.card == pose.card
-        assert_same(again.predict(*picture)[0], pose.predict(*picture)[0], atol=0)
+        # Millionths of a pixel: sums of several threads come in no fixed order.
+        assert_same(again.predict(*picture)[0], pose.predict(*picture)[0], atol=1e-4)
         assert keras.saving.load_model(tmp_path / "people.keras").count_params() > 0
 
     def test_only_keras_files(self, pose, tmp_path):
@@ -239,6 +240,7 @@ class TestNotebook:
         PoseEstimator(model).save(folder / "mice.keras")
         return folder, PoseEstimator(model)
 
+    @pytest.mark.slow
     def test_compiles_itself_as_the_paper_does(self, mice):
         model = PoseModel(mice[1].network, skeleton="coco17")
         model.compile()
@@ -248,6 +250,7 @@ class TestNotebook:
             [5e-4, 5e-4, 2.5e-4, 1.25e-4]
         )
 
+    @pytest.mark.slow
     def test_in_a_new_process(self, mice, picture):
         """Nothing but the file, no YAML, and no package of training."""
         folder, estimator = mice
@@ -277,6 +280,7 @@ class TestNotebook:
         found = np.array(json.loads(done.stdout.splitlines()[-1]))
         np.testing.assert_allclose(found, estimator.predict(path, boxes)[0].keypoints, rtol=0, atol=1e-4)
 
+    @pytest.mark.slow
     def test_an_epoch_is_a_pass_and_every_one_is_another(self, mice, people):
         model = PoseModel(mice[1].network, skeleton="coco17")
         batches = model.make_dataset(people, batch_size=4)
@@ -297,6 +301,7 @@ class TestNotebook:
             PoseModel(network, skeleton="lsp14")
 
 
+@pytest.mark.slow
 class TestRunFolder:
     def test_train_with_callbacks_is_an_estimator(self, tmp_path, picture):
         from p2net_tf.experiments.training import train
@@ -336,6 +341,7 @@ class TestExport:
             found["keypoints"], pose.predict(path, boxes)[0].keypoints, rtol=0, atol=1e-3
         )
 
+    @pytest.mark.slow
     def test_a_file_alone_is_exported_and_queried_over_grpc(self, pose, picture, tmp_path, monkeypatch):
         """`p2net export people.keras`, with no YAML anywhere."""
         pytest.importorskip("tensorflow_serving", reason="clients need tensorflow-serving-api")
@@ -371,6 +377,7 @@ class TestExport:
 
 
 class TestPreset:
+    @pytest.mark.slow
     def test_the_network_that_ships_scores_on_lsp_as_p2net_evaluate_does(self, data_root):
         pose = PoseEstimator.from_preset("p2net_small_lsp")
         some = read_lsp(data_root / "lsp", "test").take(slice(0, 64))

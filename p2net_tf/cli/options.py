@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,8 @@ class DataFormat(StrEnum):
     records = "records"
 
 
+_OVERRIDE = re.compile(r"[a-z_]+(\.\w+)+=|[a-z_]+=")
+
 Root = Annotated[Path, typer.Argument(help="folder of the data set")]
 Format = Annotated[DataFormat, typer.Option("--format", help="how it is laid out")]
 Split = Annotated[str, typer.Option(help="e.g. train2017 (coco), test (lsp), valid (mpii)")]
@@ -56,6 +59,11 @@ def start(as_json: bool, tensorflow: bool = True) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     if tensorflow:
         import_tensorflow()
+
+
+def is_override(word: str) -> bool:
+    """`key=value` with a dotted key that begins with a section of a configuration, and no file's name."""
+    return bool(_OVERRIDE.match(word)) and not Path(word).exists()
 
 
 def read_samples(

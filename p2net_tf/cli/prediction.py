@@ -6,26 +6,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from p2net_tf.cli.options import AsJson, start
+from p2net_tf.cli.options import AsJson, Strict, is_override, start
 from p2net_tf.utils.console import console, messages
 
 app = typer.Typer()
 
+_MOST_SAID = 10
+"""Problems on the terminal; problems.json has all."""
+
 
 @app.command(epilog="Example: `p2net predict photo.jpg --boxes 40,20,120,300`")
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="pictures")],
+    images: Annotated[
+        list[str], typer.Argument(help="pictures; and key=value changes, such as evaluation.nms=oks")
+    ],
     model: Annotated[
         str, typer.Option(help="run folder, .keras file, or the name of a preset")
     ] = "p2net_small_lsp",
     boxes: Annotated[
-        str | None, typer.Option(help="x,y,w,h in every image, or a COCO JSON of boxes", show_default=False)
+        str | None, typer.Option(help="x,y,w,h in every image, or a JSON of boxes", show_default=False)
     ] = None,
     whole_image: Annotated[
         bool, typer.Option("--whole-image", help="every image is one box, as without --boxes")
     ] = False,
+    top: Annotated[
+        int | None, typer.Option(help="keep so many poses of an image", min=1, show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder of overlays and predictions.json")] = Path("predictions"),
+    strict: Strict = False,
     as_json: AsJson = False,
 ):
     """Find poses in pictures: overlays with confidence, and JSON in COCO result form."""
@@ -34,9 +44,18 @@ def predict(
 
     if boxes is not None and whole_image:
         raise typer.BadParameter("give either --boxes or --whole-image")
-    written = predict_files(model, images, boxes, out)
-    for name, reason in written.unreadable.items():
-        messages.print(f"[yellow]set aside[/yellow] {name}: {reason}", soft_wrap=True)
+    overrides = [word for word in images if is_override(word)]
+    pictures = [Path(word) for word in images if word not in overrides]
+    written = predict_files(model, pictures, boxes, out, overrides, top, strict)
+    for problem in written.problems[:_MOST_SAID]:
+        messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
+    if len(written.problems) > _MOST_SAID:
+        messages.print(f"{len(written.problems)} set aside in all: {out / 'problems.json'}", soft_wrap=True)
+    if written.unlimited:
+        messages.print(
+            f"every one of {written.boxes} detected boxes has a pose; thin them out by evaluation.nms=oks, "
+            "evaluation.box_threshold=0.5 or --top"
+        )
     if as_json:
         console.file.write((out / "predictions.json").read_text(encoding="utf-8"))
     else:

@@ -8,56 +8,155 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.coco import write_results
+from p2net_tf.data.annotation_files import write_json
+from p2net_tf.data.check import write_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
-from p2net_tf.data.samples import DataError
+from p2net_tf.data.samples import DataError, Problem
 from p2net_tf.estimator import PoseEstimator
-from p2net_tf.inference.boxes import read_boxes
+from p2net_tf.evaluation.oks import suppress_poses
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.experiments.runs import load_run
+from p2net_tf.inference.boxes import PictureBoxes, read_boxes
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.poses import Poses
+from p2net_tf.inference.run_folder import network_file
+from p2net_tf.inference.settings import TestRecipe
+from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.skeletons import drawing
 from p2net_tf.utils.console import track
+from p2net_tf.utils.yaml_files import Document, Section, validate
 
 
 @dataclass(frozen=True)
 class Written:
-    """How many poses and overlays there are, and the images that could not be read with the reason."""
+    """What `predict_files` did.
+
+    Attributes:
+        poses: how many were written.
+        overlays: pictures that have one.
+        boxes: how many were looked at.
+        problems: pictures and boxes that were set aside.
+        unlimited: detected boxes that neither suppression nor a limit has thinned out.
+    """
 
     poses: int
     overlays: int
-    unreadable: dict[str, str]
+    boxes: int
+    problems: tuple[Problem, ...]
+    unlimited: bool
 
 
-def predict_files(model: str, images: Sequence[Path], boxes: str | None, out: Path) -> Written:
-    """Finds one pose per box and writes an overlay per image and `predictions.json` into `out`.
+def predict_files(
+    model: str,
+    images: Sequence[Path],
+    boxes: str | None,
+    out: Path,
+    overrides: Sequence[str] = (),
+    top: int | None = None,
+    strict: bool = False,
+) -> Written:
+    """Finds poses and writes an overlay per image, `predictions.json` and `problems.json` into `out`.
+
+    Detected boxes are thinned out as the recipe of the run says: by `evaluation.box_threshold` and
+    `evaluation.nms`.
 
     Args:
         model: run folder, `.keras` file, or the name of a preset.
         boxes: as `read_boxes` takes them.
+        overrides: `key=value` on the run's configuration, e.g. `evaluation.nms=oks`.
+        top: keep so many poses of an image, the best ones.
+        strict: a picture or box that cannot be read is an error.
 
     Raises:
-        DataError: no readable image, or boxes that cannot be read or match no image.
+        DataError: no readable image, boxes that match no image, or anything broken and `strict`.
     """
-    names = [str(image) for image in images]
-    unreadable = unreadable_images(names, exif_orientation=True)
-    readable = [name for name in names if name not in unreadable]
-    if not readable:
-        first = next(iter(unreadable.items()), ("no images given", ""))
-        raise DataError(f"no image can be read; first: {first[0]}: {first[1]}")
+    pose, settings = _open(model, overrides)
+    readable, problems = _readable(images, strict)
     sizes, _ = image_headers(readable, exif_orientation=True)
-    owners, windows, scores = read_boxes(boxes, readable, sizes)
-    rows = [np.flatnonzero(owners == number) for number in range(len(readable))]
-    pose = PoseEstimator.load(model)
-    found = pose.predict(readable, [windows[mine] for mine in rows], [scores[mine] for mine in rows])
-    return Written(len(owners), _write(found, out), unreadable)
+    given = read_boxes(boxes, readable, sizes, strict)
+    found = _keep(_predict(pose, settings, readable, given), pose.card, settings, top)
+    problems = (*problems, *given.problems)
+    thinned = settings.nms or settings.box_threshold > 0 or top is not None
+    overlays = _write(found, given, out)
+    write_problems(problems, out / "problems.json")
+    count = sum(len(poses) for poses in found)
+    return Written(count, overlays, len(given.owners), problems, given.detected and not thinned)
 
 
-def _write(found: Sequence[Poses], folder: Path) -> int:
+class _Recipe(Section):
+    """What can be changed of a file that no `config.yaml` lies beside."""
+
+    evaluation: EvaluationConfig
+
+
+def _open(model: str, overrides: Sequence[str]) -> tuple[PoseEstimator, EvaluationConfig]:
+    """The network, and what its run does with poses."""
+    file = network_file(model)
+    if (file.parent / "config.yaml").is_file():
+        run = load_run(file, overrides)
+        return PoseEstimator(run.network, run.card), run.config.evaluation
+    pose = PoseEstimator.load(file)
+    stored = pose.card.recipe.model_dump(include=set(EvaluationConfig.model_fields))
+    document = Document.of_tree({"evaluation": stored}, str(file))
+    for override in overrides:
+        document.override(override)
+    settings = validate(_Recipe, document).evaluation
+    return pose.with_recipe(**settings.model_dump(include=set(TestRecipe.model_fields))), settings
+
+
+def _readable(images: Sequence[Path], strict: bool) -> tuple[list[str], list[Problem]]:
+    names = [str(image) for image in images]
+    problems = []
+    for name, reason in unreadable_images(names, exif_orientation=True).items():
+        kind = "image_missing" if reason == "missing" else "image_broken"
+        problems.append(Problem("error", kind, name, reason, "give the path of a picture"))
+    broken = {problem.file for problem in problems}
+    readable = [name for name in names if name not in broken]
+    if problems and (strict or not readable):
+        raise DataError(f"{problems[0]}" if strict else f"no image can be read; first: {problems[0]}")
+    return readable, problems
+
+
+def _predict(
+    pose: PoseEstimator, settings: EvaluationConfig, images: list[str], given: PictureBoxes
+) -> list[Poses]:
+    # Boxes that no detector scored are certain.
+    likely = (given.scores >= settings.box_threshold) | (not given.detected)
+    rows = [np.flatnonzero((given.owners == number) & likely) for number in range(len(images))]
+    return pose.predict(images, [given.windows[mine] for mine in rows], [given.scores[mine] for mine in rows])
+
+
+def _keep(
+    found: list[Poses], card: InferenceCard, settings: EvaluationConfig, top: int | None
+) -> list[Poses]:
+    """What the suppression of `settings` and `top` leave, best first where any of them is asked for."""
+    kept = []
+    for poses in found:
+        areas = ALIGNMENTS[card.alignment].suppression_areas(poses.boxes, card.aspect_ratio, card.box_padding)
+        rows, scores = suppress_poses(
+            settings.nms,
+            np.zeros(len(poses), np.int64),
+            poses.keypoints,
+            poses.scores,
+            areas,
+            poses.skeleton.sigmas,
+            settings.nms_threshold,
+        )
+        if top is not None:
+            best = np.argsort(-scores, kind="stable")[:top]
+            rows, scores = rows[best], scores[best]
+        kept.append(poses.take(rows, scores))
+    return kept
+
+
+def _write(found: Sequence[Poses], given: PictureBoxes, folder: Path) -> int:
+    entries = [
+        {**entry, "file_name": Path(poses.source).name}
+        for image_id, poses in zip(given.image_ids, found, strict=True)
+        for entry in poses.to_coco(image_id, given.category_id)
+    ]
     folder.mkdir(parents=True, exist_ok=True)
-    image_ids = np.repeat(np.arange(1, len(found) + 1), [len(poses) for poses in found])
-    keypoints = [np.concatenate([p.keypoints, p.keypoint_scores[..., None]], axis=-1) for p in found]
-    scores, boxes = [poses.scores for poses in found], [poses.boxes for poses in found]
-    columns = (np.concatenate(column) for column in (keypoints, scores, boxes))
-    write_results(folder / "predictions.json", image_ids, *columns)
+    write_json(folder / "predictions.json", entries)
     seen = [(number, poses) for number, poses in enumerate(found, start=1) if len(poses)]
     for number, poses in track(seen, "drawing"):
         # The number keeps pictures of the same name in different folders apart.

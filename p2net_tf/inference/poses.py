@@ -55,6 +55,12 @@ class Poses:
             raise KeyError(f"no keypoint '{keypoint}' in the skeleton '{self.skeleton.name}'{known}")
         return self.keypoints[:, self.skeleton.index(keypoint)]
 
+    def take(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Poses:
+        """The persons at `rows` `[m]`, in that order; with `scores` `[m]` in place of theirs."""
+        scores = self.scores[rows] if scores is None else scores
+        columns = (self.keypoints[rows], self.keypoint_scores[rows], scores, self.boxes[rows])
+        return Poses(*columns, self.skeleton, self.source)
+
     def __iter__(self) -> Iterator[np.ndarray]:
         """The persons, each `[K, 2]`."""
         return iter(self.keypoints)
@@ -70,7 +76,7 @@ class Poses:
         image = to_levels(load_picture(self.source)) if image is None else image
         return draw_poses(image, self, self.boxes if boxes else None, self.skeleton, threshold)
 
-    def to_coco(self, image_id: int | str, category_id: int = PERSON_CATEGORY) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, category_id: int | str = PERSON_CATEGORY) -> list[dict[str, Any]]:
         """Entries of a COCO result file, one a person; coordinates are COCO's."""
         scored = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
         return [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from p2net_tf.data.image_files import decode_file, image_headers, portable_bytes, unreadable_images
@@ -18,6 +19,7 @@ from p2net_tf.serving.client import Client
 from p2net_tf.serving.status import ServingError
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons
+from p2net_tf.utils.console import messages
 
 _SERVING_DEFAULT = "serving_default"
 
@@ -51,8 +53,10 @@ def ask(
     if problem := unreadable_images([str(image)], exif_orientation=True):
         raise DataError(f"{image}: {problem[str(image)]}")
     sizes, _ = image_headers([str(image)], exif_orientation=True)
-    _, windows, _ = read_boxes(boxes, [str(image)], sizes)
-    contents, windows = portable_bytes(str(image), exif_orientation=True), np.asarray(windows, np.float32)
+    given = read_boxes(boxes, [str(image)], sizes)
+    for problem in given.problems:
+        messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
+    contents, windows = portable_bytes(str(image), exif_orientation=True), given.windows
     if boxes is None:
         outputs = client.predict("whole_image", {"image_bytes": [contents]}, version)
     elif signature == _SERVING_DEFAULT:

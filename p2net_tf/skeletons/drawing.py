@@ -26,9 +26,10 @@ _SHIFT = 4
 _FARTHEST = 1e5
 """Keypoints beyond this many pixels are a diverged network's; OpenCV's integers would overflow."""
 _OCCLUDED_CONFIDENCE = 0.3
-_FAINTEST_LIMB = 0.35
-_PERSON_PER_WIDTH, _IMAGE_PER_WIDTH = 90, 160
-"""A limb is this part of the person's extent wide, and at most this part of the image's diagonal."""
+_FAINTEST = 0.35
+_PERSON_PER_WIDTH, _IMAGE_PER_WIDTH, _IMAGE_PER_FINEST = 90, 160, 800
+"""A limb is this part of the person's extent wide, and at most and at least these parts of the image's
+diagonal, so that small people are still seen when a large picture is looked at whole."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPTION_SCALE = 0.42
 _CAPTION_LINE = 17
@@ -69,9 +70,8 @@ def draw_skeleton(
     width = width or _limb_width(pose.points[pose.drawn], image.shape)
     for limb in skeleton.limbs:
         if pose.drawn[limb.start] and pose.drawn[limb.end]:
-            confidence = min(pose.confidence[limb.start], pose.confidence[limb.end])
-            alpha = _FAINTEST_LIMB + (1 - _FAINTEST_LIMB) * confidence
-            _blend_line(image, pose.points[limb.start], pose.points[limb.end], limb.color, width, alpha)
+            opacity = _opacity(min(pose.confidence[limb.start], pose.confidence[limb.end]))
+            _blend_line(image, pose.points[limb.start], pose.points[limb.end], limb.color, width, opacity)
     for index in np.flatnonzero(pose.drawn):
         color = _keypoint_color(skeleton, index)
         _blend_dot(image, pose.points[index], color, 0.9 * width + 0.8, pose.confidence[index])
@@ -219,10 +219,16 @@ def _pose(keypoints, skeleton: Skeleton, scores, threshold: float) -> _Pose:
     return _Pose(points, np.clip(np.nan_to_num(confidence), 0.0, 1.0), drawn)
 
 
+def _opacity(confidence: float) -> float:
+    """Of a limb and of a dot alike."""
+    return _FAINTEST + (1 - _FAINTEST) * confidence
+
+
 def _limb_width(points: np.ndarray, image_shape: tuple[int, ...]) -> int:
     person = np.hypot(*np.ptp(points, axis=0)) / _PERSON_PER_WIDTH
-    image = np.hypot(*image_shape[:2]) / _IMAGE_PER_WIDTH
-    return max(1, round(min(person, image)))
+    diagonal = np.hypot(*image_shape[:2])
+    widest, finest = diagonal / _IMAGE_PER_WIDTH, diagonal / _IMAGE_PER_FINEST
+    return max(1, round(min(max(person, finest), widest)))
 
 
 def _keypoint_color(skeleton: Skeleton, index: int) -> Color:
@@ -242,19 +248,23 @@ def _blend_line(image, start, end, color: Color, width: int, alpha: float) -> No
 
 
 def _blend_dot(image, center, color: Color, radius: float, confidence: float) -> None:
-    """A dark rim, inside it a ring of `color` and, as opaque as it is certain, its filling."""
-    window = _window(image, center[None], radius + 3)
+    """A dark rim, inside it a ring of `color` and, as opaque as it is certain, its filling.
+
+    All of it fades with the confidence, as the limbs do.
+    """
+    rim, opacity = max(1.0, radius / 5), _opacity(confidence)
+    window = _window(image, center[None], radius + rim + 2)
     if window is None:
         return
     part = image[window]
-    for part_radius, ink, alpha in ((radius + 1, BLACK, 0.55), (radius, color, 1.0)):
+    for part_radius, ink, alpha in ((radius + rim, BLACK, 0.55), (radius, color, 1.0)):
         mask, offset = _mask(image, window)
         place = _fixed_point(center - offset)
         cv2.circle(mask, place, _fixed_length(part_radius), 255, -1, cv2.LINE_AA, _SHIFT)
-        _blend(part, mask, ink, alpha)
+        _blend(part, mask, ink, alpha * opacity)
     mask, offset = _mask(image, window)
     cv2.circle(mask, place, _fixed_length(0.6 * radius), 255, -1, cv2.LINE_AA, _SHIFT)
-    _blend(part, mask, WHITE, 1.0 - confidence)
+    _blend(part, mask, WHITE, (1.0 - confidence) * opacity)
 
 
 def _window(image, points: np.ndarray, margin: float) -> tuple[slice, slice] | None:

@@ -359,11 +359,13 @@ class TestKeypoints:
         assert len(errors) > 0.3 * trials * count
         return np.array(errors)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stages", [2, 3])
     def test_follow_the_pixels_through_chains(self, stages):
         smooth = [row for row, name in enumerate(OPERATION_NAMES) if name not in STEPS]
         assert np.linalg.norm(self.chain_errors(stages, smooth), axis=1).max() < 0.05
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stages", [2, 3])
     def test_follow_the_pixels_through_chains_with_steps(self, stages):
         errors = self.chain_errors(stages, list(range(len(OPERATION_NAMES))))
@@ -425,6 +427,7 @@ class TestBatches:
             OPERATIONS[name](*batch, levels, (3, 5)), self.singles(OPERATIONS[name], *batch, levels, seeds)
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stages", [1, 2, 3])
     def test_a_chain_of_mixed_operations_is_a_loop_of_singles(self, stages):
         rng = np.random.default_rng(stages)
@@ -558,6 +561,7 @@ class TestSeeds:
         for other in ((1, 3), (2, 2)):
             assert np.abs(ops.apply_chain(*batch, other)[0] - first[0]).max() > 0.1
 
+    @pytest.mark.slow
     def test_the_same_in_eager_graph_and_data_pipeline(self):
         batch, seed = self.runs((1, 2))
         eager = ops.apply_chain(*batch, seed)

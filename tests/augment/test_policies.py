@@ -285,6 +285,7 @@ class TestEverywhereTheSame:
         assert loaded.layers[-1].policy == MIXED
         assert_same(loaded(batch()), model(batch()), MIXED(*batch(), (2, 1)))
 
+    @pytest.mark.slow
     def test_replicas_draw_apart(self):
         code = """
 import json

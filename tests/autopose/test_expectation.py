@@ -288,6 +288,7 @@ def assert_unbiased(policy, exact, table, people, repeats, exploration, draws_):
         assert np.mean(off**2) < 1 + 3 * np.sqrt(2 / len(off)), name
 
 
+@pytest.mark.slow
 class TestSampledGradient:
     """A table of scores, one for each chain, in place of a network."""
 
@@ -379,6 +380,7 @@ class Enumerated:
         return tf.reshape(scores(), [self.PEOPLE, -1]).numpy()
 
 
+@pytest.mark.slow
 class TestThroughP2Net:
     @pytest.mark.parametrize(
         ("kind", "sub_policies", "stages", "operations"),

@@ -103,6 +103,7 @@ def problem(network, request):
     return problem, hypergradient(problem, "double_backprop")
 
 
+@pytest.mark.slow
 class TestThroughP2Net:
     def test_unrolled_is_double_backprop(self, problem):
         problem, expected = problem
@@ -178,6 +179,7 @@ class TestThroughP2Net:
             assert relative_error(gradient, exact) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["double_backprop", "unrolled"])
 def test_in_a_graph(method):
     """On a network that is quick to trace; `TestThroughP2Net` has the slow one."""
@@ -296,6 +298,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_sum_to_one():
     """Logical devices are fixed when TensorFlow starts, so these two have a process of their own."""
     done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=True)

@@ -176,6 +176,7 @@ class TestMix:
             np.testing.assert_allclose(alone.weights[0], hypotheses.weights[b], rtol=1e-12)
             np.testing.assert_allclose(alone.keypoints[0], hypotheses.keypoints[b], rtol=1e-12)
 
+    @pytest.mark.slow
     def test_a_graph_of_unknown_batch_size(self):
         crops, keypoints = random_people()
         mixture = random_mixture(2, 2)

@@ -20,6 +20,8 @@ from p2net_tf.autopose.space import SearchError
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.utils.compat import adam_velocities
 
+pytestmark = pytest.mark.slow
+
 SIZE, PEOPLE = 32, 8
 OPERATIONS = ["Identity", "Brightness", "Rotate"]
 
@@ -128,6 +130,7 @@ def test_moving_statistics_follow_the_trained_batch_alone():
         assert np.abs(found.numpy() - old).max() > 1e-3
 
 
+@pytest.mark.slow
 class TestAugmentedShare:
     """At the first step nobody is augmented for the weights, at the last everybody."""
 
@@ -215,6 +218,7 @@ class TestLookAhead:
         assert set(searcher.preconditioner(self.gradients(searcher))) == {1.0}
 
 
+@pytest.mark.slow
 class TestMixture:
     CHANGES = {"relaxation": "mixture", "sub_policies": 1}
 

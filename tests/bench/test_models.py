@@ -15,6 +15,8 @@ from p2net_tf.config.loading import load_config
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
 
+pytestmark = pytest.mark.slow
+
 SMALL = """\
 data: {skeleton: lsp14, train: [{format: lsp, root: /lsp}]}
 model:
@@ -39,6 +41,7 @@ def measured(folder):
     return json.loads(done.stdout), json.loads((folder / "deep/bench.json").read_text())
 
 
+@pytest.mark.slow
 def test_prints_what_it_writes_and_draws_a_plot(measured, folder):
     assert measured[0] == measured[1]
     assert (folder / "deep/bench.png").read_bytes().startswith(b"\x89PNG")
@@ -95,6 +98,7 @@ def test_names_tell_results_apart(folder, tmp_path):
         models.bench_models([config], tmp_path / "bench.json", torch_files={"other": tmp_path / "x.ts"})
 
 
+@pytest.mark.slow
 class TestTorch:
     @pytest.fixture(scope="class")
     def torch(self):

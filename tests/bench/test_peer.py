@@ -15,6 +15,8 @@ from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.keypoints import geometry, heatmaps
 
+pytestmark = pytest.mark.slow
+
 CROP = (64, 48)
 STILL = AugmentConfig(scale=0, rotation_probability=0, flip_probability=0, half_body_probability=0)
 MEAN, DEVIATION = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).reshape(2, 3, 1, 1)

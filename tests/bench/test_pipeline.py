@@ -18,6 +18,8 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.utils.console import be_quiet
 
+pytestmark = pytest.mark.slow
+
 STAGES = {
     "read",
     "decode",

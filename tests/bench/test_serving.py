@@ -13,6 +13,8 @@ from p2net_tf.cli import app
 from p2net_tf.serving.server import Server, ServeSettings
 from p2net_tf.utils.console import be_quiet
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):

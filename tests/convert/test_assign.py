@@ -12,6 +12,7 @@ from p2net_tf.models import HRNet, SimpleBaseline
 from p2net_tf.models.backbones import RESNETS
 
 
+@pytest.mark.slow
 def test_hrnet_w32_gives_the_heatmaps_of_pytorch():
     pytest.importorskip("torch", reason="the reference is in PyTorch: the extra `torch`")
     from torch_networks import PoseHRNet, heatmaps

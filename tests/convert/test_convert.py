@@ -37,6 +37,7 @@ def call(*arguments, code=0):
     return result.stdout
 
 
+@pytest.mark.slow
 class TestOfficialResNet50:
     """As the official training writes it, converted on the command line."""
 

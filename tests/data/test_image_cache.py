@@ -53,6 +53,7 @@ def test_batches_do_not_depend_on_it(samples):
     assert_same(batches(samples, open_image_cache(samples)), batches(samples, None))
 
 
+@pytest.mark.slow
 def test_nor_those_of_records(samples, tmp_path):
     write_records(samples, tmp_path / "records", shards=2)
     records = read_record_samples(tmp_path / "records")

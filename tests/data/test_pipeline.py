@@ -54,6 +54,7 @@ class TestTraining:
         other = batches(samples, 3, seed=6)
         assert all(np.any(a[0] != b[0]) for a, b in zip(straight, other, strict=False))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("policy", [None, Policy([[Stage("Rotate", 0.8, 5, 5)]])])
     def test_an_epoch_may_begin_in_the_middle_of_a_pass(self, samples, policy):
         """A pass has 3 batches; a run resumed after epochs of 2 or of 5 goes on as if it had not stopped."""
@@ -73,6 +74,7 @@ class TestTraining:
                 np.testing.assert_allclose(points[inside], truth[number].numpy()[inside], atol=1e-4)
 
 
+@pytest.mark.slow
 class TestPolicy:
     DARK = Policy([[Stage("Brightness", 1, 0)]])
     """A tenth of the light."""

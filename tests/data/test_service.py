@@ -13,6 +13,8 @@ from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.service import start_dispatcher, start_worker
 from p2net_tf.utils.exceptions import UserError
 
+pytestmark = pytest.mark.slow
+
 AUGMENT = WITH_COLOR.model_copy(update={"color": 0.0})
 
 

@@ -52,6 +52,7 @@ class TestWhereTheyComeFrom:
             expected = np.concatenate([getattr(batch, name) for batch in straight])[draw : draw + 3 * BATCH]
             np.testing.assert_array_equal(np.concatenate([getattr(batch, name) for batch in found]), expected)
 
+    @pytest.mark.slow
     def test_going_on_where_images_broke(self, samples):
         """The one after a broken image takes its place; the draws say so, and a run resumes exactly."""
         open(samples.image_paths[6], "wb").close()

@@ -458,6 +458,7 @@ def people(tmp_path_factory):
     return {split: [{"format": "coco", "root": str(root), "split": split}] for split in counts}
 
 
+@pytest.mark.slow
 def test_real_trainings(people, tmp_path, monkeypatch):
     """Three arms of two steps, and one of them again elsewhere, after the others: the same numbers.
 

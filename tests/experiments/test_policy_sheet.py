@@ -76,6 +76,7 @@ def test_skeletons_go_with_the_crops(samples, tmp_path):
     assert 0 < len(moved) < 5 and moved == pytest.approx([places[0] + 12] * len(moved))
 
 
+@pytest.mark.slow
 def test_of_many_sub_policies_twelve_are_drawn_by_the_seed(samples, tmp_path):
     shown = show(Policy.load("random"), samples, tmp_path / "first.png", columns=2)
     assert len(shown) == 12 and shown == sorted(set(shown)) and max(shown) < 121

@@ -98,6 +98,7 @@ def assert_same_search(folder, other):
         np.testing.assert_array_equal(first[name], second[name])
 
 
+@pytest.mark.slow
 class TestFinished:
     def test_files(self, finished):
         folder, report = finished
@@ -149,6 +150,7 @@ class TestFinished:
         assert (trajectory(tmp_path / "other")["weights"] != trajectory(finished[0])["weights"]).any()
 
 
+@pytest.mark.slow
 class TestResume:
     @pytest.mark.parametrize(
         "stop", [pytest.param(0, marks=pytest.mark.slow), 3], ids=["after the warm-up", "in the search"]
@@ -224,6 +226,7 @@ class TestResume:
         assert not (tmp_path / "out" / "config.yaml").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("warm_up", "where"), [(2, "warm-up step 2"), (0, "search step [12]")])
 def test_a_loss_that_is_not_finite(rendered, tmp_path, warm_up, where):
     config = make_config(rendered, weights_learning_rate=1e30, warmup_steps=warm_up)
@@ -263,6 +266,7 @@ def test_batches_that_cannot_be_split(search, replicas, message):
     _check_batches(make_config(Path(), batch_size=16).search, 2, inner=100, outer=100)
 
 
+@pytest.mark.slow
 def test_mixture_writes_plain_json(rendered, tmp_path):
     """There is no estimate of its noise, and JSON has no NaN."""
     changes = {"relaxation": "mixture", "steps": 2, "operations": ["Identity", "Rotate"]}

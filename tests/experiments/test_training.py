@@ -14,6 +14,8 @@ from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments import training as trainer
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 """Of one epoch of the rendered set; checked below."""
 
@@ -72,6 +74,7 @@ def straight(tiny, quick_train, tmp_path_factory):
     return folder, weights(quick_train(tiny(), folder))
 
 
+@pytest.mark.slow
 class TestRunFolder:
     def test_everything_is_there(self, finished):
         folder, _ = finished
@@ -109,6 +112,7 @@ class TestRunFolder:
         assert heatmaps["heatmaps"].shape == (1, 8, 8, 17)
 
 
+@pytest.mark.slow
 class TestRepeating:
     def test_the_same_seed_gives_the_same_weights_bit_for_bit(self, finished, tiny, tmp_path):
         again = weights(trainer.train(tiny(), tmp_path / "again"))
@@ -120,6 +124,7 @@ class TestRepeating:
         assert all(np.abs(a - b).max() > 1e-3 for a, b in kernels)
 
 
+@pytest.mark.slow
 class TestResuming:
     def test_gives_what_the_uninterrupted_run_gives(self, straight, tiny, quick_train, quick_stop, tmp_path):
         quick_stop(tiny(), tmp_path)
@@ -154,6 +159,7 @@ class TestResuming:
         assert (finished[0] / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 class TestPolicy:
     POLICY = Policy([[Stage("Rotate", 0.8, 5, 5)], [Stage("Brightness", 1, 3, 2), Stage("Cutout", 0.5, 5)]])
 

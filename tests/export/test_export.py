@@ -30,6 +30,7 @@ def export(*arguments):
     return result
 
 
+@pytest.mark.slow
 def test_options_reach_the_graph_and_the_card(run, tmp_path):
     options = ["--no-flip", "--decode", "dark", "--fold-batch-norm", "--exif", "stored"]
     arguments = ["--out", tmp_path, "--verify", "test", "--limit", 2, "--json"]
@@ -60,6 +61,7 @@ def test_an_unknown_decode_rule_is_refused(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["write_warmup", "write_card"])
 def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, last):
     def fail(*arguments):

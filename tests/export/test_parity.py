@@ -15,6 +15,8 @@ from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import EVALUATION, print_parity
 from p2net_tf.export.session import SavedModelSession
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ExportOptions(exif=Exif.stored)
 
 
@@ -29,6 +31,7 @@ def report(run, exported):
         return verify_export(run, {"saved_model": exported}, "test", OPTIONS, {"a crooked server": moved})
 
 
+@pytest.mark.slow
 def test_the_same_graph_is_the_same(report, people):
     assert report["people"] == len(people)
     assert list(report["runtimes"])[0] == EVALUATION

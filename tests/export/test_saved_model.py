@@ -181,6 +181,7 @@ class TestBadRequests:
         assert np.isfinite(found["keypoints"]).all()
 
 
+@pytest.mark.slow
 class TestExif:
     @pytest.fixture(scope="class")
     def upright(self, run, tmp_path_factory):
@@ -215,6 +216,7 @@ class TestFiles:
         assert not [name for name in names if "PyFunc" in name or not hasattr(tf.raw_ops, name)]
         assert not names & {"ReadFile", "WriteFile", "PrintV2"}
 
+    @pytest.mark.slow
     def test_versions_count_up(self, run, exported):
         again = export_saved_model(run.network, run.card, exported.parent)
         assert [exported.name, again.name] == ["1", "2"]
@@ -232,6 +234,7 @@ class TestFiles:
         assert card["environment"]["tensorflow"] == tf.__version__
         assert json.dumps(card).isascii()
 
+    @pytest.mark.slow
     def test_the_warm_up_requests_get_answers(self, exported):
         logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
         seen = set()

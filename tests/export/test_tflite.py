@@ -18,6 +18,8 @@ from p2net_tf.inference.test_recipe import estimate_keypoints
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.utils.exceptions import UserError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ai_edge_litert", reason="TFLite files are run by ai-edge-litert")
 
 EXAMPLE = Path(__file__).parents[2] / "export" / "tflite" / "find_pose.py"

@@ -30,6 +30,7 @@ def test_size_is_the_published_one(name, parameters, multiply_adds):
     assert count_multiply_adds(model)["backbone"] == pytest.approx(multiply_adds, rel=0.02)
 
 
+@pytest.mark.slow
 def test_resnet152_has_the_published_parameters():
     assert count_parameters(backbone_model("resnet152", (32, 32))) == 60_192_808 - CLASSIFIER
 

@@ -21,6 +21,7 @@ def network():
     return randomized(CPN(17, CROPS.shape[1:3], **TINY))
 
 
+@pytest.mark.slow
 def test_network(tmp_path):
     check_network(CPN, [*GLOBAL_OUTPUTS, "heatmaps"], tmp_path, **TINY)
 

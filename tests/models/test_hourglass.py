@@ -15,6 +15,7 @@ def network():
     return randomized(StackedHourglass(3, CROPS.shape[1:3], stacks=2, width=8, depth=1))
 
 
+@pytest.mark.slow
 def test_network(tmp_path):
     check_network(StackedHourglass, ["stack_1", "heatmaps"], tmp_path, stacks=2, width=8, depth=1)
 

@@ -71,6 +71,7 @@ def pose_hrnet(x, layer):
     return convolve(maps[0], np.asarray(head.kernel)) + np.asarray(head.bias)
 
 
+@pytest.mark.slow
 def test_network(tmp_path):
     check_network(HRNet, ["heatmaps"], tmp_path, width=2, modules=(1, 1, 1), blocks=1)
 

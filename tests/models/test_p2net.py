@@ -23,6 +23,7 @@ def randomized(network):
     return network
 
 
+@pytest.mark.slow
 def test_resnet101_has_the_size_of_table_2():
     """47.5 M parameters, and at most SimpleBaseline-R101's 27.9 G multiply-adds at 384 x 288."""
     summary = summarize(P2Net(17, (384, 288), backbone="resnet101"))

@@ -119,6 +119,7 @@ def hub_features(network: keras.Model) -> list:
     return keras.Model(network.input, outputs)(crops(), training=False)
 
 
+@pytest.mark.slow
 class TestHub:
     @pytest.fixture(scope="class")
     def resnet18(self):

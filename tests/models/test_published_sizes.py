@@ -6,6 +6,8 @@ import pytest
 from p2net_tf.models import CPN, HRNet, SimpleBaseline, StackedHourglass
 from p2net_tf.models.summary import count_multiply_adds, count_parameters, published_gflops
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = (256, 192), (384, 288)
 
 PUBLISHED = [

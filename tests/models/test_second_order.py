@@ -8,6 +8,8 @@ from networks import tiny_network
 
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 
+pytestmark = pytest.mark.slow
+
 STEP = 1e-6
 
 

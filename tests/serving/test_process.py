@@ -8,6 +8,8 @@ from p2net_tf.serving.client import GrpcClient, RestClient
 from p2net_tf.serving.process import ServerProcess
 from p2net_tf.serving.status import ServingError
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_serves_until_it_is_told_to_stop(model_dir):
     with ServerProcess(model_dir, "--name", "poses", "--label", "stable=1") as server:

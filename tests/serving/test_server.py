@@ -120,6 +120,7 @@ def test_a_deadline_passes_while_the_model_is_busy(model_dir, monkeypatch):
         assert ask(server) == (1.0, 20)
 
 
+@pytest.mark.slow
 class TestVersionSwitch:
     def test_no_request_fails_while_versions_change(self, tmp_path):
         closed_form.write_model(tmp_path, 1)

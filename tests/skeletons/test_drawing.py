@@ -90,7 +90,22 @@ def test_a_keypoint_fills_up_with_its_confidence(canvas):
         points = np.array([[10.5, 10.5], [40.5, 30.5], [70.5, 50.5]])
         return drawing.draw_skeleton(canvas, points, CARD, scores=[confidence] * 3, width=4)[10, 10, 1]
 
-    assert [filling(value) for value in (1.0, 0.5, 0.0)] == [0, 128, 255]
+    def blended(confidence):
+        """Limb, rim, ring and filling over the grey canvas, all as faint as the confidence says."""
+        level, opacity = 90.0, 0.35 + 0.65 * confidence
+        for ink, alpha in ((0, 1.0), (0, 0.55), (0, 1.0), (255, 1 - confidence)):
+            level += (ink - level) * alpha * opacity
+        return level
+
+    for confidence in (1.0, 0.5, 0.0):
+        assert filling(confidence) == pytest.approx(blended(confidence), abs=2)
+
+
+def test_small_people_are_seen_in_large_pictures():
+    """3000 x 4000 has a diagonal of 5000 pixels: 6 of them are what 1 is in 640 x 480."""
+    image = np.zeros((3000, 4000, 3), np.uint8)
+    drawn = drawing.draw_skeleton(image, [[100.5, 100, 2], [100.5, 190, 2], [0, 0, 0]], CARD)
+    assert 6 <= np.count_nonzero(drawn[145, :, 0] > 127) <= 8
 
 
 def test_occluded_keypoints_are_fainter(canvas):

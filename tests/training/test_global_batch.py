@@ -14,6 +14,8 @@ from replica_updates import BATCHES, CASES, CLASSES, COMMON, OVERFLOWN
 from p2net_tf.training.optimizers import SGD, Adam
 from p2net_tf.utils.compat import averages_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found() -> dict:

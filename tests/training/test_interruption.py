@@ -16,6 +16,8 @@ from p2net_tf.training.health import NotFiniteError
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.exceptions import Interrupted
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 """Of an epoch of `config`."""
 
@@ -106,6 +108,7 @@ class TestInterruption:
         assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.slow
 class TestStopping:
     """Of two convolutions; `TestKilledProcesses` does it to a P2Net."""
 

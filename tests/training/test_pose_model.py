@@ -77,6 +77,7 @@ def test_persons_of_weight_zero_do_not_count():
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weight_decay_adds_its_share_to_the_gradient_of_kernels_alone():
     """One SGD step at rate 1 with and without decay differs by `weight_decay * kernel`, elsewhere by 0."""
     people = batches(random_people(4), 4)
@@ -102,6 +103,7 @@ class TestAugmentation:
     DARK = Policy([[Stage("Brightness", 1, 0)]])
     """A tenth of the light."""
 
+    @pytest.mark.slow
     def test_training_sees_augmented_crops_and_validation_plain_ones(self):
         crops, keypoints = random_people(4)
         people = batches((crops, keypoints), 4)
@@ -118,6 +120,7 @@ class TestAugmentation:
         scores = [model.evaluate(people, verbose=0, return_dict=True) for model in (dark(), tiny_model())]
         assert scores[0] == pytest.approx(scores[1], rel=1e-6)
 
+    @pytest.mark.slow
     def test_keypoints_move_with_the_crops(self):
         """The labels of the loss are those of the augmented crop."""
         crops, keypoints = random_people(4)
@@ -128,6 +131,7 @@ class TestAugmentation:
         expected = tiny_model().fit(batches(moved, 4), verbose=0).history
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
+    @pytest.mark.slow
     def test_a_file_keeps_policy_and_draws(self, tmp_path):
         policy = Policy([[Stage("Rotate", 0.5, 5, 5)], [Stage("Cutout", 1, 3)]], "mine", {"seed": 1})
         model = tiny_model(augmentation=PolicyAugmentation(policy, seed=3))
@@ -141,6 +145,7 @@ class TestAugmentation:
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_fit_learns_and_calls_back(tmp_path):
     model = tiny_model(1e-3, eager=False)
     seen = []

@@ -101,6 +101,7 @@ def loss_of(model: PoseModel) -> float:
     return float(model.losses_of(keypoints, model.network(crops, training=True))["loss"])
 
 
+@pytest.mark.slow
 class TestTraining:
     @pytest.fixture(scope="class", params=PRECISIONS)
     def trained(self, request):
@@ -167,6 +168,7 @@ class TestOverflow:
         np.testing.assert_allclose(weight, [-0.6, -0.8], rtol=1e-6)
 
 
+@pytest.mark.slow
 class TestFiles:
     @pytest.fixture(scope="class", params=PRECISIONS)
     def network(self, request) -> P2Net:

@@ -31,6 +31,7 @@ def pretend(workers: int, replicas: int):
     return SimpleNamespace(distribute_datasets_from_function=distribute)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("people", "workers", "replicas"), [(5, 1, 1), (5, 1, 4), (4, 2, 2), (7, 2, 4), (1, 4, 4)]
 )

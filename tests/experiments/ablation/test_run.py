@@ -186,6 +186,7 @@ def await_trainings(folder, count):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 class TestStops:
     """Of an ablation in a process of its own, while its first two trainings are at work."""
 

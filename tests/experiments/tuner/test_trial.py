@@ -107,6 +107,7 @@ class TestSplit:
 
 
 class TestTrials:
+    @pytest.mark.slow
     def test_a_trial_is_what_training_by_hand_gives(self, trials, tables, config):
         """By hand: a model of its own, the policy's own call, Adam on half a cosine of `STEPS` steps."""
         inner, outer = tables
@@ -135,6 +136,7 @@ class TestTrials:
         model.accuracy.update_state(keypoints, heatmaps["heatmaps"])
         assert result.validation_accuracy == pytest.approx(float(model.accuracy.result()), abs=1e-6)
 
+    @pytest.mark.slow
     def test_repeats_bit_for_bit_whatever_ran_between(self, trials):
         first = trials.run(ROTATE, STEPS, SEED)
         weights = values(trials.network)

@@ -106,6 +106,7 @@ class TestSpace:
         assert (stage.operation, stage.probability, stage.magnitude) == ("Rotate", 0.7, 10.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 class TestSearch:
     def test_all_trials_are_completed_within_the_budget(self, algorithm, tmp_path):
@@ -198,6 +199,7 @@ class TestFailures:
             importlib.import_module("p2net_tf.experiments.tuner.run")
 
 
+@pytest.mark.slow
 class TestResuming:
     def test_a_kill_between_any_two_writes(self, tmp_path, monkeypatch):
         """Each of the files is the last one in turn; every policy is trained once, in the same order.
@@ -323,6 +325,7 @@ def config(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_verb_trains_and_writes_its_folder(config, tmp_path):
     result = CliRunner().invoke(app, ["tune", str(config), "--out", str(tmp_path), "--json"])
     be_quiet(False)

@@ -1,0 +1,158 @@
+"""`p2net predict`: what it writes, scores; what it is told, it does."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import two_convolutions
+from typer.testing import CliRunner
+
+from p2net_tf.cli import app
+from p2net_tf.data.coco import read_coco
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.evaluation.coco import METRICS
+from p2net_tf.evaluation.evaluate import evaluate
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.evaluation.stored import score_coco
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.keras_file import save_network
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.console import be_quiet
+from tests.plain_pycocotools import plain_stats
+
+ANNOTATIONS = "annotations/person_keypoints_val2017.json"
+DETECTIONS = "annotations/person_detections_val2017.json"
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A file, and its card."""
+    model = two_convolutions(17, (64, 48))
+    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
+    path = tmp_path_factory.mktemp("network") / "net.keras"
+    save_network(model, path, card)
+    return path, model, card
+
+
+@pytest.fixture
+def near_the_truth(data_root, monkeypatch):
+    """In place of the network: the person whose crop is the most like the given one, moved a bit.
+
+    Prediction and evaluation both ask it with the matrices of their crops alone.
+    """
+    truth = read_coco(data_root / "coco_tiny", "val2017")
+    # What a crop shows: from its matrix the middle and the width of its window in the picture.
+    windows = np.concatenate([truth.boxes[:, :2] + truth.boxes[:, 2:] / 2, truth.boxes[:, 3:]], axis=1)
+
+    def make(network, card):
+        def step(crops, matrices):
+            matrices = np.asarray(matrices, np.float64)
+            scale = matrices[:, 0, 0]
+            middle = (np.array([24, 32]) - matrices[:, :, 2]) / scale[:, None]
+            seen = np.concatenate([middle, 64 / 1.25 / scale[:, None]], axis=1)
+            nearest = np.abs(seen[:, None] - windows[None]).sum(-1).argmin(axis=1)
+            phase = seen.sum(axis=1)[:, None] / 50 + np.arange(17)
+            away = np.stack([np.sin(phase), np.cos(2 * phase)], axis=-1) * 4 / scale[:, None, None]
+            places = truth.keypoints[nearest, :, :2] + away
+            return tf.constant(places, tf.float32), tf.constant(0.5 + 0.4 * np.sin(3 * phase), tf.float32)
+
+        return step
+
+    for module in ("p2net_tf.estimator", "p2net_tf.inference.test_recipe"):
+        monkeypatch.setattr(f"{module}.make_predict_step", make)
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    be_quiet(False)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def pictures(data_root):
+    return sorted((data_root / "coco_tiny/val2017").glob("*.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("nms", "nms_threshold", "box_threshold"),
+    [
+        ("soft_oks", 0.4, 0.1),
+        *(
+            pytest.param(nms, nms_threshold, box_threshold, marks=pytest.mark.slow)
+            for nms, nms_threshold in (("null", 0.9), ("oks", 0.9), ("oks", 0.4), ("soft_oks", 0.9))
+            for box_threshold in (0.0, 0.3)
+        ),
+    ],
+)
+def test_predict_scores_what_evaluate_scores(
+    data_root, tmp_path, network, near_the_truth, nms, nms_threshold, box_threshold
+):
+    """And plain pycocotools the same, from the files as they were written."""
+    root, settings = data_root / "coco_tiny", {"nms_threshold": nms_threshold, "box_threshold": box_threshold}
+    options = [f"evaluation.nms={nms}", *(f"evaluation.{key}={value}" for key, value in settings.items())]
+    files = ["--model", network[0], "--boxes", root / DETECTIONS, "--out", tmp_path]
+    call("predict", *pictures(data_root), *options, *files)
+    of = DatasetConfig(format="coco", root=str(root), split="val2017", detections=DETECTIONS)
+    wanted = EvaluationConfig(nms=None if nms == "null" else nms, flip_test=False, **settings)
+    found = evaluate(network[1], network[2], of, wanted).result
+    expected = [found.metrics[name] for name in METRICS]
+    truth, written = root / ANNOTATIONS, tmp_path / "predictions.json"
+    assert list(score_coco(truth, written).metrics.values()) == pytest.approx(expected, abs=1e-9)
+    plain = plain_stats(json.loads(truth.read_text()), json.loads(written.read_text()))
+    np.testing.assert_allclose(plain, expected, rtol=0, atol=1e-9)
+    assert 0.05 < expected[0] < 0.95
+
+
+def test_boxes_of_the_ground_truth_keep_its_ids(data_root, tmp_path, network, near_the_truth):
+    truth = data_root / "coco_tiny" / ANNOTATIONS
+    call("predict", *pictures(data_root), "--model", network[0], "--boxes", truth, "--out", tmp_path)
+    poses = json.loads((tmp_path / "predictions.json").read_text())
+    content = json.loads(truth.read_text())
+    people = [(a["image_id"], a["bbox"]) for a in content["annotations"] if not a["iscrowd"]]
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    assert sorted((p["image_id"], p["file_name"]) for p in poses) == sorted((i, names[i]) for i, _ in people)
+    np.testing.assert_allclose(
+        sorted(p["box"] for p in poses), sorted(box for _, box in people), rtol=0, atol=1e-3
+    )
+    assert score_coco(truth, tmp_path / "predictions.json")["AP"] > 0
+
+
+def test_top_keeps_the_best_of_every_picture(data_root, tmp_path, network):
+    files = ["--model", network[0], "--boxes", data_root / "coco_tiny" / DETECTIONS, "--json"]
+    everything = json.loads(call("predict", *pictures(data_root), *files, "--out", tmp_path / "all").stdout)
+    best = json.loads(
+        call("predict", *pictures(data_root), *files, "--top", 2, "--out", tmp_path / "two").stdout
+    )
+    for number in {pose["image_id"] for pose in everything}:
+        scores = sorted((p["score"] for p in everything if p["image_id"] == number), reverse=True)
+        assert [p["score"] for p in best if p["image_id"] == number] == scores[:2]
+    assert len(everything) == 118 and len(best) == 8
+
+
+def test_thinning_out_is_recommended_where_nothing_does(data_root, tmp_path, network):
+    files = ["--model", network[0], "--boxes", data_root / "coco_tiny" / DETECTIONS, "--out", tmp_path]
+    words = "every one of 118 detected boxes has a pose; thin them out by evaluation.nms=oks"
+    assert words in " ".join(call("predict", *pictures(data_root), *files).output.split())
+    assert words not in " ".join(call("predict", *pictures(data_root), *files, "--top", 1).output.split())
+
+
+def test_what_is_broken_is_listed_and_refused_by_strict(data_root, tmp_path, network):
+    picture = pictures(data_root)[0]
+    shutil.copy(picture, tmp_path / "one.jpg")
+    box = {"file_name": "one.jpg", "bbox": [10, 10, 50, 80]}
+    (tmp_path / "boxes.json").write_text(json.dumps([box, {**box, "bbox": [10, 10, 0, 80]}]))
+    files = ["--model", network[0], "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out"]
+    result = call("predict", tmp_path / "one.jpg", tmp_path / "two.jpg", *files)
+    output = " ".join(result.output.split())
+    assert "two.jpg: missing" in output and "entry 2: bbox [10.0, 10.0, 0.0, 80.0] has no area" in output
+    listed = json.loads((tmp_path / "out/problems.json").read_text())
+    assert listed["kinds"] == {"image_missing": 1, "box_entry": 1}
+    with pytest.raises(DataError, match="box_entry: .*entry 2"):
+        call("predict", tmp_path / "one.jpg", *files, "--strict")
+    with pytest.raises(DataError, match="image_missing: .*two.jpg"):
+        call("predict", tmp_path / "one.jpg", tmp_path / "two.jpg", *files, "--strict")
