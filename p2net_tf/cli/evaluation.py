@@ -22,6 +22,7 @@ class ScoredSet(StrEnum):
     coco = "coco"
     mpii = "mpii"
     lsp = "lsp"
+    pck = "pck"
 
 
 @app.command(epilog="Example: `p2net evaluate runs/p2net_small_lsp_128x128 evaluation.decode=dark`")
@@ -61,7 +62,15 @@ def score(
     ground_truth: Annotated[Path, typer.Option(help=".json, .mat, .h5 or .npz")],
     predictions: Annotated[Path, typer.Option(help=".json, .mat, .h5 or .npz")],
     threshold: Annotated[
-        float | None, typer.Option(help="of PCK or PCKh; by default 0.2 for lsp, 0.5 for mpii")
+        float | None, typer.Option(help="of PCK or PCKh; by default 0.2, for mpii 0.5")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="pck: the two keypoints whose distance is the unit; by default the card's, else "
+            "left_shoulder,right_hip",
+            show_default=False,
+        ),
     ] = None,
     errors: Errors = False,
     skeleton: Annotated[str, typer.Option(help="card of a COCO-form set: a name or a YAML")] = "coco17",
@@ -69,15 +78,17 @@ def score(
     out: Annotated[Path | None, typer.Option(help="write the errors' page here")] = None,
     as_json: AsJson = False,
 ):
-    """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp)."""
-    _check_score_options(data_set, threshold, errors, skeleton, images, out)
+    """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp; pck for sets in COCO's form)."""
+    _check_score_options(data_set, threshold, errors, skeleton, images, out, reference)
     start(as_json, tensorflow=images is not None)
     from p2net_tf.evaluation import stored
 
-    scorer = {"coco": stored.score_coco, "mpii": stored.score_mpii, "lsp": stored.score_lsp}[data_set.value]
+    scorer = getattr(stored, f"score_{data_set.value}")
     options = {} if threshold is None else {"threshold": threshold}
-    if data_set is ScoredSet.coco:
-        options = {"skeleton": skeleton}
+    if data_set in (ScoredSet.coco, ScoredSet.pck):
+        options |= {"skeleton": skeleton}
+    if reference is not None:
+        options |= {"reference": [name.strip() for name in reference.split(",")]}
     result = scorer(ground_truth, predictions, **options)
     analysis = None
     if errors:
@@ -85,14 +96,16 @@ def score(
     _show({data_set.value: (result, analysis)}, as_json)
 
 
-def _check_score_options(data_set, threshold, errors, skeleton, images, out) -> None:
+def _check_score_options(data_set, threshold, errors, skeleton, images, out, reference) -> None:
     is_coco = data_set is ScoredSet.coco
     if threshold is not None and is_coco:
         raise typer.BadParameter("OKS AP averages over its own thresholds; leave --threshold out")
-    if (errors or skeleton != "coco17") and not is_coco:
-        raise typer.BadParameter(
-            "--errors and --skeleton belong to OKS AP; give truth and predictions in COCO's form as coco"
-        )
+    if errors and not is_coco:
+        raise typer.BadParameter("--errors belongs to OKS AP; give files in COCO's form as coco")
+    if skeleton != "coco17" and data_set in (ScoredSet.mpii, ScoredSet.lsp):
+        raise typer.BadParameter("--skeleton belongs to coco and pck; the others have keypoints of their own")
+    if reference is not None and data_set is not ScoredSet.pck:
+        raise typer.BadParameter("--reference belongs to pck; the others have lengths of their own")
     if (out is not None and not errors) or (images is not None and out is None):
         raise typer.BadParameter("--images goes with --out, and --out with --errors")
 

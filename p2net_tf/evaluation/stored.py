@@ -1,4 +1,4 @@
-"""Scores stored predictions against stored ground truth: what `p2net score lsp|mpii|coco` calls.
+"""Scores stored predictions against stored ground truth: what `p2net score lsp|mpii|coco|pck` calls.
 
 The files are `.json`, `.mat`, `.h5`, `.npz` or `.npy` (`p2net_tf.evaluation.array_files`). Both sides are
 used as they are, so they must share a convention: the files of LSP and MPII and the predictions that are
@@ -7,13 +7,17 @@ published for them (CPM's, the hourglass', HRNet's `pred.mat`) are all 1-based, 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.data.annotation_files import load_json, whole_number
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
 from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
+from p2net_tf.evaluation.coco_files import read_ground_truth
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.pck import (
@@ -23,8 +27,12 @@ from p2net_tf.evaluation.pck import (
     PckResult,
     lsp_errors,
     mpii_errors,
+    reference_of,
+    torso_errors,
 )
+from p2net_tf.evaluation.person_matching import match_results
 from p2net_tf.evaluation.tables import print_result
+from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
 __all__ = [
@@ -33,14 +41,18 @@ __all__ = [
     "score_coco",
     "score_lsp",
     "score_mpii",
+    "score_pck",
     "stored_lsp_errors",
     "stored_mpii_errors",
+    "stored_pck_errors",
 ]
 
 PREDICTION_FIELDS = ("preds", "predictions", "prediction_all", "keypoints", "pos_pred_src")
 """Names under which predictions are looked for; a file with one array of 3 axes may call it anything."""
 
 _LSP_IMAGES, _LSP_TEST_IMAGES = 2000, 1000
+_COCO_TO_MATLAB = 1.0
+"""COCO counts pixels from 0, MATLAB from 1."""
 _MPII_JOINTS = (
     *("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor"),
     *("neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri"),
@@ -52,7 +64,9 @@ def score_lsp(gt_path: str | Path, pred_path: str | Path, threshold: float = PCK
 
     Args:
         gt_path: LSP's `joints.mat`, field `joints` (3, 14, 2000); or its test part alone (3, 14, 1000).
-        pred_path: keypoints of the 1000 test persons in LSP's order, e.g. (14, 2, 1000) or (1000, 14, 2).
+        pred_path: keypoints of the 1000 test persons in LSP's order, e.g. (14, 2, 1000) or (1000, 14, 2); or
+            COCO results as `p2net evaluate` and `p2net predict` write them, with the numbers of the pictures
+            as image ids or in their file names.
         threshold: in lengths of the torso (left shoulder to right hip).
 
     Raises:
@@ -74,6 +88,28 @@ def score_mpii(gt_path: str | Path, pred_path: str | Path, threshold: float = PC
         DataError: a file does not hold what is expected; names file, field, shapes and remedy.
     """
     return stored_mpii_errors(gt_path, pred_path).at(threshold)
+
+
+def score_pck(
+    gt_path: str | Path,
+    pred_path: str | Path,
+    skeleton: str | Path | Skeleton = "coco17",
+    reference: Sequence[str] | None = None,
+    threshold: float = PCK_THRESHOLD,
+) -> PckResult:
+    """PCK of any set in COCO's form: FLIC, PARSE, or one's own.
+
+    Args:
+        gt_path: COCO ground truth.
+        pred_path: COCO results. Whose pose each is, `person_matching` decides; people without any are missed.
+        skeleton: card of both.
+        reference: the two keypoints whose distance is the unit; None takes the card's, else LSP's torso.
+        threshold: largest distance of a hit, in that unit.
+
+    Raises:
+        DataError: a file does not hold what is expected, or the card has no such keypoints.
+    """
+    return stored_pck_errors(gt_path, pred_path, skeleton, reference).at(threshold)
 
 
 def score_coco(
@@ -131,7 +167,9 @@ def stored_lsp_errors(gt_path: str | Path, pred_path: str | Path) -> KeypointErr
             f"{gt_path}: field '{field}' has the shape {joints.shape}, expected (3, 14, {_LSP_IMAGES}): "
             f"{len(truth)} persons are not LSP; give LSP's joints.mat, not LSPET's"
         )
-    return lsp_errors(_predictions(pred_path, 14, len(truth)), truth[..., :2])
+    own = _own_results(pred_path)
+    predictions = _predictions(pred_path, 14, len(truth)) if own is None else _lsp_rows(own, pred_path)
+    return lsp_errors(predictions, truth[..., :2])
 
 
 def stored_mpii_errors(gt_path: str | Path, pred_path: str | Path) -> KeypointErrors:
@@ -144,6 +182,78 @@ def stored_mpii_errors(gt_path: str | Path, pred_path: str | Path) -> KeypointEr
     missing = _shaped(arrays, gt_path, "jnt_missing", (16, count)).T
     boxes = _shaped(arrays, gt_path, "headboxes_src", (2, 2, count)).transpose(2, 0, 1)
     return mpii_errors(_predictions(pred_path, 16, count), truth, missing, boxes)
+
+
+def stored_pck_errors(
+    gt_path: str | Path,
+    pred_path: str | Path,
+    skeleton: str | Path | Skeleton = "coco17",
+    reference: Sequence[str] | None = None,
+) -> KeypointErrors:
+    """The errors behind `score_pck`, for other thresholds and curves."""
+    card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
+    reference_of(card, reference)  # before any file is read
+    people = [
+        {**person, "annotation_id": entry.get("id")}
+        for person, entry in zip(
+            read_ground_truth(gt_path, card.num_keypoints)["annotations"],
+            load_json(gt_path)["annotations"],
+            strict=True,
+        )
+        if person["num_keypoints"] and not person["iscrowd"]
+    ]
+    results = _coco_results(pred_path, card)
+    results = load_json(results) if isinstance(results, Path) else results
+    keypoints = match_results(people, results, card, str(pred_path))
+    truth = np.array([person["keypoints"] for person in people], np.float64)
+    truth = truth.reshape(len(people), card.num_keypoints, 3)
+    errors = torso_errors(keypoints, truth[..., :2], truth[..., 2] > NOT_LABELED, card, reference)
+    if len(errors.skipped) == len(people):
+        names = " and ".join(reference_of(card, reference))
+        raise DataError(
+            f"{gt_path}: none of {len(people)} people has {names} labeled apart from each other, whose "
+            "distance PCK divides by; give another reference"
+        )
+    return errors
+
+
+def _own_results(path: str | Path) -> list[dict] | None:
+    """A COCO result list; None where the file holds something else."""
+    if Path(path).suffix.lower() != ".json":
+        return None
+    content = load_json(path)
+    if isinstance(content, list) and content and all(isinstance(pose, dict) for pose in content):
+        return content
+    return None
+
+
+def _lsp_rows(results: list[dict], path: str | Path) -> np.ndarray:
+    """`[1000, 14, 2]` in LSP's pixels, which count from 1; NaN for pictures without a pose."""
+    rows = np.full((_LSP_TEST_IMAGES, 14, 2), np.nan)
+    best = np.full(_LSP_TEST_IMAGES, -np.inf)
+    for place, pose in enumerate(results):
+        number, score = _lsp_number(pose), pose.get("score", 1.0)
+        row = -1 if number is None else number - (_LSP_IMAGES - _LSP_TEST_IMAGES) - 1
+        if not 0 <= row < _LSP_TEST_IMAGES:
+            raise DataError(
+                f"{path}: [{place}]: image id {pose.get('image_id')!r} is no picture of LSP's test part, "
+                "1001 to 2000; predict these, with their numbers as ids or in their file names"
+            )
+        keypoints = np.asarray(pose.get("keypoints"), np.float64)
+        if keypoints.shape != (14 * 3,):
+            raise DataError(
+                f"{path}: [{place}]: 'keypoints' has the shape {keypoints.shape}, expected (42,) for the 14 "
+                "keypoints of LSP; predict by a network of the card lsp14"
+            )
+        if score > best[row]:
+            best[row], rows[row] = score, keypoints.reshape(14, 3)[:, :2] + _COCO_TO_MATLAB
+    return rows
+
+
+def _lsp_number(pose: dict) -> int | None:
+    """The picture's number: its file's where it is called im1001.jpg, since ids may be counted from 1."""
+    named = re.fullmatch(r"im(\d+)\.\w+", Path(str(pose.get("file_name"))).name)
+    return int(named[1]) if named else whole_number(pose.get("image_id"))
 
 
 def _predictions(path: str | Path, keypoints: int, persons: int) -> np.ndarray:

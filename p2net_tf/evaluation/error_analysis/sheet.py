@@ -64,9 +64,7 @@ def pictures_in_folder(folder: str | Path, ground_truth: str | Path) -> Pictures
         image["id"]: str(Path(folder) / image.get("file_name", str(image["id"])))
         for image in load_json(ground_truth)["images"]
     }
-    return Pictures(
-        lambda image_ids: {i: partial(_contents, path_of[i]) for i in image_ids}, PIXEL_CENTER
-    )
+    return Pictures(lambda image_ids: {i: partial(_contents, path_of[i]) for i in image_ids}, PIXEL_CENTER)
 
 
 def _contents(path: str):
