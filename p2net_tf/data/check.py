@@ -14,11 +14,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from p2net_tf.data import exif_labels, label_layout
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.exif_labels import exif_label_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.left_right import left_right_problems
-from p2net_tf.data.samples import Problem, Samples
+from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
 FAR = 1.0
@@ -27,6 +27,8 @@ HUGE = 1e6
 """Pixels; no coordinate is larger, even where the image's size is not known."""
 _UNSEEN = ("image_missing", "image_broken", "box_empty", "box_outside")
 """Kinds of errors that say nothing against the keypoints of a person."""
+_OF_THE_SET = (exif_labels.KIND, *label_layout.KINDS)
+"""Kinds of errors about the labels of a whole set."""
 _EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
                "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo"),
                "TIFF": (".tif", ".tiff"), "AVIF": (".avif", ".avifs")}  # fmt: skip
@@ -39,8 +41,8 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
     """Everything that is wrong or odd with a data set, the reader's own problems first.
 
     Kinds found here. Errors: `image_missing`, `image_broken`, `keypoint_not_finite`, `visibility`,
-    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set `exif_orientation`.
-    Warnings: `image_extension`, `image_format`, `keypoint_outside`, `area_empty`, `no_labeled_keypoint`,
+    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set those of `demand_form`.
+    Warnings: `declared_size`, `people_lie`, `image_extension`, `image_format`, `keypoint_outside`, `area_empty`, `no_labeled_keypoint`,
     `left_right_person`, `left_right_set`.
 
     Args:
@@ -61,8 +63,19 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
         *_box_problems(samples, sizes, known),
         *_identity_problems(samples),
         *left_right_problems(samples),
-        *([] if samples.records else exif_label_problems(samples)),
+        *_form_problems(samples, sizes),
     ]
+
+
+def demand_form(problems: Iterable[Problem]) -> None:
+    """Refuses a set whose labels are of another form than they are read in: every one would teach nonsense.
+
+    Raises:
+        DataError: names the key that mends it.
+    """
+    wrong = next((p for p in problems if p.severity == "error" and p.kind in _OF_THE_SET), None)
+    if wrong is not None:
+        raise DataError(str(wrong))
 
 
 def usable(samples: Samples, problems: Iterable[Problem]) -> Samples:
@@ -132,6 +145,13 @@ def print_problems(problems: Sequence[Problem], console: Console, most: int = 50
     report = problem_report(problems)
     more = f", the first {most} shown" if len(problems) > most else ""
     console.print(f"{report['errors']} broken items, {report['warnings']} warnings{more}")
+
+
+def _form_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
+    if samples.records:
+        return []
+    turned = exif_labels.exif_label_problems(samples)
+    return turned or label_layout.layout_problems(samples, sizes)
 
 
 def _image_problems(samples: Samples, formats: np.ndarray, decode: bool) -> list[Problem]:

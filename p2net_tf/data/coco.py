@@ -7,17 +7,16 @@ reading and taken off when results are written. Format: https://cocodataset.org/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import find_annotations, write_json
-from p2net_tf.data.annotations.boxes import BoxForm
+from p2net_tf.data.annotation_files import find_annotations
 from p2net_tf.data.annotations.categories import PERSON
 from p2net_tf.data.annotations.detections import read_detections
-from p2net_tf.data.annotations.document import Document, Reading
+from p2net_tf.data.annotations.document import Document
 from p2net_tf.data.annotations.notebook import Notebook
+from p2net_tf.data.annotations.reading import Reading
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -25,19 +24,18 @@ from p2net_tf.skeletons.skeleton import Skeleton
 PIXEL_CENTER = 0.5
 """Offset between a COCO keypoint (a pixel's index) and continuous coordinates (that pixel's centre)."""
 PERSON_CATEGORY = PERSON
-_DECIMALS = 3
-"""Written digits behind the point: a thousandth of a pixel, as COCO's own tools write."""
+_SAME_TRUTH = ("other_category", "file_name")
+"""Kinds of notes on readings that change nothing of what pycocotools reads."""
 
 
 def read_coco(
     root: str | Path,
     split: str,
+    skeleton: str | Path | Skeleton = "coco17",
     annotations: str | Path | None = None,
     detections: str | Path | None = None,
-    skeleton: str | Path | Skeleton = "coco17",
     exif_orientation: bool = False,
     reading: Reading = Reading(),
-    detection_boxes: BoxForm = "xywh",
 ) -> Samples:
     """Reads COCO keypoints, or a custom set of the same form with its own skeleton card.
 
@@ -50,17 +48,16 @@ def read_coco(
         root: holds `annotations/person_keypoints_<split>.json` and the images in `<split>/` (else in
             `images/<split>/`, `images/`, or `root` itself).
         split: e.g. `train2017`.
+        skeleton: card of the set, by name, path or itself.
         annotations: annotation file, relative to `root` or to the working folder.
         detections: JSON list of `{image_id, category_id, bbox, score}`; found as `annotations` is.
-        skeleton: card of the set, by name, path or itself.
         exif_orientation: the coordinates refer to the images as EXIF turns them (not so in COCO).
         reading: how to read what files of this form do not agree on.
-        detection_boxes: what the four numbers of a detected `bbox` are.
 
     Raises:
         DataError: a file is missing or not JSON of this form, or its keypoints are not the card's.
     """
-    document = _open(root, split, annotations, skeleton, reading)
+    document = _open(root, split, annotations, skeleton, reading, exif_orientation)
     if detections is None:
         rows = [person for person in document.people() if not person.crowd and person.labels]
         _warn_of_nobody(document)
@@ -70,7 +67,7 @@ def read_coco(
     else:
         notebook = Notebook(str(find_annotations(Path(root), detections, [])))
         notebook.problems += document.notebook.problems
-        rows = read_detections(Path(notebook.source), document, detection_boxes, notebook)
+        rows = read_detections(Path(notebook.source), document, notebook)
         keypoints = np.zeros((len(rows), document.card.num_keypoints, 3))
         areas = [row.box[2] * row.box[3] for row in rows]
         scores = [row.score for row in rows]
@@ -88,24 +85,27 @@ def read_coco(
         problems=tuple(notebook.problems),
         image_names=document.images.renamed,
         category_id=document.categories.written,
+        label_sizes=[_label_size(row.image.size, reading) for row in rows],
+        settled=_settled(reading, detections is not None),
     )
 
 
 def read_coco_truth(
     root: str | Path,
     split: str,
-    annotations: str | Path | None = None,
     skeleton: str | Path | Skeleton = "coco17",
+    annotations: str | Path | None = None,
+    exif_orientation: bool = False,
     reading: Reading = Reading(),
 ) -> tuple[dict, bool]:
-    """What `read_coco` reads, as COCO ground truth in its own pixels, with crowds and unlabeled people.
+    """What `read_coco` reads, as COCO ground truth in COCO's pixels, with crowds and unlabeled people.
 
     Images and categories have the ids of the file. Arguments as for `read_coco`.
 
     Returns:
         `(ground truth, whether it is no other than the file's)`: then the file itself scores the same.
     """
-    document = _open(root, split, annotations, skeleton, reading)
+    document = _open(root, split, annotations, skeleton, reading, exif_orientation)
     people = document.people()
     category = document.categories.written
     truth = {
@@ -125,14 +125,28 @@ def read_coco_truth(
             for person in people
         ],
     }
-    return truth, not any(problem.kind != "other_category" for problem in document.notebook.problems)
+    return truth, not any(problem.kind not in _SAME_TRUTH for problem in document.notebook.problems)
 
 
-def _open(root, split: str, annotations, skeleton, reading: Reading) -> Document:
+def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:
     root = Path(root)
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     path = find_annotations(root, annotations, [f"annotations/person_keypoints_{split}.json"])
-    return Document(path, root, _image_folder(root, split), card, reading)
+    return Document(path, root, _image_folder(root, split), card, reading, exif_orientation)
+
+
+def _label_size(declared: tuple[float, float], reading: Reading) -> tuple[float, float]:
+    """Of fractions and of what was scaled already, no size is left to differ from the picture's."""
+    return declared if reading.coordinates is None else (0.0, 0.0)
+
+
+def _settled(reading: Reading, detected: bool) -> frozenset[str]:
+    boxes = reading.detection_boxes if detected else reading.boxes
+    return frozenset(
+        name
+        for name, choice in (("coordinates", reading.coordinates), ("boxes", boxes))
+        if choice is not None
+    )
 
 
 def _warn_of_nobody(document: Document) -> None:
@@ -154,45 +168,6 @@ def to_coco_keypoints(keypoints) -> np.ndarray:
     given = np.any(keypoints != 0, axis=-1, keepdims=True)
     keypoints[..., :2] -= PIXEL_CENTER * given
     return keypoints
-
-
-def write_results(
-    path: str | Path,
-    image_ids: Sequence[int],
-    keypoints,
-    scores: Sequence[float],
-    boxes=None,
-    category_id: int = PERSON_CATEGORY,
-) -> None:
-    """Writes predictions as a COCO result file, which pycocotools and the COCO server read.
-
-    Args:
-        path: JSON file; appears complete or not at all.
-        image_ids: `[N]`.
-        keypoints: `[N, K, 3]` x, y in continuous image coordinates and score.
-        scores: `[N]` score of each pose.
-        boxes: `[N, 4]` xywh, written as `bbox`; None leaves it out.
-        category_id: 1 is COCO's person.
-
-    Raises:
-        ValueError: columns of different length, or a value that is not finite.
-    """
-    keypoints, scores = np.asarray(keypoints, np.float64), np.asarray(scores, np.float64)
-    boxes = None if boxes is None else np.asarray(boxes, np.float64)
-    for name, column in (("keypoints", keypoints), ("scores", scores), ("boxes", boxes)):
-        if column is not None and len(column) != len(image_ids):
-            raise ValueError(f"{path}: {len(column)} {name} for {len(image_ids)} image ids")
-        if column is not None and not np.all(np.isfinite(column)):
-            raise ValueError(f"{path}: {name} hold NaN or infinite values; results must be finite")
-    rounded = np.round(to_coco_keypoints(keypoints), _DECIMALS)
-    results = []
-    for row, image_id in enumerate(image_ids):
-        result = {"image_id": int(image_id), "category_id": category_id}
-        result |= {"keypoints": rounded[row].reshape(-1).tolist(), "score": float(scores[row])}
-        if boxes is not None:
-            result["bbox"] = np.round(boxes[row], _DECIMALS).tolist()
-        results.append(result)
-    write_json(path, results)
 
 
 def _image_folder(root: Path, split: str) -> Path:

@@ -63,6 +63,9 @@ class Samples:
         records: folder of the TFRecord shards that hold the images; "" where they are files.
         image_names: the data set's own ids of images by `image_ids`, where they are no plain numbers.
         category_id: the data set's own id of the people's category, for every file written.
+        label_sizes: `[N, 2]` float32, (width, height) of the picture as the data set declares it, which its
+            labels may refer to; zeros where it does not.
+        settled: what of the labels' form the user has stated, so that no check doubts it: `coordinates`, `boxes`.
         record_rows: `[N]` int64, which person of the records each one is; -1 where the images are files.
         problems: what the reader could not represent as a sample (already left out of the columns).
     """
@@ -82,10 +85,14 @@ class Samples:
     record_rows: np.ndarray | None = None
     image_names: Mapping[int, int | str] = field(default_factory=dict)
     category_id: int | str = 1
+    label_sizes: np.ndarray | None = None
+    settled: frozenset[str] = frozenset()
 
     def __post_init__(self):
         if self.record_rows is None:
             object.__setattr__(self, "record_rows", np.full(len(self.image_paths), -1))
+        if self.label_sizes is None:
+            object.__setattr__(self, "label_sizes", np.zeros((len(self.image_paths), 2)))
         columns = {
             "image_paths": (str, ()),
             "boxes": (np.float32, (4,)),
@@ -95,6 +102,7 @@ class Samples:
             "image_ids": (np.int64, ()),
             "scores": (np.float32, ()),
             "record_rows": (np.int64, ()),
+            "label_sizes": (np.float32, (2,)),
         }
         count = len(self.image_paths)
         for name, (dtype, tail) in columns.items():
@@ -122,11 +130,10 @@ class Samples:
         return replace(self, problems=tuple(problems))
 
 
-_COLUMNS = tuple(
-    f.name
-    for f in fields(Samples)
-    if f.name not in ("skeleton", "exif_orientation", "source", "problems", "records", "image_names", "category_id")
-)
+_OF_THE_SET = (
+    "skeleton", "exif_orientation", "source", "problems", "records", "image_names", "category_id", "settled",
+)  # fmt: skip
+_COLUMNS = tuple(f.name for f in fields(Samples) if f.name not in _OF_THE_SET)
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:

@@ -103,14 +103,15 @@ def evaluate_coco(
 
 
 def coco_ground_truth(samples: Samples) -> dict:
-    """`samples` as COCO ground truth in their own continuous coordinates, one category `person` with id 1.
+    """`samples` as COCO ground truth in their own continuous coordinates, with their own ids.
 
     So LSP, MPII or a few rows of any set can be scored with OKS AP; score results in the same coordinates.
     """
-    paths = dict(zip(samples.image_ids.tolist(), samples.image_paths.tolist(), strict=True))
+    image_ids = samples.given_image_ids
+    paths = dict(zip(image_ids, samples.image_paths.tolist(), strict=True))
     labels = np.count_nonzero(samples.keypoints[..., 2] > NOT_LABELED, axis=-1)
     columns = zip(
-        samples.image_ids.tolist(),
+        image_ids,
         samples.boxes.tolist(),
         samples.areas.tolist(),
         samples.keypoints.reshape(len(samples), 3 * samples.skeleton.num_keypoints).tolist(),
@@ -121,7 +122,7 @@ def coco_ground_truth(samples: Samples) -> dict:
         {
             "id": number,
             "image_id": image_id,
-            "category_id": 1,
+            "category_id": samples.category_id,
             "iscrowd": 0,
             "bbox": box,
             "area": area,
@@ -132,7 +133,9 @@ def coco_ground_truth(samples: Samples) -> dict:
     ]
     return {
         "images": [{"id": image_id, "file_name": path} for image_id, path in paths.items()],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(samples.skeleton.keypoints)}],
+        "categories": [
+            {"id": samples.category_id, "name": "person", "keypoints": list(samples.skeleton.keypoints)}
+        ],
         "annotations": annotations,
     }
 
@@ -141,7 +144,7 @@ def coco_results(image_ids, keypoints, scores, keypoint_scores=None, category_id
     """Columns as a COCO result list, in the coordinates they are in.
 
     Args:
-        image_ids: `[D]`.
+        image_ids: list of D numbers or texts.
         keypoints: `[D, K, 2]`.
         scores: `[D]` pose scores.
         keypoint_scores: `[D, K]`; 1 by default (COCO does not read them).
@@ -152,7 +155,12 @@ def coco_results(image_ids, keypoints, scores, keypoint_scores=None, category_id
     flat = np.concatenate([keypoints[..., :2], confidence[..., None]], axis=-1)
     flat = flat.reshape(len(keypoints), 3 * keypoints.shape[1])
     categories = np.broadcast_to(category_ids, len(keypoints))
-    columns = [np.asarray(column).tolist() for column in (image_ids, categories, flat, scores)]
+    columns = [
+        np.asarray(image_ids, object).tolist(),
+        categories.tolist(),
+        flat.tolist(),
+        np.asarray(scores).tolist(),
+    ]
     return [dict(zip(RESULT_FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

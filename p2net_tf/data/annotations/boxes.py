@@ -26,6 +26,15 @@ def as_xywh(box: np.ndarray, form: BoxForm) -> np.ndarray:
     return np.concatenate([first, second], axis=-1)
 
 
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """`[...]` IoU of xywh boxes `[..., 4]`, one by one; 0 for what is no box."""
+    low = np.maximum(boxes[..., :2], others[..., :2])
+    high = np.minimum(boxes[..., :2] + boxes[..., 2:], others[..., :2] + others[..., 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)
+    total = np.prod(boxes[..., 2:], axis=-1) + np.prod(others[..., 2:], axis=-1) - shared
+    return np.where(total > 0, shared / np.where(total > 0, total, 1), 0.0)
+
+
 def read_box(value, form: BoxForm = "xywh") -> np.ndarray | None:
     """`[4]` xywh of a field `bbox`; None where it is none or has no area."""
     found = numbers(value, 4)

@@ -79,7 +79,9 @@ def choose_categories(
     else:
         chosen = _listed(entries, annotations, card, wanted, notebook)
     if nameless and len(chosen) == 1:
-        notebook.note("category", f"{nameless} of {len(annotations)} annotations have no category_id: read as people")
+        notebook.note(
+            "category", f"{nameless} of {len(annotations)} annotations have no category_id: read as people"
+        )
     _name_others(entries, counts, chosen, notebook)
     first = next(iter(chosen.values()))
     return Categories(chosen, first.given, first if len(chosen) == 1 else None)
@@ -132,7 +134,9 @@ def _wanted(entries: dict, wanted: str | int, source: str) -> dict:
     raise DataError(f"{source}: has no category '{wanted}', but {found}; correct `category`")
 
 
-def _people_without_names(entries: dict, annotations, card: Skeleton, notebook: Notebook) -> dict[str, Category]:
+def _people_without_names(
+    entries: dict, annotations, card: Skeleton, notebook: Notebook
+) -> dict[str, Category]:
     """Where no category lists keypoints: those called person, else those whose annotations have keypoints."""
     named = [known for known, entry in entries.items() if str(entry.get("name")).strip().lower() in _PEOPLE]
     posed = {key(a.get("category_id")) for a in annotations if isinstance(a, dict) and a.get("keypoints")}
@@ -168,7 +172,9 @@ def _note_order(entry: dict, names: list, order, card: Skeleton, notebook: Noteb
     name = entry.get("name")
     if order is not None:
         extra = f", {len(names) - len(order)} more left out" if len(names) > len(order) else ""
-        detail = f"the keypoints of category '{name}' were brought into the order of '{card.name}' by name{extra}"
+        detail = (
+            f"the keypoints of category '{name}' were brought into the order of '{card.name}' by name{extra}"
+        )
         notebook.note("keypoint_order", detail)
     elif _keypoint_names(entry) and None in match_names(names, card.keypoints):
         detail = f"the keypoints of category '{name}' have no names; taken in the order of '{card.name}'"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.data.annotation_files import load_json
-from p2net_tf.data.annotations.boxes import BoxForm, read_box
+from p2net_tf.data.annotations.boxes import read_box
 from p2net_tf.data.annotations.document import Document
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.notebook import Notebook
@@ -30,7 +30,7 @@ class Detection:
     score: float
 
 
-def read_detections(path: Path, document: Document, form: BoxForm, notebook: Notebook) -> list[Detection]:
+def read_detections(path: Path, document: Document, notebook: Notebook) -> list[Detection]:
     """The people that were detected on the images of `document`.
 
     Raises:
@@ -47,7 +47,7 @@ def read_detections(path: Path, document: Document, form: BoxForm, notebook: Not
         if not isinstance(entry, dict):
             notebook.error("detection", "an entry is no object", "give image_id, bbox and score", place)
         elif entry.get("category_id") is None or key(entry["category_id"]) in accepted:
-            detection = _detection(entry, place, document, form, scored, notebook)
+            detection = _detection(entry, place, document, scored, notebook)
             found += [] if detection is None else [detection]
     return found
 
@@ -74,7 +74,7 @@ def _categories(entries: list, document: Document, notebook: Notebook) -> set:
     return known
 
 
-def _detection(entry, place: int, document: Document, form, scored: bool, notebook: Notebook) -> Detection | None:
+def _detection(entry, place: int, document: Document, scored: bool, notebook: Notebook) -> Detection | None:
     image, given = document.images.find(entry.get("image_id")), entry.get("image_id")
     if image is None and given is None:
         given = entry.get("file_name")
@@ -83,7 +83,7 @@ def _detection(entry, place: int, document: Document, form, scored: bool, notebo
     if image is None:
         remedy = "add the image or remove the annotation"
         notebook.error("unknown_image_id", f"image id {given} is not in the annotation file", remedy, place)
-    box = read_box(entry.get("bbox"), form)
+    box = read_box(entry.get("bbox"), document.reading.detection_boxes or "xywh")
     if box is None:
         detail = f"bbox {entry.get('bbox')!r:.60} is no box with an area"
         notebook.error("box_empty", detail, "give x, y, width and height", place, image_id)
@@ -92,4 +92,9 @@ def _detection(entry, place: int, document: Document, form, scored: bool, notebo
         notebook.error("score", "'score' is missing or not finite", "give a score", place, image_id)
     if image is None or image.path is None or box is None or score is None:
         return None
-    return Detection(place, image, box, score)
+    factors = document.scales.factors(image)
+    if factors is None:
+        detail = f"image {image.given} declares no width and height, which coordinates: declared needs"
+        notebook.error("declared_size", detail, "give the image entry width and height", place, image_id)
+        return None
+    return Detection(place, image, box * np.tile(factors, 2), score)

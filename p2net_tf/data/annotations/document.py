@@ -1,7 +1,8 @@
 """A COCO-form annotation file, read into people.
 
 What has one sensible reading is read in it and said once (a note); what has none is set aside with its id
-and remedy (an error). Everything is in the file's own pixels; `p2net_tf.data.coco` moves it by half of one.
+and remedy (an error). Everything comes in COCO's pixels of the picture files; `p2net_tf.data.coco` moves it by
+half of one.
 """
 
 from __future__ import annotations
@@ -15,34 +16,19 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.data.annotation_files import load_json
-from p2net_tf.data.annotations.areas import AREA_OF_BOX, segment_area
-from p2net_tf.data.annotations.boxes import POINT_BOX, BoxForm, box_of_keypoints, read_box
+from p2net_tf.data.annotations.areas import segment_area
+from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
 from p2net_tf.data.annotations.categories import Categories, Category, choose_categories
+from p2net_tf.data.annotations.coordinates import Scales
 from p2net_tf.data.annotations.images import Image, Images, read_images
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints, settle
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.picture_files import PictureFiles
+from p2net_tf.data.annotations.reading import Reading
 from p2net_tf.data.annotations.values import is_set, key, number, whole
 from p2net_tf.data.samples import DataError
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How to read what files of this form do not agree on.
-
-    Attributes:
-        category: name or id of the people's category; None takes those whose keypoints are the card's.
-        boxes: what the four numbers of `bbox` are.
-        area_of_box: a person's area as a fraction of its box, where neither `area` nor a segment says it.
-        point_box: side in pixels of the box around keypoints without an extent, where there is no box.
-    """
-
-    category: str | int | None = None
-    boxes: BoxForm = "xywh"
-    area_of_box: float = AREA_OF_BOX
-    point_box: float = POINT_BOX
 
 
 @dataclass(frozen=True)
@@ -51,7 +37,7 @@ class Person:
 
     Attributes:
         number: whole number by which the project knows it.
-        keypoints: `[K, 3]` in the card's order, x, y in the file's pixels and visibility; zeros where not labeled.
+        keypoints: `[K, 3]` in the card's order, x, y in pixels of the picture and visibility; zeros where not labeled.
         box: `[4]` xywh; zeros for a crowd without one.
         crowd: a region to ignore, of which keypoints do not count.
     """
@@ -75,14 +61,24 @@ class Document:
         images: its images.
         categories: which categories are people, and which one results carry.
         annotations: its list `annotations`, as it stands.
+        scales: from the file's coordinates to pixels.
         notebook: what there is to say about it.
     """
 
-    def __init__(self, path: Path, root: Path, folder: Path, card: Skeleton, reading: Reading):
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        folder: Path,
+        card: Skeleton,
+        reading: Reading = Reading(),
+        exif_orientation: bool = False,
+    ):
         """Args:
         path: the JSON file.
         root: of the data set.
         folder: of its pictures, by the format.
+        exif_orientation: the coordinates refer to the pictures as EXIF turns them.
 
         Raises:
             DataError: it is no such file, or its keypoints are not the card's.
@@ -97,6 +93,7 @@ class Document:
         wanted = reading.category
         self.categories: Categories = choose_categories(listed, self.annotations, card, wanted, self.notebook)
         self.images: Images = read_images(entries, PictureFiles(root, folder), self.notebook)
+        self.scales = Scales(self.images.images, reading, exif_orientation)
 
     def people(self) -> list[Person]:
         """Crowds and people, with keypoints and without; what is broken is in the notebook."""
@@ -105,7 +102,9 @@ class Document:
 
 def _list(content: Any, field: str, path: Path) -> list:
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, not an object with images and annotations")
+        raise DataError(
+            f"{path}: holds a {type(content).__name__}, not an object with images and annotations"
+        )
     if not isinstance(content.get(field), list):
         raise DataError(f"{path}: field '{field}' is missing or no list; is it a COCO annotation file?")
     return content[field]
@@ -118,11 +117,14 @@ class _People:
         self.document, self.notebook = document, document.notebook
         self.numbers = _annotation_numbers(document)
         self.nameless: Counter = Counter()
+        self.scales = document.scales
         self.rules = document.notebook.rules
 
     def read(self) -> list[Person]:
         rows = [row for row in self._rows() if row is not None]
-        keypoints = self._keypoints([(entry, number_, image, category) for entry, number_, image, category in rows])
+        keypoints = self._keypoints(
+            [(entry, number_, image, category) for entry, number_, image, category in rows]
+        )
         people = []
         for (entry, number_, image, _), points in zip(rows, keypoints, strict=True):
             if points is not None and (person := self._person(entry, number_, image, points)):
@@ -186,12 +188,13 @@ class _People:
             return nothing
         if number(entry.get("num_keypoints")) == 0 and not values:
             return nothing
+        limits = self.scales.limits(image)
         try:
             if is_standard(values, len(category.names)):
                 rows = np.asarray(values, np.float64).reshape(-1, 3)
                 given = ~np.isnan(rows[:, 2])
-                return settle(rows[:, :2], rows[:, 2], given, image.size, self.rules)
-            return read_keypoints(values, category.names, image.size, self.rules)
+                return settle(rows[:, :2], rows[:, 2], given, limits, self.rules)
+            return read_keypoints(values, category.names, limits, self.rules)
         except KeypointFault as fault:
             self._refuse(entry, number_, *fault.args)
             return None
@@ -205,35 +208,55 @@ class _People:
             return None
         if not crowd and labels and not self._posed(entry):
             self.rules["num_keypoints is 0 beside labeled keypoints: counted from them"] += 1
-        box = self._box(entry, number_, keypoints, labels, crowd)
+        factors = self._factors(entry, number_, image)
+        if factors is None:
+            return None
+        keypoints = keypoints * np.append(factors, 1) if not self.scales.pixels else keypoints
+        box = self._box(entry, number_, keypoints, labels, crowd, factors)
         if box is None:
             return None
-        return Person(number_, image, keypoints, box, self._area(entry, box, crowd), crowd)
+        return Person(number_, image, keypoints, box, self._area(entry, box, crowd, factors.prod()), crowd)
 
-    def _box(self, entry: dict, number_: int, keypoints, labels: bool, crowd: bool) -> np.ndarray | None:
-        box = read_box(entry.get("bbox"), self.document.reading.boxes)
+    def _factors(self, entry: dict, number_: int, image: Image) -> np.ndarray | None:
+        factors = self.scales.factors(image)
+        if factors is None:
+            detail = f"image {image.given} declares no width and height, which coordinates: declared needs"
+            self._refuse(entry, number_, "declared_size", detail, "give the image entry width and height")
+        elif not self.scales.pixels:
+            self.rules[f"coordinates are {self.document.reading.coordinates}: brought to pixels"] += 1
+        return factors
+
+    def _box(
+        self, entry: dict, number_: int, keypoints, labels: bool, crowd: bool, factors
+    ) -> np.ndarray | None:
+        box = read_box(entry.get("bbox"), self.document.reading.boxes or "xywh")
         if box is not None:
-            return box
+            return box * np.tile(factors, 2)
         if labels:
             self.rules["no bbox with an area: one around the keypoints, with a margin of 0.1"] += 1
             return box_of_keypoints(keypoints, self.document.reading.point_box)
         if crowd or not self._posed(entry) or entry.get("num_keypoints") is None:
             return np.zeros(4)
-        self._refuse(entry, number_, "box_empty", "has no bbox of 4 finite numbers", "give x, y, width and height")
+        self._refuse(
+            entry, number_, "box_empty", "has no bbox of 4 finite numbers", "give x, y, width and height"
+        )
         return None
 
-    def _area(self, entry: dict, box: np.ndarray, crowd: bool) -> float:
+    def _area(self, entry: dict, box: np.ndarray, crowd: bool, factor: float) -> float:
+        """Square pixels; `factor` brings those of the file there."""
+        full = box[2] * box[3]
         area = number(entry.get("area"))
-        if area is not None and area > 0:
-            return area
+        # Where coordinates are fractions, areas may be fractions or pixels: a person is no larger than its box.
+        if area is not None and area > 0 and (self.scales.pixels or area * factor <= full):
+            return area * factor
         area = segment_area(entry.get("segmentation"))
         if area is not None:
             self.rules["no area: that of the segmentation"] += not crowd
-            return area
+            return area * factor
         fraction = self.document.reading.area_of_box
         if not crowd:
             self.rules[f"no area: {fraction:g} of the box (area_of_box)"] += 1
-        return float(box[2] * box[3] * fraction)
+        return float(full * fraction)
 
     def _name_images(self) -> None:
         for image in self.document.images.images:
@@ -259,7 +282,11 @@ def _bulk(rows: Sequence[tuple], places: Sequence[int], count: int) -> list[np.n
     values = np.asarray([rows[place][0]["keypoints"] for place in places], np.float64).reshape(-1, count, 3)
     flags = np.isin(values[..., 2], (0, 1, 2))
     with np.errstate(invalid="ignore"):
-        usual = flags.all(axis=1) & np.isfinite(values).all(axis=(1, 2)) & ~np.any(np.all(values[..., :2] == -1, -1), 1)
+        usual = (
+            flags.all(axis=1)
+            & np.isfinite(values).all(axis=(1, 2))
+            & ~np.any(np.all(values[..., :2] == -1, -1), 1)
+        )
     values = np.where(values[..., 2:] > NOT_LABELED, values, 0)
     return [points if good else None for points, good in zip(values, usual.tolist(), strict=True)]
 
@@ -277,5 +304,7 @@ def _annotation_numbers(document: Document) -> list[int]:
         return known
     if entries:
         reason = "are missing or text" if len(known) < len(numbers) else "count anew in every image"
-        document.notebook.note("annotation_id", f"annotation ids {reason}: numbered by their place in the file")
+        document.notebook.note(
+            "annotation_id", f"annotation ids {reason}: numbered by their place in the file"
+        )
     return list(range(1, len(entries) + 1))

@@ -98,7 +98,9 @@ def _numbers(keys: list[str], notebook: Notebook) -> list[int]:
     if None not in numbers and len(set(numbers)) == len(numbers):
         return numbers
     example = keys[numbers.index(None)] if None in numbers else keys[0]
-    notebook.note("image_id", f"image ids are text, e.g. '{example}'; every file written has them as they are")
+    notebook.note(
+        "image_id", f"image ids are text, e.g. '{example}'; every file written has them as they are"
+    )
     return list(range(1, len(keys) + 1))
 
 

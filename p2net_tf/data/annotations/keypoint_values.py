@@ -46,9 +46,7 @@ def is_standard(values: Any, count: int) -> bool:
     return isinstance(values, list) and len(values) == 3 * count and set(map(type, values)) <= {int, float}
 
 
-def read_keypoints(
-    values: Any, names: Sequence[str], size: Sequence[float], rules: Counter
-) -> np.ndarray:
+def read_keypoints(values: Any, names: Sequence[str], size: Sequence[float], rules: Counter) -> np.ndarray:
     """`[n, 3]` x, y, visibility 0, 1, 2 of the `n` keypoints of a file, in the file's pixels.
 
     Args:
@@ -194,7 +192,9 @@ def _coordinate(value: Any) -> float:
         if isinstance(value, str) and value.strip().lower() == "nan":
             return np.nan
         raise KeypointFault(
-            "keypoint_not_finite", f"'keypoints' holds {value!r:.40}", "write numbers, 0, 0, 0 where unlabeled"
+            "keypoint_not_finite",
+            f"'keypoints' holds {value!r:.40}",
+            "write numbers, 0, 0, 0 where unlabeled",
         )
     return found
 

@@ -27,7 +27,15 @@ class Notebook:
         """Something that was read in its one sensible way, said once for the whole file."""
         self._add("note", kind, detail, remedy)
 
-    def _add(self, severity: Literal["error", "warning", "note"], kind, detail, remedy, sample_id=None, image_id=None):
+    def _add(
+        self,
+        severity: Literal["error", "warning", "note"],
+        kind,
+        detail,
+        remedy,
+        sample_id=None,
+        image_id=None,
+    ):
         self.problems.append(Problem(severity, kind, self.source, detail, remedy, sample_id, image_id))
 
     def note_rules(self, of: int) -> None:
