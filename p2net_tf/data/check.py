@@ -42,8 +42,8 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
 
     Kinds found here. Errors: `image_missing`, `image_broken`, `keypoint_not_finite`, `visibility`,
     `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set those of `demand_form`.
-    Warnings: `declared_size`, `people_lie`, `image_extension`, `image_format`, `keypoint_outside`, `area_empty`, `no_labeled_keypoint`,
-    `left_right_person`, `left_right_set`.
+    Warnings: `declared_size`, `people_lie`, `image_extension`, `image_format`, `keypoint_outside`,
+    `area_empty`, `no_labeled_keypoint`, `left_right_person`, `left_right_set`.
 
     Args:
         samples: as a reader gives them. `Problem.file` is the path of the image here. Images of records were
@@ -119,11 +119,12 @@ def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:
 
 
 def problem_report(problems: Sequence[Problem]) -> dict:
-    """`{"errors": n, "warnings": n, "kinds": {kind: n}, "problems": [{...}, ...]}`."""
+    """`{"errors": n, "warnings": n, "notes": n, "kinds": {kind: n}, "problems": [{...}, ...]}`."""
     severities = Counter(problem.severity for problem in problems)
     return {
         "errors": severities["error"],
         "warnings": severities["warning"],
+        "notes": severities["note"],
         "kinds": count_kinds(problems),
         "problems": [asdict(problem) for problem in problems],
     }
@@ -135,7 +136,10 @@ def write_problems(problems: Sequence[Problem], path: str | Path) -> None:
 
 
 def print_problems(problems: Sequence[Problem], console: Console, most: int = 50) -> None:
-    """Prints the first `most` problems as a table, broken ones first, and the counts of all."""
+    """Prints the notes, the first `most` problems as a table, broken ones first, and the counts of all."""
+    for note in (problem for problem in problems if problem.severity == "note"):
+        console.print(f"read: {note.detail}" + (f"; {note.remedy}" if note.remedy else ""), markup=False)
+    problems = [problem for problem in problems if problem.severity != "note"]
     table = Table("", "kind", "where", "what", "remedy")
     for problem in sorted(problems, key=lambda problem: problem.severity)[:most]:
         where = Path(problem.file).name + (f" #{problem.sample_id}" if problem.sample_id is not None else "")

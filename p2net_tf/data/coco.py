@@ -16,7 +16,7 @@ from p2net_tf.data.annotations.categories import PERSON
 from p2net_tf.data.annotations.detections import read_detections
 from p2net_tf.data.annotations.document import Document
 from p2net_tf.data.annotations.notebook import Notebook
-from p2net_tf.data.annotations.reading import Reading
+from p2net_tf.data.annotations.reading import USUAL, Reading
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -35,7 +35,7 @@ def read_coco(
     annotations: str | Path | None = None,
     detections: str | Path | None = None,
     exif_orientation: bool = False,
-    reading: Reading = Reading(),
+    reading: Reading = USUAL,
 ) -> Samples:
     """Reads COCO keypoints, or a custom set of the same form with its own skeleton card.
 
@@ -96,7 +96,7 @@ def read_coco_truth(
     skeleton: str | Path | Skeleton = "coco17",
     annotations: str | Path | None = None,
     exif_orientation: bool = False,
-    reading: Reading = Reading(),
+    reading: Reading = USUAL,
 ) -> tuple[dict, bool]:
     """What `read_coco` reads, as COCO ground truth in COCO's pixels, with crowds and unlabeled people.
 

@@ -69,7 +69,7 @@ def _annotation_file(config: DatasetConfig) -> Path:
 
 
 def pictures_of_rows(config: DatasetConfig, skeleton: Skeleton) -> frozenset[int | str] | None:
-    """The set's own ids of the pictures that `rows` selects of a source with detections; None where all count.
+    """The set's own ids of the pictures that `rows` selects beside detections; None where all count.
 
     A row of detected boxes is no person, and a person may have several boxes or none, so rows are pictures
     there: those at [start, stop) of the annotation file's `images`.

@@ -17,11 +17,12 @@ from p2net_tf.data.crops import from_levels, move_keypoints, plain_window, take_
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
-from p2net_tf.data.samples import Samples
+from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.service import distribute
 from p2net_tf.data.warping import pack_pixels, pad_to_power_of_two, warp_packed
 from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
+from p2net_tf.utils.console import messages
 
 _PIECE_STEPS = 16
 """Batches that a worker of a service makes in a row."""
@@ -206,6 +207,25 @@ def training_batches(
     if service is not None:
         batches = _through_service(batches, service)
     return in_parallel(batches, finish).prefetch(2)
+
+
+def fitting_batch(samples: Samples, batch_size: int, replicas: int = 1) -> int:
+    """`batch_size`, or the largest batch that the samples fill where they are fewer, which is said.
+
+    Raises:
+        DataError: there are fewer samples than replicas.
+    """
+    if len(samples) >= batch_size:
+        return batch_size
+    smaller = len(samples) // replicas * replicas
+    if not smaller:
+        raise DataError(f"{samples.source}: {len(samples)} people for {replicas} replicas; add people")
+    messages.print(
+        f"[yellow]a smaller batch[/yellow]: {smaller} people and not {batch_size}, as {samples.source} has "
+        f"{len(samples)}",
+        soft_wrap=True,
+    )
+    return smaller
 
 
 def steps_per_epoch(samples: Samples, batch_size: int) -> int:

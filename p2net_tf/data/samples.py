@@ -25,8 +25,8 @@ class DataError(UserError):
 class Problem:
     """One broken or suspicious item of a data set.
 
-    `error` items are set aside before training; `warning` items are used, and listed. A `note` says once for a
-    file what was read in another form than usual, in its one sensible way.
+    `error` items are set aside before training; `warning` items are used, and listed. A `note` says once for
+    a file what was read in another form than usual, in its one sensible way.
     `sample_id` and `image_id` are the data set's own ids, None where the item has none.
     """
 
@@ -65,7 +65,7 @@ class Samples:
         category_id: the data set's own id of the people's category, for every file written.
         label_sizes: `[N, 2]` float32, (width, height) of the picture as the data set declares it, which its
             labels may refer to; zeros where it does not.
-        settled: what of the labels' form the user has stated, so that no check doubts it: `coordinates`, `boxes`.
+        settled: what of the labels' form the user has stated, which no check doubts: `coordinates`, `boxes`.
         record_rows: `[N]` int64, which person of the records each one is; -1 where the images are files.
         problems: what the reader could not represent as a sample (already left out of the columns).
     """

@@ -47,7 +47,7 @@ class DatasetConfig(Section):
     detection_boxes: BoxForm | None = None
     """coco: the same of `detections`."""
     area_of_box: Probability | None = None
-    """coco: a person's area as a fraction of its box, where neither `area` nor a segment says it. None: 0.53."""
+    """coco: a person's area as a fraction of its box, where no `area` and no segment says it. None: 0.53."""
     point_box: PositiveFloat | None = None
     """coco: side in pixels of the box around keypoints without an extent, where there is no box. None: 64."""
     size: PositiveInt = 1000

@@ -18,7 +18,12 @@ from pycocotools.cocoeval import COCOeval
 
 from p2net_tf.data.samples import Samples
 from p2net_tf.evaluation.coco_diagnostics import always_said, why_so_low
-from p2net_tf.evaluation.coco_files import RESULT_FIELDS, read_ground_truth, read_results
+from p2net_tf.evaluation.coco_files import (
+    RESULT_FIELDS,
+    read_ground_truth,
+    read_results,
+    with_one_kind_of_ids,
+)
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
@@ -73,7 +78,7 @@ def evaluate_coco(
 
     Args:
         ground_truth: COCO annotations as a dict or the path of the JSON. `num_keypoints`, `iscrowd`, `area`
-            and `bbox` may be missing.
+            and `bbox` may be missing; an area is then found as when people are read.
         results: list of `{image_id, category_id, keypoints [3 K], score}`, a dict that holds it under
             `annotations`, or the path of such a JSON.
         sigmas: K falloffs, by default those of `coco17`.
@@ -84,6 +89,7 @@ def evaluate_coco(
     sigmas = np.asarray(Skeleton.load("coco17").sigmas if sigmas is None else sigmas, np.float64)
     dataset = read_ground_truth(ground_truth, len(sigmas))
     detections = read_results(results, len(sigmas))
+    dataset, detections = with_one_kind_of_ids(dataset, detections)
     known = {image["id"] for image in dataset["images"]}
     used = [pose for pose in detections if pose["image_id"] in known]
     evaluation = run_pycocotools(dataset, used, sigmas)

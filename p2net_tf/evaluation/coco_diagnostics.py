@@ -63,11 +63,6 @@ class _Case:
     def annotations(self) -> list[dict]:
         return self.dataset["annotations"]
 
-    @property
-    def labels(self) -> np.ndarray:
-        """`[G]` labeled keypoints of every annotation."""
-        return np.asarray([np.count_nonzero(np.asarray(a["keypoints"])[2::3] > 0) for a in self.annotations])
-
     def inside(self, xy: np.ndarray) -> bool:
         """Whether any keypoint of `xy` (as `self.xy`) lies in any person box of its image."""
         for row in self.matched:
@@ -93,14 +88,9 @@ def _nobody(case: _Case) -> str | None:
 def _nothing_labeled(case: _Case) -> str | None:
     if not case.annotations or any(a["num_keypoints"] for a in case.annotations):
         return None
-    if case.labels.any():
-        return (
-            "num_keypoints is 0 for every person although keypoints are labeled, so COCO ignores them all: "
-            "set it to the number of keypoints with visibility 1 or 2, or leave it out."
-        )
     return (
-        "num_keypoints is 0 for every person and no keypoint has a visibility of 1 or 2, so COCO ignores "
-        "them all: write visibility 2 (1 where occluded) as the third value of every labeled keypoint."
+        "No keypoint of any person has a visibility of 1 or 2, so COCO ignores them all: write visibility 2 "
+        "(1 where occluded) as the third value of every labeled keypoint."
     )
 
 
@@ -108,10 +98,9 @@ def _no_areas(case: _Case) -> str | None:
     areas = np.asarray([a["area"] for a in case.annotations], np.float64)
     if not areas.size or np.any(areas >= 1):
         return None
-    what = "0 or missing" if not areas.any() else "below 1 square pixel"
     return (
-        f"The area of every person is {what}, so OKS forgives no distance: give areas in square pixels of "
-        "the image (of the segment, or width x height of the box)."
+        "The area of every person is below 1 square pixel, so OKS forgives no distance: give areas in square "
+        "pixels of the image, or leave them out."
     )
 
 

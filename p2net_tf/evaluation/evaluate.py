@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
+from p2net_tf.data.coco import PIXEL_CENTER, to_coco_keypoints
 from p2net_tf.data.datasets import coco_truth, pictures_of_rows, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate

@@ -113,7 +113,7 @@ def open_people(
 
 
 def _compare_with_truth(detected: Samples, source: DatasetConfig) -> list[Problem]:
-    """Boxes of another form; missing and broken pictures of people without a box, of which no sample tells."""
+    """Boxes of another form; lost pictures of people without a box, of which no sample tells."""
     truth = read_dataset(source.model_copy(update={"detections": None, "rows": None}), detected.skeleton)
     form_problems = detection_form_problems(detected, truth)
     wanted = pictures_of_rows(source, detected.skeleton)

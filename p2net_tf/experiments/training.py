@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_cache import open_image_cache
-from p2net_tf.data.pipeline import steps_per_epoch
+from p2net_tf.data.pipeline import fitting_batch, steps_per_epoch
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.experiments.run_folder import demand_current
 from p2net_tf.inference.keras_file import save_network
@@ -103,13 +104,8 @@ def _train(
         tf.config.experimental.enable_op_determinism()
     samples, validation = _open_data(config, folder, strict)
     keras.utils.set_random_seed(config.seed)
-    pass_steps = steps_per_epoch(samples, config.training.batch_size)
-    if not pass_steps:
-        raise DataError(
-            f"{samples.source}: {len(samples)} samples do not fill one batch; "
-            f"set training.batch_size to at most {len(samples)} or data.train.0.repeat higher"
-        )
-    steps = config.training.steps_per_epoch or pass_steps
+    config = _with_fitting_batch(config, samples, strategy.num_replicas_in_sync)
+    steps = config.training.steps_per_epoch or steps_per_epoch(samples, config.training.batch_size)
     checkpoints = Checkpoints(folder / "checkpoints", config.training.keep_checkpoints)
     with strategy.scope():
         model = build_pose_model(
@@ -252,6 +248,12 @@ def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
             )
 
 
+def _with_fitting_batch(config: ExperimentConfig, samples: Samples, replicas: int) -> ExperimentConfig:
+    batch_size = fitting_batch(samples, config.training.batch_size, replicas)
+    training = config.training.model_copy(update={"batch_size": batch_size})
+    return config.model_copy(update={"training": training})
+
+
 def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
     samples, problems = open_datasets(config.data.train, config.data.skeleton, strict)
     validation = None
@@ -259,10 +261,11 @@ def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
         validation, more = open_datasets(config.data.validation, config.data.skeleton, strict)
         problems = problems + more
     write_problems(problems, folder / "problems.json")
-    aside = sum(problem.severity == "error" for problem in problems)
+    found = Counter(problem.severity for problem in problems)
     messages.print(
         f"{len(samples)} people to train on, {len(validation) if validation else 0} to validate; "
-        f"{aside} broken items set aside, {len(problems) - aside} warnings ({folder / 'problems.json'})"
+        f"{found['error']} broken items set aside, {found['warning']} warnings, {found['note']} notes "
+        f"({folder / 'problems.json'})"
     )
     return samples, validation
 

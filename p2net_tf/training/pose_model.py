@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from p2net_tf.augment.policies import Policy, PolicyAugmentation
 from p2net_tf.augment.settings import AugmentConfig
-from p2net_tf.data.pipeline import fit_dataset, validation_dataset
+from p2net_tf.data.pipeline import fit_dataset, fitting_batch, validation_dataset
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.inference.card import InferenceCard, heatmap_count
 from p2net_tf.keypoints import geometry
@@ -116,7 +116,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
 
         Args:
             samples: people, from the readers of `p2net_tf.data`.
-            batch_size: persons of a global batch.
+            batch_size: persons of a global batch; all where there are fewer, which is said.
             training: shuffled and augmented anew in every epoch, without the rest that fills no batch; False:
                 everybody once, in order and as they are, for `validation_data`.
             augment: the hand-crafted augmentation; None is HRNet's, as configurations have it.
@@ -124,7 +124,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
             seed: of order and augmentation.
 
         Raises:
-            DataError: the model has no skeleton, the samples have another one, or do not fill a batch.
+            DataError: the model has no skeleton or the samples have another one.
         """
         if self.card is None:
             raise DataError(
@@ -138,11 +138,7 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         size, padding = self.card.input_size, self.card.box_padding
         if not training:
             return validation_dataset(samples, size, batch_size, padding)
-        if len(samples) < batch_size:
-            raise DataError(
-                f"{samples.source}: {len(samples)} people do not fill a batch of {batch_size}; take "
-                "a smaller batch_size"
-            )
+        batch_size = fitting_batch(samples, batch_size, self.distribute_strategy.num_replicas_in_sync)
         return fit_dataset(samples, size, batch_size, augment or AugmentConfig(), padding, seed, policy)
 
     def call(self, crops, training=None):

@@ -236,7 +236,7 @@ class TestMatching:
         assert given == before
 
     def test_broken_input_is_named(self):
-        with pytest.raises(DataError, match="expected 3 x 17"):
+        with pytest.raises(DataError, match="holds 18, not 51 values"):
             analyze_errors(truth(PERSON), results(PERSON), "coco17")
 
 

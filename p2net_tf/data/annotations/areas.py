@@ -9,7 +9,34 @@ import numpy as np
 from p2net_tf.data.annotations.values import number, numbers
 
 AREA_OF_BOX = 0.53
-"""A person's segment fills about this much of its box (measured on COCO by Ultralytics, which scores with it)."""
+"""A person's segment fills about this much of its box (as Ultralytics scores, measured on COCO)."""
+
+
+def person_area(
+    entry: dict,
+    box: np.ndarray,
+    area_of_box: float = AREA_OF_BOX,
+    factor: float = 1.0,
+    largest: float = np.inf,
+) -> tuple[float, str | None]:
+    """Square pixels of the person of an annotation: its `area`, else of its segment, else a part of its box.
+
+    Args:
+        box: `[4]` xywh in pixels.
+        area_of_box: that part.
+        factor: brings the areas of the file to square pixels.
+        largest: an `area` beyond is not believed.
+
+    Returns:
+        `(area, the rule by which it was found)`; no rule where the file says it.
+    """
+    area = number(entry.get("area"))
+    if area is not None and 0 < area * factor <= largest:
+        return area * factor, None
+    area = segment_area(entry.get("segmentation"))
+    if area is not None:
+        return area * factor, "no area: that of the segmentation"
+    return float(box[2] * box[3] * area_of_box), f"no area: {area_of_box:g} of the box (area_of_box)"
 
 
 def segment_area(segmentation: Any) -> float | None:

@@ -153,7 +153,7 @@ def _keypoint_names(entry: dict) -> list | None:
 
 
 def _order(names: list, card: Skeleton) -> tuple[np.ndarray | None, str]:
-    """The place in the file of each of the card's keypoints, None where they stand as in the card; or a fault."""
+    """The place in the file of each of the card's keypoints, None where it is the same; or a fault."""
     count = card.num_keypoints
     places = match_names(names, card.keypoints)
     if places == list(range(len(names))) and len(names) == count:

@@ -1,8 +1,8 @@
 """A COCO-form annotation file, read into people.
 
 What has one sensible reading is read in it and said once (a note); what has none is set aside with its id
-and remedy (an error). Everything comes in COCO's pixels of the picture files; `p2net_tf.data.coco` moves it by
-half of one.
+and remedy (an error). Everything comes in COCO's pixels of the picture files; `p2net_tf.data.coco` moves it
+by half of one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.data.annotation_files import load_json
-from p2net_tf.data.annotations.areas import segment_area
+from p2net_tf.data.annotations.areas import person_area
 from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
 from p2net_tf.data.annotations.categories import Categories, Category, choose_categories
 from p2net_tf.data.annotations.coordinates import Scales
@@ -24,7 +24,7 @@ from p2net_tf.data.annotations.images import Image, Images, read_images
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints, settle
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.picture_files import PictureFiles
-from p2net_tf.data.annotations.reading import Reading
+from p2net_tf.data.annotations.reading import USUAL, Reading
 from p2net_tf.data.annotations.values import is_set, key, number, whole
 from p2net_tf.data.samples import DataError
 from p2net_tf.keypoints.visibility import NOT_LABELED
@@ -37,7 +37,7 @@ class Person:
 
     Attributes:
         number: whole number by which the project knows it.
-        keypoints: `[K, 3]` in the card's order, x, y in pixels of the picture and visibility; zeros where not labeled.
+        keypoints: `[K, 3]` in the card's order, x, y in pixels and visibility; zeros where not labeled.
         box: `[4]` xywh; zeros for a crowd without one.
         crowd: a region to ignore, of which keypoints do not count.
     """
@@ -71,7 +71,7 @@ class Document:
         root: Path,
         folder: Path,
         card: Skeleton,
-        reading: Reading = Reading(),
+        reading: Reading = USUAL,
         exif_orientation: bool = False,
     ):
         """Args:
@@ -244,19 +244,12 @@ class _People:
 
     def _area(self, entry: dict, box: np.ndarray, crowd: bool, factor: float) -> float:
         """Square pixels; `factor` brings those of the file there."""
-        full = box[2] * box[3]
-        area = number(entry.get("area"))
-        # Where coordinates are fractions, areas may be fractions or pixels: a person is no larger than its box.
-        if area is not None and area > 0 and (self.scales.pixels or area * factor <= full):
-            return area * factor
-        area = segment_area(entry.get("segmentation"))
-        if area is not None:
-            self.rules["no area: that of the segmentation"] += not crowd
-            return area * factor
-        fraction = self.document.reading.area_of_box
-        if not crowd:
-            self.rules[f"no area: {fraction:g} of the box (area_of_box)"] += 1
-        return float(full * fraction)
+        # Where coordinates are fractions, areas may be pixels: a person is no larger than its box.
+        largest = np.inf if self.scales.pixels else box[2] * box[3]
+        area, rule = person_area(entry, box, self.document.reading.area_of_box, factor, largest)
+        if rule is not None and not crowd:
+            self.rules[rule] += 1
+        return area
 
     def _name_images(self) -> None:
         for image in self.document.images.images:

@@ -6,7 +6,7 @@
 | a coordinate that is null or NaN, both of them -1, a negative visibility | not labeled |
 | no visibility | visible, where x, y lie inside of the image and are not both 0 |
 | true, false | visible, not labeled |
-| a fraction | a confidence: from 0.5 on visible, below occluded, 0 not labeled; 1.0 beside fractions is visible |
+| a fraction | a confidence: from 0.5 on visible (so is 1 beside fractions), below occluded, 0 not labeled |
 | 3 | occluded (self-occluded in some sets) |
 | words such as `occluded` | what they say |
 """
@@ -27,7 +27,8 @@ CONFIDENT = 0.5
 _SELF_OCCLUDED = 3
 _NOWHERE = -1.0
 _WORDS = {
-    "visible": VISIBLE, "occluded": OCCLUDED, "hidden": OCCLUDED, "invisible": OCCLUDED, "not visible": OCCLUDED,
+    "visible": VISIBLE, "occluded": OCCLUDED, "hidden": OCCLUDED, "invisible": OCCLUDED,
+    "not visible": OCCLUDED,
     "true": VISIBLE, "false": NOT_LABELED, "absent": NOT_LABELED, "missing": NOT_LABELED, "none": NOT_LABELED,
     "not labeled": NOT_LABELED, "unlabeled": NOT_LABELED, "outside": NOT_LABELED, "": np.nan,
 }  # fmt: skip
@@ -113,7 +114,7 @@ def _inside(xy: np.ndarray, size: Sequence[float]) -> np.ndarray:
 
 
 def _rows(values: Any, names: Sequence[str]) -> tuple[str | None, list[tuple[Any, Any, Any]]]:
-    """The form of the field, None where it is COCO's own, and (x, y, flag) of each of the file's keypoints."""
+    """The form of the field, None where it is COCO's own, and (x, y, flag) of each keypoint."""
     count = len(names)
     if values is None or (isinstance(values, list | dict | str) and not values):
         raise KeypointFault(

@@ -64,6 +64,13 @@ def key(value: Any) -> str | None:
     return re.sub(r"^(-?\d+)\.0+$", r"\1", text) or None
 
 
+def same_id(value: Any) -> int | str | None:
+    """What an id is: a whole number, also as text, or a text; None where it is no id."""
+    found = key(value)
+    number_ = whole(found)
+    return found if number_ is None else number_
+
+
 def whole(text: str | None) -> int | None:
     """The whole number that an id is, leading zeros allowed (`000004`); None where it is another text."""
     if text is None or not re.fullmatch(r"-?\d{1,19}", text):
