@@ -15,6 +15,7 @@ from p2net_tf.cli.options import (
     DataFormat,
     ExifOrientation,
     Format,
+    Reading,
     Root,
     Split,
     print_json,
@@ -26,9 +27,10 @@ from p2net_tf.utils.console import console, messages
 app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=True)
 
 
-@app.command("check", epilog="Example: `p2net data check data/coco --split val2017`")
+@app.command("check", epilog="Example: `p2net data check data/coco boxes=xyxy --split val2017`")
 def data_check(
     root: Root,
+    reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
     annotations: Annotations = None,
@@ -38,25 +40,38 @@ def data_check(
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 where broken")] = False,
     as_json: AsJson = False,
 ):
-    """List every broken or suspicious item, with file, id and remedy."""
+    """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
     start(as_json)
-    from p2net_tf.data.check import check_samples, print_problems, problem_report, write_problems
+    from p2net_tf.data.check import (
+        check_samples,
+        demand_usable,
+        first_error,
+        print_problems,
+        problem_report,
+        usable,
+        write_problems,
+    )
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
     problems = check_samples(samples)
     write_problems(problems, out)
+    kept = usable(samples, problems)
     if as_json:
-        print_json(problem_report(problems))
+        print_json(problem_report(problems) | {"people": len(samples), "usable": len(kept)})
     else:
         print_problems(problems, console)
-        console.print(f"{len(samples)} people read; the whole list: {out}", soft_wrap=True)
-    if strict and any(problem.severity == "error" for problem in problems):
+        console.print(
+            f"{len(kept)} of {len(samples)} people are usable; the whole list: {out}", soft_wrap=True
+        )
+    demand_usable(samples, problems)
+    if strict and first_error(problems) is not None:
         raise typer.Exit(1)
 
 
 @app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --skeleton lsp14`")
 def data_browse(
     root: Root,
+    reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
     annotations: Annotations = None,
@@ -74,7 +89,7 @@ def data_browse(
     from p2net_tf.augment.settings import AugmentConfig
     from p2net_tf.data.browse import browse
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
     augment = AugmentConfig() if augmented else None
     shown = browse(samples, out, count=count, crop_size=(height, width), seed=seed, augment=augment)
     console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)
@@ -84,6 +99,7 @@ def data_browse(
 def data_to_records(
     root: Root,
     out: Annotated[Path, typer.Option(help="folder of the shards")],
+    reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
     annotations: Annotations = None,
@@ -96,7 +112,7 @@ def data_to_records(
     start(as_json=False)
     from p2net_tf.data.records import write_records
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
     left_out = write_records(samples, out, shards=shards, overwrite=overwrite)
     for problem in left_out:
         messages.print(f"[yellow]left out[/yellow] {problem}", soft_wrap=True)

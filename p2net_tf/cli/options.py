@@ -40,6 +40,13 @@ Annotations = Annotated[Path | None, typer.Option(help="annotation file, where i
 Card = Annotated[str, typer.Option(help="skeleton card of a COCO-form set: a name or a YAML")]
 
 
+Reading = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="key=value of the data set, such as boxes=xyxy, coordinates=normalized or category=person",
+        show_default=False,
+    ),
+]
 ExifOrientation = Annotated[
     bool | None,
     typer.Option(
@@ -73,19 +80,24 @@ def read_samples(
     annotations: Path | None,
     skeleton: str,
     exif_orientation: bool | None = None,
+    reading: list[str] | None = None,
 ):
     """The people of the data set that these options name."""
     from p2net_tf.data.datasets import read_dataset
     from p2net_tf.data.settings import DatasetConfig
+    from p2net_tf.utils.yaml_files import Document, validate
 
-    source = DatasetConfig(
-        format=data_format.value,
-        root=str(root),
-        split=split,
-        annotations=str(annotations) if annotations else None,
-        exif_orientation=exif_orientation,
-    )
-    return read_dataset(source, skeleton)
+    named = {
+        "format": data_format.value,
+        "root": str(root),
+        "split": split,
+        "annotations": str(annotations) if annotations else None,
+        "exif_orientation": exif_orientation,
+    }
+    document = Document.of_tree(named, "the command line")
+    for word in reading or ():
+        document.override(word)
+    return read_dataset(validate(DatasetConfig, document), skeleton)
 
 
 def finish(report: dict, folder: Path, as_json: bool) -> None:

@@ -67,6 +67,21 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
     ]
 
 
+def demand_usable(samples: Samples, problems: Sequence[Problem]) -> Samples:
+    """The samples without the broken ones.
+
+    Raises:
+        DataError: none is left, or their labels are of another form than they are read in.
+    """
+    demand_form(problems)
+    kept = usable(samples, problems)
+    if not len(kept):
+        worst = first_error(problems) or next(iter(problems), None)
+        first = f"; first of {len(problems)} problems: {worst}" if worst else ""
+        raise DataError(f"{samples.source}: no usable sample{first}")
+    return kept
+
+
 def demand_form(problems: Iterable[Problem]) -> None:
     """Refuses a set whose labels are of another form than they are read in: every one would teach nonsense.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from p2net_tf.data.check import check_samples, count_kinds, demand_form, first_error, unseen, usable
+from p2net_tf.data.check import check_samples, count_kinds, demand_usable, first_error, unseen
 from p2net_tf.data.datasets import pictures_of_rows, read_dataset
 from p2net_tf.data.label_layout import detection_form_problems
 from p2net_tf.data.published_boxes import as_published
@@ -86,10 +86,7 @@ def select_people(samples: Samples, skip_missing: bool = False, strict: bool = F
     broken = first_error(problems)
     if strict and broken is not None:
         raise DataError(str(broken))
-    demand_form(problems)
-    kept, missed = usable(samples, problems), unseen(samples, problems)
-    if not len(kept):
-        raise DataError(f"{samples.source}: no usable sample{f'; first: {problems[0]}' if problems else ''}")
+    kept, missed = demand_usable(samples, problems), unseen(samples, problems)
     skipped = frozenset(p.image_id for p in problems if p.kind in _OF_IMAGES) if skip_missing else frozenset()
     missed = missed.take(~np.isin(missed.image_ids, list(skipped)))
     return People(kept, missed, tuple(problems), len(samples) + _refused(samples.problems), skipped)

@@ -1,0 +1,128 @@
+"""What people bring: every row of the table is checked, trained on for two steps, and scored."""
+
+import keras
+import numpy as np
+import pytest
+
+from p2net_tf.data.check import check_samples, demand_usable
+from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.evaluation import evaluate as module
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.training.pose_model import PoseModel
+from tests.data.quirk_set import Original, QuirkSet
+from tests.data.quirks import QUIRKS, Quirk, of_kept_pictures
+
+COCO17 = Skeleton.load("coco17")
+CARD = InferenceCard(skeleton=COCO17, input_size=(64, 48))
+PICTURES_OWN = ("image_extension",)
+"""Kinds of warnings that a quirk's own pictures bring along."""
+
+
+def box_area(fraction):
+    return lambda entry: entry.update(area=fraction * entry["bbox"][2] * entry["bbox"][3])
+
+
+TRUTHS = {
+    "as rendered": lambda original: original.average_precision(),
+    "0.53 of the box": lambda original: original.average_precision(box_area(0.53)),
+    "the box": lambda original: original.average_precision(box_area(1.0)),
+    "every second": lambda original: original.average_precision(of=lambda people: people[::2]),
+    "but the first picture": lambda original: original.average_precision(
+        of=lambda people: [entry for entry in people if entry["image_id"] != 1]
+    ),
+    "half missed": lambda original: original.average_precision(found=of_kept_pictures),
+    "the first": lambda original: original.average_precision(of=lambda people: people[:1]),
+}
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory):
+    return Original.render(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture(scope="session")
+def model():
+    """Two convolutions, for 17 keypoints."""
+    crops = keras.Input((64, 48, 3))
+    maps = keras.layers.Conv2D(8, 3, strides=4, padding="same")(crops)
+    maps = keras.layers.Conv2D(17, 1, name="maps")(maps)
+    network = keras.Model(crops, {"heatmaps": maps})
+    model = PoseModel(network, skeleton=COCO17)
+    model.compile()
+    return model
+
+
+@pytest.fixture
+def made(original, tmp_path):
+    return QuirkSet.copy_of(original, tmp_path / "set")
+
+
+def source_of(made: QuirkSet, quirk: Quirk, **changes) -> DatasetConfig:
+    return DatasetConfig(format="coco", root=str(made.root), split="train", **{**quirk.keys, **changes})
+
+
+def run_check(source: DatasetConfig):
+    """`(people, what was said, first error of the whole)`: what `p2net data check` does."""
+    samples = read_dataset(source, COCO17)
+    problems = check_samples(samples)
+    return demand_usable(samples, problems), problems
+
+
+def score(made: QuirkSet, source: DatasetConfig, monkeypatch) -> float:
+    monkeypatch.setattr(module, "predict", lambda network, samples, card: made.predict(samples))
+    found = module.evaluate(None, CARD, source, EvaluationConfig(nms=None))
+    return found.result["AP"]
+
+
+IDS = [f"{quirk.topic}: {quirk.name}" for quirk in QUIRKS]
+
+
+def said_of(problems) -> list[str]:
+    return [p.detail for p in problems if p.severity != "error" and p.kind not in PICTURES_OWN]
+
+
+@pytest.mark.parametrize("quirk", QUIRKS, ids=IDS)
+def test_checked_and_scored(quirk, made, original, monkeypatch):
+    quirk.change(made)
+    made.write()
+    source = source_of(made, quirk)
+    if quirk.refused is not None:
+        refused_by_all(source, quirk.refused, lambda: score(made, source, monkeypatch))
+        return
+    kept, problems = run_check(source)
+    everyone = original.document["annotations"]
+    assert len(kept) == len(everyone if quirk.people is None else quirk.people(everyone))
+    assert {p.kind for p in problems if p.severity == "error"} == set(quirk.errors)
+    said = said_of(problems)
+    if quirk.says is None:
+        assert said == []
+    else:
+        assert any(quirk.says in detail for detail in said), said
+    expected = TRUTHS[quirk.average_precision](original)
+    assert score(made, source, monkeypatch) == pytest.approx(expected, abs=1e-9)
+
+
+def refused_by_all(source: DatasetConfig, words: str, evaluate) -> None:
+    """By the check first, and by what follows; detections are for evaluation alone."""
+    uses = [lambda: run_check(source), evaluate]
+    if source.detections is None:
+        uses.append(lambda: open_datasets([source], COCO17))
+    for use in uses:
+        with pytest.raises(DataError, match=words):
+            use()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quirk", [q for q in QUIRKS if q.refused is None and q.topic != "detections"],
+                         ids=lambda quirk: f"{quirk.topic}: {quirk.name}")  # fmt: skip
+def test_trained_on(quirk, made, model):
+    quirk.change(made)
+    made.write()
+    people, _ = open_datasets([source_of(made, quirk)], COCO17)
+    batches = model.make_dataset(people, batch_size=4)
+    history = model.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
