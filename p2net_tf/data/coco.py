@@ -13,6 +13,7 @@ import numpy as np
 
 from p2net_tf.data.annotation_files import find_annotations
 from p2net_tf.data.annotations.categories import PERSON
+from p2net_tf.data.annotations.coordinates import PIXEL_CENTER
 from p2net_tf.data.annotations.detections import read_detections
 from p2net_tf.data.annotations.document import Document
 from p2net_tf.data.annotations.notebook import Notebook
@@ -21,10 +22,8 @@ from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
-PIXEL_CENTER = 0.5
-"""Offset between a COCO keypoint (a pixel's index) and continuous coordinates (that pixel's centre)."""
 PERSON_CATEGORY = PERSON
-_SAME_TRUTH = ("other_category", "file_name")
+_SAME_TRUTH = ("file_name",)
 """Kinds of notes on readings that change nothing of what pycocotools reads."""
 
 

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import unicodedata
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import quote
 
 import cv2
@@ -274,12 +272,12 @@ def boxes(new: Callable) -> Change:
     return lambda made: made.map_boxes(new)
 
 
+def nobody_occluded(people: list[dict]) -> list[dict]:
+    return [entry for entry in people if 1 not in entry["keypoints"][2::3]]
+
+
 def text_of(entry: dict, name: str) -> None:
     entry[name] = [str(value) for value in entry[name]]
-
-
-def is_visible(v: float) -> bool:
-    return v == 2
 
 
 # --- the file -----------------------------------------------------------------------------------------------
@@ -413,9 +411,10 @@ QUIRKS = [
           image_ids(lambda image: f"{image['id']:04d}", int)),
     Quirk("image ids", "numbers with a point", image_ids(lambda image: float(image["id"]))),
     Quirk("image ids", "file names in the annotations", lambda made: [
-              entry.update(image_id=file_of(entry, made)) for entry in made.people]),
+              entry.update(image_id=file_of(entry, made)) for entry in made.people], says="name of the picture"),
     Quirk("image ids", "none in the annotations, `file_name` in their place", lambda made: [
-              entry.update(file_name=file_of(entry, made)) or entry.pop("image_id") for entry in made.people]),
+              entry.update(file_name=file_of(entry, made)) or entry.pop("image_id") for entry in made.people],
+          says="name of the picture"),
     # ids of annotations
     Quirk("annotation ids", "missing", drop("id"), says="missing or text"),
     Quirk("annotation ids", "UUIDs", each(lambda entry: entry.update(
@@ -478,7 +477,9 @@ QUIRKS = [
     Quirk("visibility", "3 where occluded", visibility(lambda v: 3 if v == 1 else v), says="visibility 3"),
     Quirk("visibility", "booleans", visibility(bool), says="true and false"),
     Quirk("visibility", "confidences", visibility(lambda v: (0.0, 0.3, 0.8)[int(v)]), says="a confidence"),
-    Quirk("visibility", "4", visibility(lambda v: 4 if v == 1 else v), refused="visibility flag is 4"),
+    Quirk("visibility", "4 where occluded", visibility(lambda v: 4 if v == 1 else v), errors=("visibility",),
+          people=nobody_occluded, average_precision="nobody occluded"),
+    Quirk("visibility", "4 everywhere", visibility(lambda v: 4), refused="visibility flag is 4"),
     # form of keypoints
     Quirk("keypoints", "x, y pairs", form(lambda rows, _: [v for row in rows for v in row[:2]]), says="x, y pairs"),
     Quirk("keypoints", "nested", form(lambda rows, _: rows), says="keypoints nested"),
@@ -487,7 +488,7 @@ QUIRKS = [
     Quirk("keypoints", "objects", form(lambda rows, _: [dict(zip("xyv", row, strict=True)) for row in rows]),
           says="as objects"),
     Quirk("keypoints", "objects with names, in another order", form(lambda rows, known: [
-              {"name": name, "x": x, "y": y, "visible": is_visible(v)}
+              {"name": name, "x": x, "y": y, "visibility": v}
               for name, (x, y, v) in reversed(list(zip(known, rows, strict=True))) if v]),
           says="objects by name"),
     Quirk("keypoints", "by name", form(lambda rows, known: {

@@ -14,7 +14,7 @@ from p2net_tf.inference.card import InferenceCard
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
 from tests.data.quirk_set import Original, QuirkSet
-from tests.data.quirks import QUIRKS, Quirk, of_kept_pictures
+from tests.data.quirks import QUIRKS, Quirk, nobody_occluded, of_kept_pictures
 
 COCO17 = Skeleton.load("coco17")
 CARD = InferenceCard(skeleton=COCO17, input_size=(64, 48))
@@ -35,6 +35,7 @@ TRUTHS = {
         of=lambda people: [entry for entry in people if entry["image_id"] != 1]
     ),
     "half missed": lambda original: original.average_precision(found=of_kept_pictures),
+    "nobody occluded": lambda original: original.average_precision(of=nobody_occluded),
     "the first": lambda original: original.average_precision(of=lambda people: people[:1]),
 }
 

@@ -18,6 +18,8 @@ POINT_BOX = 64.0
 
 def as_xywh(box: np.ndarray, form: BoxForm) -> np.ndarray:
     """`[..., 4]` boxes of a form as x, y of the corner, width and height."""
+    if form == "xywh":
+        return box
     first, second = box[..., :2], box[..., 2:]
     if form == "xyxy":
         second = second - first

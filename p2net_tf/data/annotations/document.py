@@ -31,7 +31,7 @@ from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Person:
     """One annotation of the people's category.
 
@@ -136,10 +136,10 @@ class _People:
     def _rows(self):
         """(entry, number, image, category) of the annotations that are people."""
         seen = set()
-        for entry, number_ in zip(self.document.annotations, self.numbers, strict=True):
+        for place, (entry, number_) in enumerate(zip(self.document.annotations, self.numbers, strict=True)):
             if not isinstance(entry, dict):
-                remedy = "give an object with image_id and keypoints"
-                self.notebook.error("annotation", "an annotation is no object", remedy, number_)
+                detail = f"annotations[{place}] is {'null' if entry is None else type(entry).__name__}"
+                self.notebook.error("annotation", detail, "give an object with image_id and keypoints")
                 continue
             category = self.document.categories.of(entry)
             if number_ in seen:
@@ -150,11 +150,12 @@ class _People:
             seen.add(number_)
 
     def _image(self, entry: dict, number_: int) -> Image | None:
-        image = self.document.images.find(entry.get("image_id"))
-        if image is None and entry.get("image_id") is None:
-            image = self.document.images.find_file(entry.get("file_name"))
+        images, given = self.document.images, entry.get("image_id")
+        image = images.find_file(entry.get("file_name")) if given is None else images.find(given)
+        if image is not None and not images.has_id(given):
+            self.rules["no image_id, but the name of the picture"] += 1
         if image is None:
-            detail = f"image id {entry.get('image_id')} is not in the annotation file"
+            detail = f"image id {given} is not in the annotation file"
             self._refuse(entry, number_, "unknown_image_id", detail, "add the image or remove the annotation")
         elif image.path is None:
             if self._posed(entry):
@@ -201,7 +202,7 @@ class _People:
 
     def _person(self, entry: dict, number_: int, image: Image, keypoints: np.ndarray) -> Person | None:
         crowd = is_set(entry.get("iscrowd"))
-        labels = bool(np.any(keypoints[:, 2] > NOT_LABELED))
+        labels = bool(keypoints[:, 2].max() > NOT_LABELED)
         if not crowd and not labels and entry.get("num_keypoints") is not None and self._posed(entry):
             remedy = "label it or set num_keypoints to 0"
             self._refuse(entry, number_, "no_keypoints", "every visibility flag is 0", remedy)
@@ -211,7 +212,7 @@ class _People:
         factors = self._factors(entry, number_, image)
         if factors is None:
             return None
-        keypoints = keypoints * np.append(factors, 1) if not self.scales.pixels else keypoints
+        keypoints = self.scales.to_pixels(keypoints, factors)
         box = self._box(entry, number_, keypoints, labels, crowd, factors)
         if box is None:
             return None
@@ -231,7 +232,7 @@ class _People:
     ) -> np.ndarray | None:
         box = read_box(entry.get("bbox"), self.document.reading.boxes or "xywh")
         if box is not None:
-            return box * np.tile(factors, 2)
+            return box if self.scales.pixels else box * np.tile(factors, 2)
         if labels:
             self.rules["no bbox with an area: one around the keypoints, with a margin of 0.1"] += 1
             return box_of_keypoints(keypoints, self.document.reading.point_box)
@@ -253,7 +254,7 @@ class _People:
 
     def _name_images(self) -> None:
         for image in self.document.images.images:
-            if image.path is None:
+            if image.name is None:
                 lost = self.nameless[image.number]
                 detail = f"image {image.given} has no file_name; {lost} person(s) left out"
                 self.notebook.error("image_without_file", detail, "add its file_name", image_id=image.number)
@@ -286,18 +287,19 @@ def _bulk(rows: Sequence[tuple], places: Sequence[int], count: int) -> list[np.n
 
 def _annotation_numbers(document: Document) -> list[int]:
     """The ids of the annotations; places in the list, from 1 on, where they are no ids of the whole file."""
-    entries = [entry if isinstance(entry, dict) else {} for entry in document.annotations]
-    numbers = [whole(key(entry.get("id"))) for entry in entries]
-    known = [found for found in numbers if found is not None]
-    images: dict[int, set] = {}
-    for found, entry in zip(numbers, entries, strict=True):
-        if found is not None:
+    everything = document.annotations
+    ids = [
+        (whole(key(entry.get("id"))), entry) if isinstance(entry, dict) else (0, {}) for entry in everything
+    ]
+    known = [found for found, entry in ids if entry]
+    if None not in known and len(set(known)) == len(known):
+        return [found for found, _ in ids]
+    images: dict[int | None, set] = {}
+    for found, entry in ids:
+        if entry:
             images.setdefault(found, set()).add(key(entry.get("image_id")))
-    if len(known) == len(numbers) and all(len(of) == 1 for of in images.values()):
-        return known
-    if entries:
-        reason = "are missing or text" if len(known) < len(numbers) else "count anew in every image"
-        document.notebook.note(
-            "annotation_id", f"annotation ids {reason}: numbered by their place in the file"
-        )
-    return list(range(1, len(entries) + 1))
+    if None not in images and all(len(of) == 1 for of in images.values()):
+        return [found for found, _ in ids]
+    reason = "are missing or text" if None in images else "count anew in every image"
+    document.notebook.note("annotation_id", f"annotation ids {reason}: numbered by their place in the file")
+    return list(range(1, len(everything) + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,19 +14,21 @@ from p2net_tf.data.annotations.picture_files import PictureFiles
 from p2net_tf.data.annotations.values import key, number, whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """One entry of `images`.
 
     Attributes:
         number: whole number by which the project knows it: its id where that is one.
         given: its id as the file has it, for every file written.
-        path: of the picture; None where the entry names none.
+        name: of the file, as the entry has it; None where it has none.
+        path: of the picture; None where the entry names none, or it is not clear which one.
         size: (width, height) that the entry claims; zeros where it does not.
     """
 
     number: int
     given: Any
+    name: str | None
     path: str | None
     size: tuple[float, float]
 
@@ -33,15 +36,18 @@ class Image:
 class Images:
     """The images by whatever id or name annotations and detections know them by."""
 
-    def __init__(self, images: Sequence[Image], names: Sequence[str | None]):
+    def __init__(self, images: Sequence[Image]):
         self.images = list(images)
         self._by_key = {key(image.given): image for image in images}
-        self._by_number = _distinct((whole(key(image.given)), image) for image in images)
-        self._by_name = _distinct(
-            (alias, image)
-            for image, name in zip(images, names, strict=True)
-            if name is not None
-            for alias in _aliases(name)
+
+    @cached_property
+    def _by_number(self) -> dict[int, Image | None]:
+        return _distinct((whole(key(image.given)), image) for image in self.images)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Image | None]:
+        return _distinct(
+            (alias, image) for image in self.images if image.name is not None for alias in _aliases(image.name)
         )
 
     def find(self, value: Any) -> Image | None:
@@ -49,10 +55,14 @@ class Images:
         found = key(value)
         if found is None:
             return None
-        for index, known in ((self._by_key, found), (self._by_number, whole(found)), (self._by_name, found)):
-            if known is not None and (image := index.get(known)) is not None:
-                return image
-        return None
+        image = self._by_key.get(found)
+        if image is None:  # nearly never, so the other indices are made then
+            image = self._by_number.get(whole(found)) or self._by_name.get(found)
+        return image
+
+    def has_id(self, value: Any) -> bool:
+        """Whether it is an id, and no other name of an image."""
+        return key(value) in self._by_key or whole(key(value)) in self._by_number
 
     def find_file(self, name: Any) -> Image | None:
         """The image of a `file_name`."""
@@ -83,13 +93,13 @@ def read_images(entries: Sequence[Any], files: PictureFiles, notebook: Notebook)
     names = [entry.get("file_name") for _, entry in kept]
     names = [name if isinstance(name, str) and name else None for name in names]
     images = [
-        Image(number_, _given(entry["id"]), _path(files, name, number_, notebook), _size(entry))
+        Image(number_, _given(entry["id"]), name, _path(files, name, number_, notebook), _size(entry))
         for number_, name, (_, entry) in zip(numbers, names, kept, strict=True)
     ]
     for remedy, count in files.used.items():
         name, path = files.examples[remedy]
         notebook.note("file_name", f"{count} of {len(images)} pictures found {remedy}: '{name}' is {path}")
-    return Images(images, names)
+    return Images(images)
 
 
 def _numbers(keys: list[str], notebook: Notebook) -> list[int]:

@@ -80,10 +80,10 @@ def settle(xy, visibility, given, size, rules: Counter) -> np.ndarray:
     if np.isinf(xy).any():
         raise KeypointFault("keypoint_not_finite", "'keypoints' holds infinity", "correct the values")
     nowhere = np.isnan(xy).any(axis=1) | np.all(xy == _NOWHERE, axis=1) | (visibility < 0)
-    if np.any(nowhere & given & (visibility != NOT_LABELED)):
+    if np.any(nowhere & given & (visibility > NOT_LABELED)):
         rules["unlabeled as null, NaN or -1"] += 1
     visibility = np.where(nowhere, NOT_LABELED, visibility)
-    if not given.all():
+    if not np.all(given | nowhere):
         visibility = np.where(given | nowhere, visibility, _inside(xy, size) * VISIBLE)
         rules["no visibility: visible where inside of the image"] += 1
     visibility = _confidences(visibility, rules)

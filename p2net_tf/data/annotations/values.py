@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 
 _SEPARATORS = re.compile(r"[\s,;]+")
+_NUMBERS = {int, float}
+_LARGEST = float("inf")
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 _NO = frozenset({"", "0", "0.0", "false", "no", "none", "null"})
 
 
 def number(value: Any) -> float | None:
     """A finite number, also as text; None for anything else, booleans too."""
+    if type(value) is float or type(value) is int:  # nearly always: files are large
+        return float(value) if abs(value) < _LARGEST else None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -26,6 +31,9 @@ def number(value: Any) -> float | None:
 
 def numbers(values: Any, count: int) -> np.ndarray | None:
     """`[count]` float64 of a list of finite numbers, also as text; None where it is no such list."""
+    if type(values) is list and len(values) == count and set(map(type, values)) <= _NUMBERS:
+        found = [number(value) for value in values]
+        return None if None in found else np.asarray(found, np.float64)
     values = as_list(values)
     if not isinstance(values, list | tuple) or len(values) != count:
         return None
@@ -56,12 +64,14 @@ def is_set(value: Any) -> bool:
 
 def key(value: Any) -> str | None:
     """What an id is compared by: 7, 7.0, "7" and " 7 " are one id. None where it is no id."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else None
     text = str(value).strip()
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", text) or None
+    return _WHOLE.sub(r"\1", text) or None
 
 
 def same_id(value: Any) -> int | str | None:
