@@ -45,7 +45,7 @@ class Original:
         of: Callable[[list[dict]], list[dict]] = lambda people: people,
         found: Callable[[list[dict]], list[dict]] = lambda people: people,
     ) -> float:
-        """By plain pycocotools: of the poses of those `found`, against the people `of` after `change` of each."""
+        """By plain pycocotools: of the poses of `found`, against the people `of`, after `change` of each."""
         truth = copy.deepcopy(self.document)
         for row, entry in enumerate(truth["annotations"]):
             entry["pose"] = np.append(self.poses[row], np.ones((17, 1)), axis=1).ravel().tolist()
@@ -60,7 +60,7 @@ class Original:
                 "keypoints": entry["pose"],
             }
             for entry in found(truth["annotations"])
-        ]
+        ]  # fmt: skip
         return float(plain_stats(truth, results)[0])
 
 

@@ -1,11 +1,14 @@
 """The table of quirks: what people bring, and what must come of it.
 
-`python -m tests.data.quirks` writes it as `docs/which_data.md`.
+`python -m tests.data.quirk_report` writes it as `docs/which_data.md`.
 """
+
+# ruff: noqa: E501  a row of the table is a line where it can be
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import unicodedata
 import uuid
@@ -16,7 +19,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from tests.data.quirk_set import QuirkSet
+from tests.data.quirk_set import Original, QuirkSet
 
 Change = Callable[[QuirkSet], object]
 
@@ -290,14 +293,8 @@ def as_text(encode: Callable[[dict], str | bytes]) -> Change:
     return change
 
 
-def json_of(document) -> str:
-    import json
-
-    return json.dumps(document)
-
-
 def lines_of(document: dict) -> str:
-    return "\n".join(json_of(entry) for entry in document["annotations"])
+    return "\n".join(json.dumps(entry) for entry in document["annotations"])
 
 
 def keep(count: int) -> Change:
@@ -533,12 +530,12 @@ QUIRKS = [
     Quirk("boxes", "null", put(bbox=None), says="around the keypoints"),
     Quirk("boxes", "without an area", put(bbox=[5, 5, 0, 0]), says="around the keypoints"),
     # the file
-    Quirk("the file", "in latin-1", as_text(lambda document: json_of(document).replace(
+    Quirk("the file", "in latin-1", as_text(lambda document: json.dumps(document).replace(
               "rendered", "gerendert für").encode("latin-1")), refused="not JSON"),
     Quirk("the file", "JSON lines", as_text(lines_of), refused="not JSON"),
     Quirk("the file", "a dict where a list belongs", lambda made: made.document.update(
               images={str(image["id"]): image for image in made.images}), refused="'images' is missing or no list"),
-    Quirk("the file", "a list of annotations alone", as_text(lambda document: json_of(document["annotations"])),
+    Quirk("the file", "a list of annotations alone", as_text(lambda document: json.dumps(document["annotations"])),
           refused="holds a list"),
     Quirk("the file", "nobody", lambda made: made.people.clear(), refused="no usable sample"),
     Quirk("the file", "one person", keep(1), says=None, people=lambda people: people[:1],
@@ -581,3 +578,21 @@ def corners(x, y, w, h) -> list[float]:
 
 def centre(x, y, w, h) -> list[float]:
     return [x + w / 2, y + h / 2, w, h]
+
+
+def box_area(fraction: float) -> Callable[[dict], None]:
+    return lambda entry: entry.update(area=fraction * entry["bbox"][2] * entry["bbox"][3])
+
+
+TRUTHS: dict[str, Callable[[Original], float]] = {
+    "as rendered": lambda original: original.average_precision(),
+    "0.53 of the box": lambda original: original.average_precision(box_area(0.53)),
+    "the box": lambda original: original.average_precision(box_area(1.0)),
+    "every second": lambda original: original.average_precision(of=lambda people: people[::2]),
+    "but the first picture": lambda original: original.average_precision(
+        of=lambda people: [entry for entry in people if entry["image_id"] != 1]
+    ),
+    "half missed": lambda original: original.average_precision(found=of_kept_pictures),
+    "nobody occluded": lambda original: original.average_precision(of=nobody_occluded),
+    "the first": lambda original: original.average_precision(of=lambda people: people[:1]),
+}

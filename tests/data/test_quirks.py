@@ -14,30 +14,12 @@ from p2net_tf.inference.card import InferenceCard
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
 from tests.data.quirk_set import Original, QuirkSet
-from tests.data.quirks import QUIRKS, Quirk, nobody_occluded, of_kept_pictures
+from tests.data.quirks import QUIRKS, TRUTHS, Quirk
 
 COCO17 = Skeleton.load("coco17")
 CARD = InferenceCard(skeleton=COCO17, input_size=(64, 48))
 PICTURES_OWN = ("image_extension",)
 """Kinds of warnings that a quirk's own pictures bring along."""
-
-
-def box_area(fraction):
-    return lambda entry: entry.update(area=fraction * entry["bbox"][2] * entry["bbox"][3])
-
-
-TRUTHS = {
-    "as rendered": lambda original: original.average_precision(),
-    "0.53 of the box": lambda original: original.average_precision(box_area(0.53)),
-    "the box": lambda original: original.average_precision(box_area(1.0)),
-    "every second": lambda original: original.average_precision(of=lambda people: people[::2]),
-    "but the first picture": lambda original: original.average_precision(
-        of=lambda people: [entry for entry in people if entry["image_id"] != 1]
-    ),
-    "half missed": lambda original: original.average_precision(found=of_kept_pictures),
-    "nobody occluded": lambda original: original.average_precision(of=nobody_occluded),
-    "the first": lambda original: original.average_precision(of=lambda people: people[:1]),
-}
 
 
 @pytest.fixture(scope="session")
@@ -79,14 +61,20 @@ def score(made: QuirkSet, source: DatasetConfig, monkeypatch) -> float:
     return found.result["AP"]
 
 
-IDS = [f"{quirk.topic}: {quirk.name}" for quirk in QUIRKS]
+def rows(quirks, quick: int = 0) -> list:
+    """Parameters of a test; all but every `quick`-th are slow."""
+    return [
+        pytest.param(quirk, id=f"{quirk.topic}: {quirk.name}",
+                     marks=() if quick and not number % quick else pytest.mark.slow)
+        for number, quirk in enumerate(quirks)
+    ]  # fmt: skip
 
 
 def said_of(problems) -> list[str]:
     return [p.detail for p in problems if p.severity != "error" and p.kind not in PICTURES_OWN]
 
 
-@pytest.mark.parametrize("quirk", QUIRKS, ids=IDS)
+@pytest.mark.parametrize("quirk", rows(QUIRKS, quick=10))
 def test_checked_and_scored(quirk, made, original, monkeypatch):
     quirk.change(made)
     made.write()
@@ -117,9 +105,9 @@ def refused_by_all(source: DatasetConfig, words: str, evaluate) -> None:
             use()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("quirk", [q for q in QUIRKS if q.refused is None and q.topic != "detections"],
-                         ids=lambda quirk: f"{quirk.topic}: {quirk.name}")  # fmt: skip
+@pytest.mark.parametrize(
+    "quirk", rows(quirk for quirk in QUIRKS if quirk.refused is None and quirk.topic != "detections")
+)
 def test_trained_on(quirk, made, model):
     quirk.change(made)
     made.write()

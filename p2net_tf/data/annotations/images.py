@@ -47,7 +47,10 @@ class Images:
     @cached_property
     def _by_name(self) -> dict[str, Image | None]:
         return _distinct(
-            (alias, image) for image in self.images if image.name is not None for alias in _aliases(image.name)
+            (alias, image)
+            for image in self.images
+            if image.name is not None
+            for alias in _aliases(image.name)
         )
 
     def find(self, value: Any) -> Image | None:
