@@ -85,6 +85,9 @@ def _fractions(samples: Samples, sizes: np.ndarray) -> list[Problem]:
         detail = f"no coordinate is larger than {max(points, boxes):.3g}: they are fractions of the pictures"
         remedy = "set coordinates: normalized for this data set"
         return [_of_set(samples, "error", "coordinates", detail, remedy)]
+    if np.isinf(points):
+        detail = f"no coordinate of a box is larger than {boxes:.3g}: they are fractions of the pictures"
+        return [_of_set(samples, "error", "coordinates", detail, "write them in pixels")]
     what, other = ("keypoints", "boxes") if points <= _FRACTION else ("boxes", "keypoints")
     detail = f"{what} are fractions of the pictures, {other} are not"
     return [_of_set(samples, "error", "coordinates", detail, "write both in pixels")]

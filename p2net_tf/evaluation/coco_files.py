@@ -14,6 +14,7 @@ from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
 from p2net_tf.data.annotations.categories import PERSON
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
 from p2net_tf.data.annotations.values import is_set, same_id
+from p2net_tf.data.annotations.values import numbers as value_list
 from p2net_tf.data.samples import DataError
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
@@ -48,12 +49,19 @@ def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[d
     for row, pose in enumerate(content):
         _check_detection(f"{where}: [{row}]", pose, num_keypoints)
     # pycocotools takes a pose's area from its box when the first one has a box, else from its keypoints.
-    boxes = bool(content) and all(pose.get("bbox") for pose in content)
-    fields = (*RESULT_FIELDS, "bbox") if boxes else RESULT_FIELDS
-    found = [{name: pose[name] for name in fields} for pose in content]
-    for pose in found:
-        pose["image_id"], pose["category_id"] = same_id(pose["image_id"]), same_id(pose["category_id"])
-    return found
+    boxes = [value_list(pose.get("bbox"), 4) for pose in content]
+    found = [
+        {
+            "image_id": same_id(pose["image_id"]),
+            "category_id": same_id(pose["category_id"]),
+            "keypoints": _numbers(f"{where}: [{row}]", pose["keypoints"]),
+            "score": pose["score"],
+        }
+        for row, pose in enumerate(content)
+    ]
+    if any(box is None for box in boxes):
+        return found
+    return [pose | {"bbox": box.tolist()} for pose, box in zip(found, boxes, strict=True)]
 
 
 def with_one_kind_of_ids(dataset: dict, detections: list[dict]) -> tuple[dict, list[dict]]:
@@ -152,6 +160,16 @@ class _Truth:
                 f"{self.where}: annotations[{row}]: {detail}; {remedy}, and score with the sigmas of the "
                 "skeleton that was annotated"
             ) from None
+
+
+def _numbers(where: str, values) -> list[float]:
+    """Values of keypoints; null is NaN, which matches nobody."""
+    try:
+        return np.asarray(values, np.float64).ravel().tolist()
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{where}: a value of 'keypoints' is not a number; give x, y, score of each"
+        ) from None
 
 
 def _check_detection(where: str, pose, num_keypoints: int):

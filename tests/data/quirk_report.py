@@ -23,15 +23,16 @@ from tests.data.quirks import QUIRKS, Quirk
 OUT = Path("docs/which_data.md")
 HEAD = """# Which data can I bring?
 
-Any set in COCO's form, as exporters, annotation tools and people write it: what has one sensible reading is read,
-said once, and scored right; what has none is refused by `p2net data check` first, with the remedy. Keys such as
-`boxes: xyxy` stand beside `root` in the configuration, or behind the folder on the command line:
+Any set in COCO's form, as exporters, annotation tools and people write it: what has one sensible reading is
+read, said once, and scored right; what has none is refused by `p2net data check` first, with the remedy. Keys
+such as `boxes: xyxy` stand beside `root` in the configuration, or behind the folder on the command line:
 
     p2net data check people boxes=xyxy --split train
 
-Every row below is a test (`tests/data/quirks.py`): one rendered set of {people} people, written in that way, checked,
-trained on, and scored with the same poses. As COCO writes it, they have an AP of {average_precision:.4f}; an area that
-has to be guessed makes another one of it. This page was written by `python -m tests.data.quirk_report`.
+Every row below is a test (`tests/data/quirks.py`): one rendered set of {people} people, written in that way,
+checked, trained on, and scored with the same poses. As COCO writes it, they have an AP of
+{average_precision:.4f}; an area that has to be guessed makes another one of it. This page was written by
+`python -m tests.data.quirk_report`.
 """
 
 

@@ -66,7 +66,7 @@ class Original:
 
 @dataclass
 class QuirkSet:
-    """A copy of the original that a quirk may change: `document`, or `text` in its place, and the pictures."""
+    """A copy of the original that a quirk may change: `document`, or `text` in its place; pictures."""
 
     root: Path
     original: Original
@@ -124,7 +124,7 @@ class QuirkSet:
             (self.root / "annotations/boxes.json").write_text(json.dumps(self.detections))
 
     def predict(self, samples) -> Predictions:
-        """The pose near whoever stands in each box: of the picture that has these bytes, by the nearest box."""
+        """The pose near whoever stands in each box, by the bytes of its picture and the nearest true box."""
         contents = {
             hashlib.sha1(path.read_bytes()).hexdigest(): path.stem
             for path in (self.original.root / "train").iterdir()

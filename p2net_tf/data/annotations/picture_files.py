@@ -89,7 +89,8 @@ class PictureFiles:
 def _index(root: Path) -> dict[str, list[str]]:
     """Folded names, and folded stems with a dot, to the files below `root` that have them."""
     found = defaultdict(list)
-    for folder, _, names in os.walk(root):
+    for folder, below, names in os.walk(root):
+        below.sort()  # os.walk goes there in this order
         for name in sorted(names):
             path = os.path.join(folder, name)
             found[_folded(name)].append(path)
