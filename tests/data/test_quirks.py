@@ -1,11 +1,17 @@
 """What people bring: every row of the table is checked, trained on for two steps, and scored."""
 
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from p2net_tf.data.check import check_samples, demand_usable
 from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.pipeline import validation_dataset
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation import evaluate as module
@@ -115,3 +121,52 @@ def test_trained_on(quirk, made, model):
     batches = model.make_dataset(people, batch_size=4)
     history = model.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+@st.composite
+def combinations(draw) -> list[Quirk]:
+    """Two to four rows of different topics."""
+    topics = draw(
+        st.lists(
+            st.sampled_from(sorted({quirk.topic for quirk in QUIRKS})), min_size=2, max_size=4, unique=True
+        )
+    )
+    return [draw(st.sampled_from([quirk for quirk in QUIRKS if quirk.topic == topic])) for topic in topics]
+
+
+def what_passes_the_check_fails_nowhere(original: Original, quirks: list[Quirk]) -> bool:
+    """Whether the check passed; then the set is opened for training, cut into a batch, and scored."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = QuirkSet.copy_of(original, Path(folder) / "set")
+        try:
+            for quirk in quirks:
+                quirk.change(made)
+            made.write()
+        except Exception:  # one change left nothing to the next
+            return False
+        keys = {key: value for quirk in quirks for key, value in quirk.keys.items()}
+        source = DatasetConfig(format="coco", root=str(made.root), split="train", **keys)
+        try:
+            run_check(source)
+        except DataError:
+            return False
+        people, _ = open_datasets([source.model_copy(update={"detections": None})], COCO17)
+        next(iter(validation_dataset(people, (64, 48), 2, 1.25)))
+        with pytest.MonkeyPatch.context() as patch:
+            score(made, source, patch)
+        return True
+
+
+@pytest.mark.slow
+def test_no_combination_passes_the_check_and_fails_later(original):
+    passed = []
+
+    @settings(max_examples=500, derandomize=True, deadline=None, database=None,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(combinations())
+    def draw(quirks):
+        passed.append(what_passes_the_check_fails_nowhere(original, quirks))
+
+    draw()
+    assert len(passed) >= 500
+    assert sum(passed) >= 100
