@@ -110,9 +110,11 @@ def data_to_records(
 ):
     """Write TFRecord shards, which a configuration reads as `format: records`."""
     start(as_json=False)
+    from p2net_tf.data.check import check_samples, demand_usable
     from p2net_tf.data.records import write_records
 
     samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
+    demand_usable(samples, check_samples(samples, decode=False))
     left_out = write_records(samples, out, shards=shards, overwrite=overwrite)
     for problem in left_out:
         messages.print(f"[yellow]left out[/yellow] {problem}", soft_wrap=True)
