@@ -32,7 +32,7 @@ from rich.markup import escape
 from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
-from p2net_tf.config.networks import describe_model
+from p2net_tf.config.model import describe_model
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.crops import picture
@@ -54,9 +54,9 @@ from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.training.cluster import read_cluster
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.provenance import describe_environment
+from p2net_tf.utils.tf_config import read_cluster
 
 _SHEET_PEOPLE = 24
 _TILE_HEIGHT = 256

@@ -7,7 +7,8 @@ import tensorflow as tf
 from layer_checks import randomize_weights
 from networks import tiny_network
 
-from p2net_tf.config.networks import P2NetConfig, build_network
+from p2net_tf.config.model import P2NetConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import P2Net
 from p2net_tf.models.summary import summarize
 

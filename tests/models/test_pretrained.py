@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from p2net_tf.config.networks import P2NetConfig, SimpleBaselineConfig, build_network
+from p2net_tf.config.model import P2NetConfig, SimpleBaselineConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import P2Net, pretrained
 from p2net_tf.models.backbones import ResNet, ResNetSpec, backbone_spec
 
