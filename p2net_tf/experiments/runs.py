@@ -144,11 +144,14 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
 
     Args:
         path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
-        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`.
+        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`. The skeleton is the
+            one kept in the file of the network, whatever became of its card since, unless `data.skeleton=`
+            names another.
         config: configuration to use instead of the `config.yaml` beside the network.
 
     Raises:
         NetworkFileError: there is no network.
+        CardError: the skeleton of the overrides has another number of keypoints than the network.
         RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
     """
     path = Path(path)
@@ -164,7 +167,8 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         loaded = load_config(config_file, list(overrides))
     else:
         loaded = config_of(stored, str(file), overrides)
-    card = card_of(loaded, network, stored.skeleton)
+    named = any(override.partition("=")[0].strip() == "data.skeleton" for override in overrides)
+    card = card_of(loaded, network, None if named else stored.skeleton)
     if loaded.model.alignment != card.alignment:
         raise RunError(
             f"{config_file}: model.alignment is {loaded.model.alignment}, but the network in {file} was "
