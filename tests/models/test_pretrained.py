@@ -56,6 +56,7 @@ class TestApplications:
         randomize(network)
         return network
 
+    @pytest.mark.slow
     def test_resnet50_through_the_normalization_of_p2net(self, resnet50):
         """Their input is BGR 0..255 without the mean, ours RGB 0..1 in front of `CAFFE_NORMALIZATION`."""
         options = pretrained.needed_arguments("resnet50", "imagenet")

@@ -16,8 +16,6 @@ from p2net_tf.training.health import NotFiniteError
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.exceptions import Interrupted
 
-pytestmark = pytest.mark.slow
-
 STEPS = 3
 """Of an epoch of `config`."""
 
@@ -182,7 +180,7 @@ class TestKilledProcesses:
         return folder
 
     @pytest.mark.parametrize(
-        ("number", "count", "code"), [(signal.SIGKILL, 10, -9), (signal.SIGTERM, 3, Interrupted.EXIT_CODE)]
+        ("number", "count", "code"), [(signal.SIGKILL, 4, -9), (signal.SIGTERM, 2, Interrupted.EXIT_CODE)]
     )
     def test_end_with_the_same_weights(self, command, undisturbed, tmp_path, number, count, code):
         steps = sorted(np.random.default_rng(7).choice(np.arange(1, 40), count, replace=False))
