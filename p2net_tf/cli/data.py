@@ -40,7 +40,8 @@ def data_check(
 ):
     """List every broken or suspicious item, with file, id and remedy."""
     start(as_json)
-    from p2net_tf.data.check import check_samples, print_problems, problem_report, write_problems
+    from p2net_tf.cli.problem_table import print_problems
+    from p2net_tf.data.check import check_samples, problem_report, write_problems
 
     samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
     problems = check_samples(samples)

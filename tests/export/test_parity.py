@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from p2net_tf.cli.parity_table import print_parity
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments.exporting import verify_export
 from p2net_tf.experiments.run_folder import RunError
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.options import Exif, ExportOptions
-from p2net_tf.export.parity import EVALUATION, print_parity
+from p2net_tf.export.parity import EVALUATION
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.session import SavedModelSession
 
