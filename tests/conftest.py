@@ -5,8 +5,19 @@ from pathlib import Path
 
 import pytest
 
-LONGEST = ("test_training.py", "test_strategy.py", "test_hypergradient.py")
-"""Files, in this order."""
+LONGEST = (
+    *(
+        "test_auto_pose.py",
+        "test_strategy.py",
+        "test_tuner_run.py",
+        "test_training.py",
+        "test_published_sizes.py",
+    ),
+    *("test_step.py", "test_interruption.py", "test_export.py", "test_search.py", "test_parity.py"),
+    *("test_cli.py", "test_pipeline.py", "test_saved_model.py", "test_operations.py", "test_trial.py"),
+    *("test_pose_model.py", "test_p2net.py", "test_policies.py", "test_test_recipe.py", "test_estimator.py"),
+)
+"""Files, in this order; those with slow tests before the others."""
 
 
 def pytest_collection_modifyitems(items):

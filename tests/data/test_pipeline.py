@@ -21,8 +21,9 @@ from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.keypoints import geometry
 
 
-@pytest.fixture(params=["files", "records"])
+@pytest.fixture(params=["files", pytest.param("records", marks=pytest.mark.slow)])
 def samples(request, tmp_path) -> Samples:
+    """Of records quickly too: what `TestRecordsAsASource` and the resumed run ask of them."""
     made = people(tmp_path)
     if request.param == "files":
         return made
@@ -44,6 +45,7 @@ class TestTraining:
         # The one who is left over differs, so everybody is seen.
         assert set().union(*epochs) == set(range(COUNT))
 
+    @pytest.mark.parametrize("samples", ["files", "records"], indirect=True)
     def test_a_run_resumed_at_epoch_1_goes_on_with_its_order_and_draws(self, samples):
         """Whatever TensorFlow's own seed is."""
         tf.random.set_seed(1)

@@ -77,20 +77,20 @@ def test_an_unknown_decode_rule_is_refused(small_run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", ["write_warmup", "write_card"])
-def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, last):
+def test_a_failed_export_leaves_nothing(small_run, tmp_path, monkeypatch, last):
     def fail(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, last, fail)
     with pytest.raises(KeyboardInterrupt):
-        export_saved_model(run.network, run.card, tmp_path)
+        export_saved_model(small_run.network, small_run.card, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_a_kill_leaves_a_whole_version_or_none(run, tmp_path):
+def test_a_kill_leaves_a_whole_version_or_none(small_run, tmp_path):
     """At moments all over its second half: before, it imports and traces, and writes nothing."""
-    command = [sys.executable, "-m", "p2net_tf", "export", str(run.folder), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "p2net_tf", "export", str(small_run.folder), "--out", str(tmp_path)]
     start = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - start

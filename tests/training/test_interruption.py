@@ -154,6 +154,7 @@ except Interrupted as stop:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 class TestKilledProcesses:
     """A run of 40 steps in processes of its own, as a script of a user's would start it."""
 
@@ -180,7 +181,7 @@ class TestKilledProcesses:
         return folder
 
     @pytest.mark.parametrize(
-        ("number", "count", "code"), [(signal.SIGKILL, 4, -9), (signal.SIGTERM, 2, Interrupted.EXIT_CODE)]
+        ("number", "count", "code"), [(signal.SIGKILL, 3, -9), (signal.SIGTERM, 1, Interrupted.EXIT_CODE)]
     )
     def test_end_with_the_same_weights(self, command, undisturbed, tmp_path, number, count, code):
         steps = sorted(np.random.default_rng(7).choice(np.arange(1, 40), count, replace=False))
