@@ -31,6 +31,7 @@ def command(*arguments) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_whole_way(name, people, tmp_path, monkeypatch):
     """The SavedModel finds what evaluation does, to rounding, and so does TFLite on 8-bit crops."""

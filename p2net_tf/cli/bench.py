@@ -41,11 +41,11 @@ def bench_search(
     """A search step in plain training steps, and what its parts cost; needs no data."""
     start(as_json)
     from p2net_tf.bench.search import bench_search as measure
-    from p2net_tf.bench.search import print_bench
+    from p2net_tf.cli.bench_tables import print_search
     from p2net_tf.config.loading import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, mixture, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_search, out, as_json)
 
 
 @app.command(
@@ -63,11 +63,11 @@ def bench_step(
     """A training step beside the bare network's forward and backward pass and update; needs no data."""
     start(as_json)
     from p2net_tf.bench.step import bench_step as measure
-    from p2net_tf.bench.step import print_bench
+    from p2net_tf.cli.bench_tables import print_step
     from p2net_tf.config.loading import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_step, out, as_json)
 
 
 @app.command(
@@ -99,13 +99,13 @@ def bench_models(
     start(as_json)
     from p2net_tf.bench.models import SIZE, ModelSettings, default_configs
     from p2net_tf.bench.models import bench_models as measure
-    from p2net_tf.bench.models_plot import print_bench
+    from p2net_tf.cli.bench_tables import print_models
     from p2net_tf.config.loading import load_config
 
     experiments = [load_config(name) for name in configs or default_configs(size or [SIZE])]
     settings = ModelSettings(batch_size, rounds, training, lite)
     report = measure(experiments, out, settings, _pairs(torch or []), command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_models, out, as_json)
     if not as_json:
         console.print(f"plot: {out.with_suffix('.png')}", soft_wrap=True)
 
@@ -135,15 +135,16 @@ def bench_pipeline(
 ):
     """Images per second of the input pipeline, beside OpenCV and numpy heatmaps in worker processes."""
     start(as_json)
-    from p2net_tf.bench.pipeline import PipelineSettings, print_bench
+    from p2net_tf.bench.pipeline import PipelineSettings
     from p2net_tf.bench.pipeline import bench_pipeline as measure
+    from p2net_tf.cli.bench_tables import print_pipeline
     from p2net_tf.config.loading import load_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
     settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
     config = None if step is None else load_config(step, [f"training.batch_size={batch_size}"])
     report = measure(samples, out, settings, command=command_line(), config=config)
-    _show(report, print_bench, out, as_json)
+    _show(report, print_pipeline, out, as_json)
 
 
 @app.command("all", epilog="Example: `P2NET_DATA=../shared/data p2net bench all --json > bench.json`")
@@ -160,12 +161,13 @@ def bench_all(
 ):
     """Everything that can be measured here, one after the other, with its limits, in one file."""
     start(as_json)
-    from p2net_tf.bench.everything import Selection, print_bench
+    from p2net_tf.bench.everything import Selection
     from p2net_tf.bench.everything import bench_all as measure
+    from p2net_tf.cli.bench_tables import print_everything
 
     selection = Selection(photographs=photographs, model_dir=model_dir)
     report = measure(out, selection.quick() if quick else selection, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_everything, out, as_json)
 
 
 ModelDir = Annotated[Path, typer.Argument(help="folder of versions, as `p2net export` writes it")]
@@ -189,12 +191,13 @@ def bench_serving(
 ):
     """The development server under load, and what it costs beside the plain forward pass; needs no data."""
     start(as_json)
-    from p2net_tf.bench.serving import LoadSettings, print_bench
+    from p2net_tf.bench.serving import LoadSettings
     from p2net_tf.bench.serving import bench_serving as measure
+    from p2net_tf.cli.bench_tables import print_serving
 
     load = LoadSettings(clients, seconds, rounds, max_batch)
     report = measure(model_dir, out, load, run, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_serving, out, as_json)
     _exit_unless_all_right(report["server"])
 
 
@@ -210,7 +213,8 @@ def bench_load(
 ):
     """Load a running server, and hold each answer against that of the newest version in MODEL_DIR."""
     start(as_json)
-    from p2net_tf.bench.serving import newest_version, print_load, synthetic_cases
+    from p2net_tf.bench.serving import newest_version, synthetic_cases
+    from p2net_tf.cli.bench_tables import print_load
     from p2net_tf.serving.client import GrpcClient, RestClient
     from p2net_tf.serving.load import run_load
     from p2net_tf.serving.model import Model
@@ -233,11 +237,11 @@ def _pairs(values: list[str]) -> dict[str, Path]:
     return {name: Path(path) for name, _, path in pairs}
 
 
-def _show(report: dict, print_bench: Callable, out: Path, as_json: bool) -> None:
+def _show(report: dict, print_table: Callable, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        print_bench(report, console)
+        print_table(report, console)
         console.print(f"results: {out}", soft_wrap=True)
 
 

@@ -50,8 +50,8 @@ def import_weights(
 ):
     """Make a Keras network of a published PyTorch checkpoint, evaluated as it was published."""
     start(as_json)
+    from p2net_tf.cli.conversion_table import print_conversion
     from p2net_tf.convert.convert import convert_checkpoint
-    from p2net_tf.convert.report import print_conversion
 
     size = None if input_size is None else _size(input_size)
     order = None if channels is None else channels.value

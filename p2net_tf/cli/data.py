@@ -42,11 +42,11 @@ def data_check(
 ):
     """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
     start(as_json)
+    from p2net_tf.cli.problem_table import print_problems
     from p2net_tf.data.check import (
         check_samples,
         demand_usable,
         first_error,
-        print_problems,
         problem_report,
         usable,
         write_problems,

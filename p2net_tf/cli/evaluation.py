@@ -117,8 +117,7 @@ def _show(found: dict, as_json: bool) -> None:
         found: name of the data -> `(result or evaluation, analysis or None)`; a single one is printed without
             its name.
     """
-    from p2net_tf.evaluation.error_analysis.tables import print_errors
-    from p2net_tf.evaluation.tables import print_result
+    from p2net_tf.cli.score_tables import print_errors, print_result
 
     if as_json:
         documents = {

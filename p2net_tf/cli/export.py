@@ -59,9 +59,9 @@ def export(
 ):
     """Write a trained network with its whole test recipe as a model that others run."""
     start(as_json)
+    from p2net_tf.cli.parity_table import print_parity
     from p2net_tf.experiments.exporting import export_run, verify_export
     from p2net_tf.experiments.runs import load_run
-    from p2net_tf.export.parity import print_parity
 
     recipe = {"evaluation.flip_test": flip, "evaluation.decode": decode}
     changes = [f"{key}={value}" for key, value in recipe.items() if value is not None]

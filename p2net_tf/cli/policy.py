@@ -27,7 +27,8 @@ app = typer.Typer(help="List augmentation policies, and see one at work.", no_ar
 def policy_list(as_json: AsJson = False):
     """The built-in policies, and the operations that policies are made of."""
     start(as_json)
-    from p2net_tf.augment.listing import listing, print_listing
+    from p2net_tf.augment.listing import listing
+    from p2net_tf.cli.policy_tables import print_listing
 
     if as_json:
         print_json(listing())

@@ -24,9 +24,9 @@ def search(
 ):
     """Learn an augmentation policy by gradient (Auto-Pose); then `p2net train CONFIG policy=OUT`."""
     start(as_json)
+    from p2net_tf.cli.search_table import print_found
     from p2net_tf.config.loading import load_config
     from p2net_tf.experiments.search import run_search
-    from p2net_tf.experiments.search_progress import print_found
 
     experiment = load_config(config, overrides or [])
     folder = out or Path("runs") / f"{experiment.name}_search"

@@ -86,8 +86,9 @@ def query(
 ):
     """Ask a model server (this one, or TensorFlow Serving) for the poses in a picture."""
     start(as_json)
+    from p2net_tf.cli.answer_table import print_answer
     from p2net_tf.serving.client import GrpcClient, RestClient
-    from p2net_tf.serving.query import answer_document, ask, print_answer, write_overlay
+    from p2net_tf.serving.query import answer_document, ask, write_overlay
 
     if (boxes is None) == (not whole_image):
         raise typer.BadParameter("give either --boxes or --whole-image")

@@ -31,13 +31,11 @@ from p2net_tf.evaluation.pck import (
     torso_errors,
 )
 from p2net_tf.evaluation.person_matching import match_results
-from p2net_tf.evaluation.tables import print_result
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
 __all__ = [
     "analyze_coco",
-    "print_result",
     "score_coco",
     "score_lsp",
     "score_mpii",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from p2net_tf.data.licences import licences_of
-from p2net_tf.data.samples import DataError
+from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.experiments.runs import Run, sources_of
 from p2net_tf.export.calibration import training_people
@@ -18,6 +18,7 @@ from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import verify
 from p2net_tf.export.runtimes import PoseFunction
 from p2net_tf.export.tflite import CALIBRATION_CROPS
+from p2net_tf.utils.console import messages
 
 
 def export_run(
@@ -32,15 +33,28 @@ def export_run(
     Args:
         formats: of `saved_model` and `tflite`.
         out: folder of the versions; with two formats, of a folder for each. None: inside of the run folder.
-        calibration: training crops that int8 is calibrated on.
+        calibration: training crops that int8 is calibrated on. A `.keras` file alone names no training part:
+            without `data.train=` among its overrides it has no int8, which is said.
     """
     folders = {}
     for name in formats:
         goal = out if out is not None and len(formats) == 1 else (out or run.folder) / name
-        people = training_people(run.config, calibration) if name == "tflite" else None
+        people = _calibration_people(run, calibration) if name == "tflite" else None
         chosen = asdict(options or ExportOptions())
         folders[name] = export_network(run.network, run.card, goal, name, people, _facts(run), **chosen)
     return folders
+
+
+def _calibration_people(run: Run, count: int) -> list[Samples]:
+    if run.config.data.train:
+        return training_people(run.config, count)
+    messages.print(
+        f"no int8: {run.folder} names no training part whose crops would calibrate it; "
+        "add data.train=[{format: ..., root: ...}]",
+        markup=False,
+        soft_wrap=True,
+    )
+    return []
 
 
 def verify_export(

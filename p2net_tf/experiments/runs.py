@@ -32,7 +32,7 @@ from rich.markup import escape
 from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
-from p2net_tf.config.networks import describe_model
+from p2net_tf.config.model import describe_model
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.crops import picture
@@ -54,9 +54,9 @@ from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.training.cluster import read_cluster
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.provenance import describe_environment
+from p2net_tf.utils.tf_config import read_cluster
 
 _SHEET_PEOPLE = 24
 _TILE_HEIGHT = 256
@@ -144,11 +144,14 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
 
     Args:
         path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
-        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`.
+        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`. The skeleton is the
+            one kept in the file of the network, whatever became of its card since, unless `data.skeleton=`
+            names another.
         config: configuration to use instead of the `config.yaml` beside the network.
 
     Raises:
         NetworkFileError: there is no network.
+        CardError: the skeleton of the overrides has another number of keypoints than the network.
         RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
     """
     path = Path(path)
@@ -164,7 +167,8 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         loaded = load_config(config_file, list(overrides))
     else:
         loaded = config_of(stored, str(file), overrides)
-    card = card_of(loaded, network, stored.skeleton)
+    named = any(override.partition("=")[0].strip() == "data.skeleton" for override in overrides)
+    card = card_of(loaded, network, None if named else stored.skeleton)
     if loaded.model.alignment != card.alignment:
         raise RunError(
             f"{config_file}: model.alignment is {loaded.model.alignment}, but the network in {file} was "

@@ -66,9 +66,13 @@ def predict(network: keras.Model, samples: Samples, card: InferenceCard) -> Pred
 
 
 def make_predict_step(network: keras.Model, card: InferenceCard):
-    """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`."""
+    """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`.
 
-    @tf.function(reduce_retracing=True)
+    It is traced once: the last batch, which is smaller, does not wait for a graph of its own.
+    """
+    of_crops = tf.TensorSpec([None, *card.input_size, 3], tf.float32)
+
+    @tf.function(input_signature=[of_crops, tf.TensorSpec([None, 2, 3], tf.float32)])
     def step(crops, matrices):
         keypoints, scores = estimate_keypoints(network, crops, card)
         return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores
