@@ -21,6 +21,7 @@ from p2net_tf.experiments.cells import Cell, ExperimentError, read_json, refuse_
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.exceptions import Interrupted
+from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.machine import list_gpus, usable_cores
 
 WORKER = (sys.executable, "-m", "p2net_tf.experiments.worker")
@@ -90,7 +91,7 @@ def alone_in(folder: Path) -> Iterator[int]:
     """
     import fcntl  # not on Windows
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     end = time.monotonic() + _LOCK_SECONDS
     with open(folder / ".lock", "w") as lock:
         while True:

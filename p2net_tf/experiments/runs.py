@@ -56,6 +56,7 @@ from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.cluster import read_cluster
 from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.provenance import describe_environment
 
 _SHEET_PEOPLE = 24
@@ -198,8 +199,7 @@ def evaluate_run(
         if said := found.people.describe():
             messages.print(f"[yellow]{name}[/yellow] {escape(said)}", soft_wrap=True)
         if out is not None:
-            place = place_of(out, name, sources)
-            place.mkdir(parents=True, exist_ok=True)
+            place = make_folder(place_of(out, name, sources))
             save_predictions(place, found)
             in_run = out.resolve() == run.folder.resolve()
             write_problems(found.problems, place / (f"problems_{part}.json" if in_run else "problems.json"))

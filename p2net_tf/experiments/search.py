@@ -40,7 +40,7 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.utils.console import messages, progress
-from p2net_tf.utils.files import replacing, write_text
+from p2net_tf.utils.files import make_folder, replacing, write_text
 from p2net_tf.utils.provenance import describe_environment
 
 STEP_COST = 2.8
@@ -82,7 +82,7 @@ def run_search(
     searcher = build_searcher(config, inner.skeleton)
     _check_batches(config.search, searcher.replicas, len(inner), len(outer))
     # Not before: what failed for its data may be begun again under a mended configuration.
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     dump_config(config, folder / "config.yaml")
     write_problems(problems, folder / "problems.json")
     settings = config.search
@@ -218,7 +218,10 @@ class _Search:
         if step % self._settings.checkpoint_every:
             return
         arrays = {f"variable_{i}": value for i, value in enumerate(self.searcher.state())}
-        with replacing(self._file) as scratch, open(scratch, "wb") as file:
+        with (
+            replacing(self._file, sum(value.nbytes for value in arrays.values())) as scratch,
+            open(scratch, "wb") as file,
+        ):
             np.savez(file, warm=self.warm, **arrays, **self.trajectory.arrays())
 
     def _batches(self, table: InMemoryCrops, stream: int, start: int, size: int | None = None):

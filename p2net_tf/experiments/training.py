@@ -39,6 +39,7 @@ from p2net_tf.training.scoring import scoring_batches
 from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.training.training_input import TrainingInput
 from p2net_tf.utils.console import be_quiet, messages
+from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.yaml_files import ConfigError
 
 
@@ -235,8 +236,7 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
 def _prepare_folder(folder: Path, resume: bool) -> Path:
     if not resume and Checkpoints(folder / "checkpoints").exist():
         raise DataError(f"{folder} already holds a run; resume it, or choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return make_folder(folder)
 
 
 def _say_what_changed(file: Path, config: ExperimentConfig) -> None:

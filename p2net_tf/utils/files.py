@@ -70,9 +70,8 @@ def next_version(folder: str | Path) -> Iterator[Path]:
     Raises:
         WriteError: it cannot be written.
     """
-    folder = Path(folder)
+    folder = make_folder(folder)
     with _naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(_SCRATCH, ".version.", folder))
     try:
         with _naming(folder, scratch, of_others=True):
@@ -92,6 +91,18 @@ def newest_version(folder: str | Path) -> Path | None:
     """The version folder with the highest number; None where there is none."""
     versions = [path for path in Path(folder).glob("*") if path.name.isdecimal() and path.is_dir()]
     return max(versions, key=lambda path: int(path.name), default=None)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Makes a folder, with those above it, where it is missing; returns it.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    folder = Path(folder)
+    with _naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_bytes(path: str | Path, contents: bytes) -> None:
@@ -155,6 +166,18 @@ def remove_scratch(folder: str | Path) -> None:
     for scratch in Path(folder).glob(f".*.*{_SCRATCH}*"):
         if scratch.is_file():
             scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def blaming_the_disk(path: str | Path, scratch: str | Path) -> Iterator[None]:
+    """Turns what the disk is to blame for into a `WriteError`, for writers that fill a folder of their own.
+
+    Args:
+        path: what it is going to be, for the message.
+        scratch: where it is written.
+    """
+    with _naming(Path(path), scratch, of_others=True):
+        yield
 
 
 @contextmanager

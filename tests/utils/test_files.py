@@ -197,9 +197,7 @@ class TestFailures:
     def test_under_a_file(self, tmp_path):
         (tmp_path / "file").write_text("mine")
         for write in (write_text, lambda path, text: next_version(path).__enter__()):
-            with pytest.raises(
-                WriteError, match=rf"^{tmp_path}/file/a.txt: .*{tmp_path}/file; choose another"
-            ):
+            with pytest.raises(WriteError, match=f"^{tmp_path}/file/a.txt: cannot be written: (File|Not a)"):
                 write(tmp_path / "file" / "a.txt", "x")
 
     def test_scratch_of_killed_processes_goes_and_nothing_else(self, tmp_path):
