@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, RunPath, Strict, command_line, print_json, start
+from p2net_tf.cli.options import (
+    AsJson,
+    Config,
+    Overrides,
+    RunPath,
+    Strict,
+    command_line,
+    print_json,
+    start,
+    writable_folder,
+)
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -32,7 +42,10 @@ def evaluate(
     config: Annotated[Path | None, typer.Option(help="configuration instead of the run's own")] = None,
     part: Annotated[str, typer.Option(help="test, validation or train")] = "test",
     out: Annotated[
-        Path | None, typer.Option(help="write predictions.json, overlays.jpg and the errors' page here")
+        Path | None,
+        typer.Option(
+            help="write predictions.json, overlays.jpg and the errors' page here", callback=writable_folder
+        ),
     ] = None,
     errors: Errors = False,
     skip_missing: Annotated[
@@ -75,7 +88,9 @@ def score(
     errors: Errors = False,
     skeleton: Annotated[str, typer.Option(help="card of a COCO-form set: a name or a YAML")] = "coco17",
     images: Annotated[Path | None, typer.Option(help="folder of the pictures, for the worst poses")] = None,
-    out: Annotated[Path | None, typer.Option(help="write the errors' page here")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write the errors' page here", callback=writable_folder)
+    ] = None,
     as_json: AsJson = False,
 ):
     """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp; pck for sets in COCO's form)."""

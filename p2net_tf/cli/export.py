@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Overrides, print_json, start
+from p2net_tf.cli.options import AsJson, Overrides, print_json, start, writable_folder
 from p2net_tf.export.options import Exif, ExportOptions, Precision
 from p2net_tf.utils.console import console, messages
 
@@ -33,7 +33,9 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="folder of the versions (all: of both folders); by default RUN/FORMAT", show_default=False
+            help="folder of the versions (all: of both folders); by default RUN/FORMAT",
+            callback=writable_folder,
+            show_default=False,
         ),
     ] = None,
     flip: Annotated[

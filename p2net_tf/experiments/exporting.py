@@ -18,6 +18,7 @@ from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import verify
 from p2net_tf.export.runtimes import PoseFunction
 from p2net_tf.export.tflite import CALIBRATION_CROPS
+from p2net_tf.utils.files import demand_writable
 
 
 def export_run(
@@ -34,9 +35,11 @@ def export_run(
         out: folder of the versions; with two formats, of a folder for each. None: inside of the run folder.
         calibration: training crops that int8 is calibrated on.
     """
+    goals = {name: out if out and len(formats) == 1 else (out or run.folder) / name for name in formats}
+    for goal in goals.values():  # before the first of them is converted
+        demand_writable(goal)
     folders = {}
-    for name in formats:
-        goal = out if out is not None and len(formats) == 1 else (out or run.folder) / name
+    for name, goal in goals.items():
         people = training_people(run.config, calibration) if name == "tflite" else None
         chosen = asdict(options or ExportOptions())
         folders[name] = export_network(run.network, run.card, goal, name, people, _facts(run), **chosen)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from disks import small_file_system
@@ -235,6 +236,23 @@ class TestPlacesBeforeWork:
         words = f"^{place}/a/b: cannot be written: Read-only file system"
         with small_file_system(place, 64, read_only=True), pytest.raises(WriteError, match=words):
             demand_writable(place / "a/b")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
+    def test_where_nothing_may_be_written(self):
+        """By a user without rights; root may write everywhere."""
+        with tempfile.TemporaryDirectory() as place:
+            os.chmod(place, 0o555)
+            child = os.fork()
+            if not child:
+                os.setuid(65534)
+                try:
+                    demand_writable(f"{place}/a/b")
+                except WriteError as error:
+                    os._exit(
+                        77 if str(error).startswith(f"{place}/a/b: cannot be written: Permission") else 1
+                    )
+                os._exit(2)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
 
     def test_room(self, tmp_path):
         demand_room(tmp_path / "not/there/yet", 10)
