@@ -22,6 +22,7 @@ from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.exceptions import Interrupted
 from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.machine import list_gpus, usable_cores
 
 WORKER = (sys.executable, "-m", "p2net_tf.experiments.worker")
@@ -104,7 +105,8 @@ def alone_in(folder: Path) -> Iterator[int]:
                         f"{folder}: another comparison is at work here; wait for it, or take another folder"
                     ) from None
             time.sleep(_POLL_SECONDS)
-        yield lock.fileno()
+        with lock_folder(folder):  # against other machines, too
+            yield lock.fileno()
 
 
 def _threads(folder: Path, jobs: int) -> int:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,7 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.cluster import read_cluster
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
 
 _SHEET_PEOPLE = 24
@@ -90,10 +92,20 @@ def run_experiment(
     folder = Path(folder)
     for source in config.data.test:  # before hours of training, not after them
         demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
-    start = time.perf_counter()
-    train(config, folder, resume=resume, strict=strict)
-    if not read_cluster().is_chief:  # who alone has a run folder
-        return None
+    worker = read_cluster()
+    # Workers must not wait for a chief that was refused before they knew of each other.
+    with lock_folder(folder) if worker.count == 1 else nullcontext():
+        start = time.perf_counter()
+        train(config, folder, resume=resume, strict=strict)
+        if not worker.is_chief:  # who alone has a run folder
+            return None
+        with lock_folder(folder):
+            return _report_training(config, folder, start, resume, strict, command)
+
+
+def _report_training(
+    config: ExperimentConfig, folder: Path, start: float, resume: bool, strict: bool, command: str
+) -> dict:
     minutes = (time.perf_counter() - start) / 60
     plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
     run = load_run(folder)

@@ -40,7 +40,8 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.utils.console import messages, progress
-from p2net_tf.utils.files import make_folder, replacing, write_text
+from p2net_tf.utils.files import replacing, write_text
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
 
 STEP_COST = 2.8
@@ -72,17 +73,23 @@ def run_search(
     Raises:
         SearchError: a folder that holds another search, or settings that do not go together.
         DataError: too little data.
+        LockedError: another process works in `folder`.
     """
-    start = time.perf_counter()
     folder = Path(folder)
     _check_folder(folder, config, resume)
+    with lock_folder(folder):
+        return _search_in(folder, config, resume, strict, command)
+
+
+def _search_in(folder: Path, config: ExperimentConfig, resume: bool, strict: bool, command: str) -> dict:
+    """In a folder that nobody else works in."""
+    start = time.perf_counter()
     inner, outer, problems = open_split(
         config.data, config.search, config.model.input_size, config.seed, strict
     )
     searcher = build_searcher(config, inner.skeleton)
     _check_batches(config.search, searcher.replicas, len(inner), len(outer))
     # Not before: what failed for its data may be begun again under a mended configuration.
-    make_folder(folder)
     dump_config(config, folder / "config.yaml")
     write_problems(problems, folder / "problems.json")
     settings = config.search

@@ -39,7 +39,7 @@ from p2net_tf.training.scoring import scoring_batches
 from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.training.training_input import TrainingInput
 from p2net_tf.utils.console import be_quiet, messages
-from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.yaml_files import ConfigError
 
 
@@ -68,6 +68,8 @@ def train(
         PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
         CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
+        WriteError: something else cannot be written.
+        LockedError: another process trains in `folder`.
         NotFiniteError: the loss or a weight became NaN or Inf.
         Interrupted: SIGTERM came; the run is saved.
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
@@ -94,7 +96,21 @@ def _train(
 ) -> keras.Model:
     demand_current(folder / "config.yaml")
     policy = _open_policy(config, folder, resume)
-    folder = _prepare_folder(folder, resume)
+    with lock_folder(folder):
+        _demand_new(folder, resume)
+        return _train_in(folder, config, policy, strategy, resume, strict, callbacks)
+
+
+def _train_in(
+    folder: Path,
+    config: ExperimentConfig,
+    policy: Policy | None,
+    strategy: tf.distribute.Strategy,
+    resume: bool,
+    strict: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> keras.Model:
+    """In a folder that nobody else works in."""
     if resume:
         _say_what_changed(folder / "config.yaml", config)
     dump_config(config, folder / "config.yaml")
@@ -233,10 +249,9 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
     return Policy.load(config.policy)
 
 
-def _prepare_folder(folder: Path, resume: bool) -> Path:
+def _demand_new(folder: Path, resume: bool) -> None:
     if not resume and Checkpoints(folder / "checkpoints").exist():
         raise DataError(f"{folder} already holds a run; resume it, or choose another folder")
-    return make_folder(folder)
 
 
 def _say_what_changed(file: Path, config: ExperimentConfig) -> None:

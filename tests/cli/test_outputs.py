@@ -39,6 +39,7 @@ class Output:
     help: str
     required: tuple[str, ...]
     """Names of what the verb cannot do without."""
+    parameters: tuple[str, ...]
 
     def __str__(self):
         return " ".join([*self.verb, self.name])
@@ -63,7 +64,7 @@ def outputs():
             if takes_path and is_written:
                 info = typing.get_args(hint)[1]
                 flags = (f"--{name}",) if isinstance(info, typer.models.OptionInfo) else ()
-                yield Output(words, name, flags, info.help, required)
+                yield Output(words, name, flags, info.help, required, tuple(hints))
 
 
 OUTPUTS = list(outputs())
@@ -94,6 +95,7 @@ def test_under_a_file(output, tmp_path, monkeypatch, capsys):
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.slow
 @every_output
 def test_on_a_read_only_disk(output, tmp_path, monkeypatch, capsys):
     place = tmp_path / "disk"
@@ -122,6 +124,37 @@ def test_the_usual_folder_is_looked_at_too(output, tmp_path, monkeypatch, capsys
     (line,) = lines
     assert line.startswith("error runs/") and "cannot be written: Not a directory" in line
     assert os.listdir(tmp_path) == ["runs"]
+
+
+LONG = [*DEFAULTS, *(output for output in OUTPUTS if str(output) == "demo out")]
+"""What works in a folder for hours, and goes on there."""
+
+
+@pytest.fixture(scope="module")
+def occupied(tmp_path_factory):
+    """A folder in which another process works."""
+    folder = tmp_path_factory.mktemp("occupied")
+    hold = f"from p2net_tf.utils.locks import lock_folder\nwith lock_folder({str(folder)!r}):\n input('held')"
+    process = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.read(4) == b"held"
+    yield folder, process.pid
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("output", LONG, ids=str)
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_which_another_process_works(output, resume, occupied, monkeypatch, capsys):
+    folder, number = occupied
+    options = [word for name in output.required for word in REQUIRED[name]]
+    if resume:
+        options += ["--resume"] * ("resume" in output.parameters)
+    before = sorted(os.listdir(folder))
+    code, lines = ends(monkeypatch, capsys, *output.verb, *options, *output.option, folder)
+    assert code == 2
+    assert lines[-1].startswith(f"error {folder}: process {number} on {os.uname().nodename}, since")
+    assert not [line for line in lines if "Traceback" in line]
+    assert set(os.listdir(folder)) - set(before) <= {".lock"}
 
 
 @pytest.mark.slow
