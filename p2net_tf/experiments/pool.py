@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM, Signals
 
-from p2net_tf.experiments.cells import Cell, ExperimentError, read_json, refuse_other_requests, write_json
+from p2net_tf.experiments.cells import Cell, ExperimentError, read_kept, refuse_other_requests, write_json
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.exceptions import Interrupted
@@ -112,9 +112,11 @@ def alone_in(folder: Path) -> Iterator[int]:
 def _threads(folder: Path, jobs: int) -> int:
     """Of every training: what the first call chose, so that later ones change no number by other `jobs`."""
     file = folder / "plan.json"
-    if not file.is_file():
-        write_json(file, {"threads": max(1, usable_cores() // jobs)})
-    return read_json(file)["threads"]
+    plan = read_kept(file, dict) or {}
+    if "threads" not in plan:
+        plan = {"threads": max(1, usable_cores() // jobs)}
+        write_json(file, plan)
+    return plan["threads"]
 
 
 def _run_all(

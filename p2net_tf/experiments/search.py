@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zipfile
 from itertools import islice
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.utils.console import messages, progress
-from p2net_tf.utils.files import replacing, write_text
+from p2net_tf.utils.files import replacing, set_aside, write_text
 from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
 
@@ -215,10 +216,15 @@ class _Search:
         """Takes up `state.npz`; where there is none, nothing was done yet."""
         if not self._file.is_file():
             return
-        with np.load(self._file, allow_pickle=False) as arrays:
-            self.searcher.restore([arrays[f"variable_{i}"] for i in range(len(self.searcher.variables))])
-            self.warm = int(arrays["warm"])
-            self.trajectory = Trajectory.from_arrays(arrays)
+        try:
+            with np.load(self._file, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            set_aside(self._file, f"{error}; the search begins anew")
+            return
+        self.searcher.restore([arrays[f"variable_{i}"] for i in range(len(self.searcher.variables))])
+        self.warm = int(arrays["warm"])
+        self.trajectory = Trajectory.from_arrays(arrays)
         messages.print(f"resuming after {self.warm} warm-up steps and {len(self.trajectory)} search steps")
 
     def _save_every(self, step: int) -> None:

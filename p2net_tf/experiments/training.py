@@ -31,6 +31,7 @@ from p2net_tf.training.collectives import from_chief
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.training.loop import Clock, Plan, TrainingLoop
+from p2net_tf.training.picture_watch import PictureWatch
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.progress import TrainingProgress
 from p2net_tf.training.run_state import RunState
@@ -39,6 +40,7 @@ from p2net_tf.training.scoring import scoring_batches
 from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.training.training_input import TrainingInput
 from p2net_tf.utils.console import be_quiet, messages
+from p2net_tf.utils.files import set_aside
 from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.yaml_files import ConfigError
 
@@ -72,6 +74,7 @@ def train(
         LockedError: another process trains in `folder`.
         NotFiniteError: the loss or a weight became NaN or Inf.
         Interrupted: SIGTERM came; the run is saved.
+        LostPicturesError: the pictures are gone; the run is saved.
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
         WorkerLostError: another worker is gone.
     """
@@ -176,8 +179,9 @@ def _train_in(
                 ),
             ],
             clock,
+            PictureWatch(samples, config.data.wait_minutes),
         )
-        loop.run(training_input.going_on(state), interruption)
+        loop.run(lambda: training_input.going_on(state), interruption)
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -244,7 +248,7 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
     if config.policy is None:
         return None
     copy, before = folder / "policy.yaml", folder / "config.yaml"
-    if resume and copy.is_file() and before.is_file() and load_config(before).policy == config.policy:
+    if resume and copy.is_file() and (begun := _read_before(before)) and begun.policy == config.policy:
         return Policy.load(copy)
     return Policy.load(config.policy)
 
@@ -256,15 +260,27 @@ def _demand_new(folder: Path, resume: bool) -> None:
 
 def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
     """A resumed run may change its configuration, but not unnoticed: other epochs, say, bend the schedule."""
-    if not file.is_file():
+    begun = _read_before(file)
+    if begun is None:
         return
-    before = load_config(file).model_dump()
+    before = begun.model_dump()
     for section, now in config.model_dump().items():
         if before[section] != now:
             messages.print(
                 f"[yellow]changed since the run began[/yellow] {section}: {before[section]} -> {now}",
                 soft_wrap=True,
             )
+
+
+def _read_before(file: Path) -> ExperimentConfig | None:
+    """The configuration that the run was begun with; None where there is none, or none that can be read."""
+    if not file.is_file():
+        return None
+    try:
+        return load_config(file)
+    except ConfigError as error:
+        set_aside(file, str(error))
+        return None
 
 
 def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
@@ -317,4 +333,5 @@ def _validate(
         training.validation_every,
         training.epochs,
         training.early_stopping,
+        PictureWatch(samples, config.data.wait_minutes),
     )

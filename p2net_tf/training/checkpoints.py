@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
-from p2net_tf.utils.files import WriteError, replacing
+from p2net_tf.utils.files import WriteError, replacing, set_aside
 
 _PATTERN = "step_*.npz"
 _DIGEST = hashlib.sha256
@@ -69,13 +68,7 @@ class Checkpoints:
             try:
                 return path, _read(path)
             except (OSError, ValueError) as error:
-                aside = path.with_name(f"{path.name}.damaged")
-                path.rename(aside)
-                messages.print(
-                    f"[yellow]damaged checkpoint[/yellow] {path} ({error}); it is now {aside.name}, "
-                    "and the one before it is taken",
-                    soft_wrap=True,
-                )
+                set_aside(path, f"{error}; the checkpoint before it is taken")
         return None
 
     def exist(self) -> bool:

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.markup import escape
+
+from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
 
 _SCRATCH = ".partial"
@@ -166,6 +169,18 @@ def remove_scratch(folder: str | Path) -> None:
     for scratch in Path(folder).glob(f".*.*{_SCRATCH}*"):
         if scratch.is_file():
             scratch.unlink(missing_ok=True)
+
+
+def set_aside(path: str | Path, why: str) -> Path:
+    """Renames a damaged file to `*.damaged`, says so, and returns its new path."""
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.damaged")
+    with _naming(path):
+        path.replace(aside)
+    messages.print(
+        f"[yellow]damaged[/yellow] {escape(f'{path} ({why})')}; it is now {aside.name}", soft_wrap=True
+    )
+    return aside
 
 
 @contextmanager

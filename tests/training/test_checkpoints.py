@@ -130,7 +130,7 @@ class TestDamage:
         path.write_bytes(path.read_bytes()[:-1])
         with messages.capture() as said:
             checkpoints.newest()
-        assert f"damaged checkpoint {path}" in said.get()
+        assert f"damaged {path}" in said.get()
         assert path.with_name("step_000000002.npz.damaged").is_file()
 
     def test_damaged_ones_do_not_push_out_good_ones(self, checkpoints):
