@@ -236,7 +236,9 @@ def analyze_run(
     for name, found in evaluations.items():
         samples, settings = found.samples, run.config.evaluation
         inputs = Scorer(found.people, run.card, settings, sources[name]).oks_inputs(found.predictions)
-        analyses[name] = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
+        analyses[name] = analyze_errors(
+            inputs.ground_truth, inputs.results, samples.skeleton, settings.max_people
+        )
         if out is not None:
             title = f"Errors of {run.config.name}{_of(name, sources)}"
             pictures = pictures_of_samples(samples, inputs.offset)
