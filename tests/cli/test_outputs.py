@@ -17,7 +17,17 @@ from p2net_tf.inference.presets import preset_file
 from p2net_tf.utils.exceptions import UserError
 
 READ = {
-    *("annotations", "checkpoint", "config", "configs", "ground_truth", "image", "images", "model_dir"),
+    *(
+        "annotations",
+        "calibration",
+        "checkpoint",
+        "config",
+        "configs",
+        "ground_truth",
+        "image",
+        "images",
+        "model_dir",
+    ),
     *("photographs", "predictions", "root", "run", "step"),
 }
 """Paths that verbs read. Whatever else takes a path is written, and must be looked at."""
