@@ -23,8 +23,8 @@ class LostPicturesError(DataError):
 
 
 @contextmanager
-def naming_lost_pictures(samples: Samples) -> Iterator[None]:
-    """Turns what TensorFlow says of the pictures of `samples` that went into one line.
+def naming_lost_pictures(*parts: Samples) -> Iterator[None]:
+    """Turns what TensorFlow says of the pictures of some samples that went into one line.
 
     Raises:
         LostPicturesError: in a whole pass not one could be read, or one of those in the block cannot.
@@ -32,15 +32,18 @@ def naming_lost_pictures(samples: Samples) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        place = place_of_pictures(samples)
-        if FRUITLESS in str(error):
-            raise LostPicturesError(f"{place}: {FRUITLESS}; bring the pictures back") from error
-        if samples.records and not _opens(_shards(samples)):
-            raise LostPicturesError(f"{place}: the shards cannot be read; bring them back") from error
-        lost = None if samples.records else _first_lost(samples)
-        if lost is None:
+        words = _whole_part(error, parts) or next(filter(None, map(_first_lost, parts)), None)
+        if words is None:
             raise
-        raise LostPicturesError(f"{lost}; bring it back, and all others of {place}") from error
+        raise LostPicturesError(words) from error
+
+
+def _whole_part(error: Exception, parts: Sequence[Samples]) -> str | None:
+    """What is said where all pictures of a part are gone; None where they are not."""
+    if FRUITLESS not in str(error):
+        return None
+    gone = [part for part in parts if not can_be_read(part)]
+    return f"{place_of_pictures([*gone, *parts][0])}: {FRUITLESS}; bring the pictures back"
 
 
 def can_be_read(samples: Samples) -> bool:
@@ -71,13 +74,16 @@ def _opens(paths: Sequence[str]) -> bool:
 
 
 def _first_lost(samples: Samples) -> str | None:
-    """`path: why` of the first picture that cannot be read; None where all can."""
+    """What is said of the first picture that cannot be read; None where all can."""
+    place = place_of_pictures(samples)
+    if samples.records:
+        return None if _opens(_shards(samples)) else f"{place}: the shards cannot be read; bring them back"
     paths = np.unique(samples.image_paths).tolist()
     for path in paths:
         if (fault := _fault(path)) is not None:
-            return f"{path}: {fault}"
+            return f"{path}: {fault}; bring it back, and all others of {place}"
     broken = unreadable_images(paths, samples.exif_orientation)  # there, but cut off, say
-    return next((f"{path}: {reason}" for path, reason in broken.items()), None)
+    return next((f"{path}: {reason}; bring it back" for path, reason in broken.items()), None)
 
 
 def _fault(path: str) -> str | None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,7 @@ from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.cluster import read_cluster
+from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.locks import lock_folder
@@ -93,8 +94,13 @@ def run_experiment(
     for source in config.data.test:  # before hours of training, not after them
         demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
     worker = read_cluster()
-    # Workers must not wait for a chief that was refused before they knew of each other.
-    with lock_folder(folder) if worker.count == 1 else nullcontext():
+    with ExitStack() as alone:
+        if worker.count == 1:
+            # Workers must not wait for a chief that was refused before they knew of each other.
+            alone.enter_context(lock_folder(folder))
+            # Before the training nothing is done, after it all is saved; it has an interruption of its own.
+            stop = alone.enter_context(Interruption(f"saved in {folder}; resume it to go on"))
+            stop.nothing_to_lose = True
         start = time.perf_counter()
         train(config, folder, resume=resume, strict=strict)
         if not worker.is_chief:  # who alone has a run folder

@@ -17,6 +17,7 @@ from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_cache import open_image_cache
+from p2net_tf.data.lost_pictures import naming_lost_pictures
 from p2net_tf.data.pipeline import steps_per_epoch
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.experiments.run_folder import demand_current
@@ -154,7 +155,9 @@ def _train_in(
         config.data.service,
     )
     calibration = Calibration(model.network, training_input.calibration())
-    validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
+    validate = (
+        None if validation is None else _validate(strategy, config, folder, samples, validation, calibration)
+    )
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
         _restore(state, checkpoints, strategy, steps)
@@ -179,13 +182,14 @@ def _train_in(
                 ),
             ],
             clock,
-            PictureWatch(samples, config.data.wait_minutes),
+            PictureWatch([samples], config.data.wait_minutes),
         )
         loop.run(lambda: training_input.going_on(state), interruption)
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        calibration.measure()
+        with naming_lost_pictures(samples):
+            calibration.measure()
     save_network(model.network, folder / "last.keras", model.card)
     if validate is None:  # nothing to choose by
         save_network(model.network, folder / "best.keras", model.card)
@@ -319,6 +323,7 @@ def _validate(
     strategy: tf.distribute.Strategy,
     config: ExperimentConfig,
     folder: Path,
+    trained_on: Samples,
     samples: Samples,
     calibration: Calibration,
 ) -> Validate:
@@ -333,5 +338,5 @@ def _validate(
         training.validation_every,
         training.epochs,
         training.early_stopping,
-        PictureWatch(samples, config.data.wait_minutes),
+        PictureWatch([trained_on, samples], config.data.wait_minutes),
     )

@@ -30,7 +30,7 @@ class Validate(keras.callbacks.Callback):
             good networks: it does not ask how close a hit is.
         every: epochs between validations; the last epoch always has one.
         epochs: number of epochs of the run.
-        pictures: of the validation part, which are waited for where they are gone.
+        pictures: of the training and the validation part, which are waited for where they are gone.
         patience: validations in a row without a new lowest `val_loss` after which the training stops; None
             goes on to the end.
     """
@@ -65,12 +65,7 @@ class Validate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return
-        with self._averaged:
-            scores = self._score()
-            self._waited += 1
-            if scores["loss"] < self.best:
-                self.best, self._waited = scores["loss"], 0
-                save_network(self.model.network, self._best_file, self.model.card)
+        scores = self._validate()
         logs.update({f"val_{name}": value for name, value in scores.items()})
         if self._is_enough():
             messages.print(
@@ -78,11 +73,17 @@ class Validate(keras.callbacks.Callback):
             )
             self.model.stop_training = True
 
-    def _score(self) -> dict[str, float]:
+    def _validate(self) -> dict[str, float]:
+        """The scores of the averaged weights, which are kept if they are the best."""
         while True:
             try:
-                with self._pictures.naming() if self._pictures else nullcontext():
-                    return self._scoring.score()
+                with self._pictures.naming() if self._pictures else nullcontext(), self._averaged:
+                    scores = self._scoring.score()
+                    self._waited += 1
+                    if scores["loss"] < self.best:
+                        self.best, self._waited = scores["loss"], 0
+                        save_network(self.model.network, self._best_file, self.model.card)
+                return scores
             except LostPicturesError as lost:
                 self._pictures.wait(LostPicturesError(f"{lost}, and resume the run, which is saved"))
 

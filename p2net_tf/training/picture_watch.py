@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from p2net_tf.data.lost_pictures import (
@@ -19,19 +20,19 @@ _LINE_SECONDS = 60.0
 
 
 class PictureWatch:
-    """Knows the pictures of one part of a training.
+    """Knows the pictures of the parts of a training.
 
     Args:
-        samples: whose pictures.
+        parts: whose pictures; that of the training first.
         wait_minutes: for pictures that are gone, before the training ends.
     """
 
-    def __init__(self, samples: Samples, wait_minutes: float = 0.0):
-        self._samples, self._seconds = samples, 60.0 * wait_minutes
+    def __init__(self, parts: Sequence[Samples], wait_minutes: float = 0.0):
+        self._parts, self._seconds = tuple(parts), 60.0 * wait_minutes
 
     def naming(self) -> AbstractContextManager[None]:
         """See `naming_lost_pictures`."""
-        return naming_lost_pictures(self._samples)
+        return naming_lost_pictures(*self._parts)
 
     def wait(self, lost: LostPicturesError) -> None:
         """Returns when pictures can be read again; says so, and a line a minute before.
@@ -40,18 +41,19 @@ class PictureWatch:
             LostPicturesError: they cannot after all the time that there is.
         """
         begin = said = time.monotonic()
-        place = place_of_pictures(self._samples)
         if self._seconds:
             messages.print(f"[yellow]waiting[/yellow] {lost}", soft_wrap=True)
         while time.monotonic() - begin < self._seconds:
-            if can_be_read(self._samples):
-                messages.print(f"{place}: can be read again; going on", soft_wrap=True)
+            gone = [part for part in self._parts if not can_be_read(part)]
+            if not gone:
+                messages.print("the pictures can be read again; going on")
                 return
             if time.monotonic() - said >= _LINE_SECONDS:
                 said = time.monotonic()
-                minutes = (said - begin) / 60
+                minutes, place = (said - begin) / 60, place_of_pictures(gone[0])
                 messages.print(
-                    f"waiting for {place}: {minutes:.0f} of {self._seconds / 60:g} minutes", soft_wrap=True
+                    f"waiting for {place}: {minutes:.0f} of {self._seconds / 60:g} minutes",
+                    soft_wrap=True,
                 )
             time.sleep(_POLL_SECONDS)
         raise lost

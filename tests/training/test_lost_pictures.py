@@ -120,10 +120,10 @@ class TestWaiting:
         back = threading.Timer(0.5, aside.rename, [folder])
         back.start()
         with messages.capture() as said:
-            PictureWatch(samples, wait_minutes=10).wait(LostPicturesError("gone"))
+            PictureWatch([samples], wait_minutes=10).wait(LostPicturesError("gone"))
         lines = said.get().strip().splitlines()
         assert lines[0] == "waiting gone"
-        assert lines[-1] == f"{folder}: can be read again; going on"
+        assert lines[-1] == "the pictures can be read again; going on"
         assert len(lines) > 3 and all(
             line.startswith(f"waiting for {folder}: 0 of 10") for line in lines[1:-1]
         )
@@ -132,7 +132,7 @@ class TestWaiting:
     def test_ends_when_they_are_not(self, samples, minutes):
         lose(Path(samples.image_paths[0]).parent)
         with pytest.raises(LostPicturesError, match="^gone$"):
-            PictureWatch(samples, minutes).wait(LostPicturesError("gone"))
+            PictureWatch([samples], minutes).wait(LostPicturesError("gone"))
 
 
 class Then(keras.callbacks.Callback):
