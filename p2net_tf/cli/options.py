@@ -69,9 +69,9 @@ def start(as_json: bool, tensorflow: bool = True) -> None:
     """The first thing a verb does: silence for `--json`, and TensorFlow without its notices."""
     if as_json:
         be_quiet()
-    if hasattr(sys.stdout, "reconfigure"):
-        # File names need not be UTF-8: they are shown escaped, as stderr does by itself.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     if tensorflow:
         import_tensorflow()
 
