@@ -21,6 +21,7 @@ from p2net_tf.cli.options import (
     print_json,
     read_samples,
     start,
+    writable_file,
 )
 from p2net_tf.utils.console import console
 
@@ -35,7 +36,7 @@ def bench_search(
     overrides: Overrides = None,
     repeats: Annotated[int, typer.Option(help="rounds, in which all steps take turns", min=1)] = 30,
     mixture: Annotated[bool, typer.Option("--mixture", help="also a step of `mixture`")] = False,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_search.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_search.json"),
     as_json: AsJson = False,
 ):
     """A search step in plain training steps, and what its parts cost; needs no data."""
@@ -57,7 +58,7 @@ def bench_step(
     ),
     overrides: Overrides = None,
     repeats: Annotated[int, typer.Option(help="rounds, in which both steps take turns", min=1)] = 20,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_step.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_step.json"),
     as_json: AsJson = False,
 ):
     """A training step beside the bare network's forward and backward pass and update; needs no data."""
@@ -90,9 +91,9 @@ def bench_models(
     torch: Annotated[
         list[str] | None, typer.Option(help="CONFIG=FILE: TorchScript file of the PyTorch original; repeat")
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON; the plot is written beside it")] = Path(
-        "bench_models.json"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="JSON; the plot is written beside it", callback=writable_file)
+    ] = Path("bench_models.json"),
     as_json: AsJson = False,
 ):
     """Parameters, multiply-adds and persons per second of networks, side by side; needs no data."""
@@ -130,7 +131,7 @@ def bench_pipeline(
         Path | None,
         typer.Option(help="configuration: also train its network, and tell how long it waits for data"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_pipeline.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_pipeline.json"),
     as_json: AsJson = False,
 ):
     """Images per second of the input pipeline, beside OpenCV and numpy heatmaps in worker processes."""
@@ -156,7 +157,7 @@ def bench_all(
     model_dir: Annotated[
         Path | None, typer.Option(help="exported model to serve; by default one is exported for it")
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench.json"),
     as_json: AsJson = False,
 ):
     """Everything that can be measured here, one after the other, with its limits, in one file."""
@@ -186,7 +187,7 @@ def bench_serving(
     seconds: Annotated[float, typer.Option(help="of load in a round", min=0.1)] = 10.0,
     rounds: Annotated[int, typer.Option(help="in which server and forward pass take turns", min=1)] = 6,
     max_batch: Annotated[int, typer.Option(help="rows that the model runs at once", min=1)] = 16,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_serving.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_serving.json"),
     as_json: AsJson = False,
 ):
     """The development server under load, and what it costs beside the plain forward pass; needs no data."""

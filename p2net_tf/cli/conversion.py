@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, print_json, start
+from p2net_tf.cli.options import AsJson, print_json, start, writable_file
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -33,7 +33,9 @@ class Channels(StrEnum):
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="state dict: .pth, .pt, .tar or .safetensors")],
     model: Annotated[PublishedModel, typer.Option(help="whose weights it holds")],
-    out: Annotated[Path, typer.Option(help=".keras file; its config.yaml is written beside it")],
+    out: Annotated[
+        Path, typer.Option(help=".keras file; its config.yaml is written beside it", callback=writable_file)
+    ],
     input_size: Annotated[
         str | None,
         typer.Option(help="height,width of the crop; else that in the file's name", show_default=False),

@@ -21,6 +21,8 @@ from p2net_tf.cli.options import (
     print_json,
     read_samples,
     start,
+    writable_file,
+    writable_folder,
 )
 from p2net_tf.utils.console import console, messages
 
@@ -36,7 +38,9 @@ def data_check(
     annotations: Annotations = None,
     skeleton: Card = "coco17",
     exif_orientation: ExifOrientation = None,
-    out: Annotated[Path, typer.Option(help="JSON list of what was found")] = Path("problems.json"),
+    out: Annotated[Path, typer.Option(help="JSON list of what was found", callback=writable_file)] = Path(
+        "problems.json"
+    ),
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 where broken")] = False,
     as_json: AsJson = False,
 ):
@@ -82,7 +86,7 @@ def data_browse(
     width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
     augmented: Annotated[bool, typer.Option("--augmented", help="as training augments them")] = False,
     seed: Annotated[int, typer.Option(help="of the choice")] = 0,
-    out: Annotated[Path, typer.Option(help="PNG or JPEG")] = Path("sheet.png"),
+    out: Annotated[Path, typer.Option(help="PNG or JPEG", callback=writable_file)] = Path("sheet.png"),
 ):
     """Write a contact sheet of crops with their skeletons and heatmaps."""
     start(as_json=False)
@@ -98,7 +102,7 @@ def data_browse(
 @app.command("to-records", epilog="Example: `p2net data to-records data/coco --split train2017 --out shards`")
 def data_to_records(
     root: Root,
-    out: Annotated[Path, typer.Option(help="folder of the shards")],
+    out: Annotated[Path, typer.Option(help="folder of the shards", callback=writable_folder)],
     reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
@@ -124,7 +128,10 @@ def data_to_records(
 @app.command("convert-images", epilog="Example: `p2net data convert-images scans --out scans_png`")
 def data_convert_images(
     folder: Annotated[Path, typer.Argument(help="folder of pictures, with what lies below")],
-    out: Annotated[Path, typer.Option(help="folder of the PNGs; other pictures are copied there")],
+    out: Annotated[
+        Path,
+        typer.Option(help="folder of the PNGs; other pictures are copied there", callback=writable_folder),
+    ],
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="write PNGs under the old names, which annotations know")
     ] = False,
@@ -146,7 +153,7 @@ def data_convert_images(
 
 @app.command("render", epilog="Example: `p2net data render data/synthetic --images 500 --split train`")
 def data_render(
-    root: Root,
+    root: Annotated[Path, typer.Argument(help="folder of the data set", callback=writable_folder)],
     images: Annotated[int, typer.Option(help="how many", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="same seed, same pictures")] = 0,
     split: Annotated[str, typer.Option(help="name of the part")] = "train",
@@ -162,7 +169,8 @@ def data_render(
 def data_dispatcher(
     port: Annotated[int, typer.Option(help="on which workers and trainings reach it", min=0)] = 5050,
     folder: Annotated[
-        Path | None, typer.Option(help="where it keeps what it knows, to go on after a restart")
+        Path | None,
+        typer.Option(help="where it keeps what it knows, to go on after a restart", callback=writable_folder),
     ] = None,
 ):
     """Deal out the input pipeline of trainings with `data.service` to workers, until it is stopped."""

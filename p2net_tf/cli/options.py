@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from p2net_tf.utils.console import be_quiet, console
+from p2net_tf.utils.files import demand_writable
 from p2net_tf.utils.quiet import import_tensorflow
 
 Config = Annotated[Path, typer.Argument(help="configs/*.yaml, or the name of one")]
@@ -57,13 +58,27 @@ ExifOrientation = Annotated[
 ]
 
 
+def writable_folder(path: Path | None) -> Path | None:
+    """The callback of every option that names a folder to write into: it is refused before any work."""
+    if path is not None:
+        demand_writable(path)
+    return path
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """The callback of every option that names a file to write."""
+    if path is not None:
+        demand_writable(path, is_folder=False)
+    return path
+
+
 def start(as_json: bool, tensorflow: bool = True) -> None:
     """The first thing a verb does: silence for `--json`, and TensorFlow without its notices."""
     if as_json:
         be_quiet()
-    if hasattr(sys.stdout, "reconfigure"):
-        # File names need not be UTF-8: they are shown escaped, as stderr does by itself.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     if tensorflow:
         import_tensorflow()
 

@@ -22,7 +22,7 @@ from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.skeletons.card import SkeletonError
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
-from p2net_tf.utils.files import replacing
+from p2net_tf.utils.files import make_folder, replacing
 
 HEADER = "records.json"
 _VERSION = 1
@@ -203,7 +203,7 @@ def _rows_by_image(samples: Samples, broken: set[str]) -> list[np.ndarray]:
 
 
 def _prepare(folder: Path, overwrite: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if (folder / HEADER).exists() and not overwrite:
         raise DataError(f"{folder}: holds records already; give another folder or overwrite=True")
     # The header goes first: without it the rest is not taken for records.

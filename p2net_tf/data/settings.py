@@ -89,6 +89,9 @@ class DataConfig(Section):
     cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Keep all training images decoded in memory if they need no more than this; `auto`: than a quarter of
     what is available. No batch depends on it."""
+    wait_minutes: Annotated[float, Field(ge=0)] = 0.0
+    """How long a training waits for pictures that are gone, such as a network disk that is restarted, before
+    it saves itself and ends."""
     service: str | None = None
     """Address of a tf.data dispatcher, `grpc://host:port`, whose workers load the training batches. Their
     order then depends on timing, so that a resumed run is not the uninterrupted one bit for bit."""

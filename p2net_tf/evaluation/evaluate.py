@@ -211,7 +211,7 @@ class Scorer:
         if self.settings.metric == "oks_ap":
             inputs = self.oks_inputs(predictions)
             sigmas = self.people.samples.skeleton.sigmas
-            result = evaluate_coco(inputs.ground_truth, inputs.results, sigmas)
+            result = evaluate_coco(inputs.ground_truth, inputs.results, sigmas, self.settings.max_people)
             truth = inputs.ground_truth if isinstance(inputs.ground_truth, dict) else None
             return Scored(result, inputs.results, truth)
         keypoints = self._with_missed(predictions.keypoints)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,10 @@ from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
 from p2net_tf.utils.tf_config import read_cluster
 
@@ -89,10 +93,25 @@ def run_experiment(
     folder = Path(folder)
     for source in config.data.test:  # before hours of training, not after them
         demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
-    start = time.perf_counter()
-    train(config, folder, resume=resume, strict=strict)
-    if not read_cluster().is_chief:  # who alone has a run folder
-        return None
+    worker = read_cluster()
+    with ExitStack() as alone:
+        if worker.count == 1:
+            # Workers must not wait for a chief that was refused before they knew of each other.
+            alone.enter_context(lock_folder(folder))
+            # Before the training nothing is done, after it all is saved; it has an interruption of its own.
+            stop = alone.enter_context(Interruption(f"saved in {folder}; resume it to go on"))
+            stop.nothing_to_lose = True
+        start = time.perf_counter()
+        train(config, folder, resume=resume, strict=strict)
+        if not worker.is_chief:  # who alone has a run folder
+            return None
+        with lock_folder(folder):
+            return _report_training(config, folder, start, resume, strict, command)
+
+
+def _report_training(
+    config: ExperimentConfig, folder: Path, start: float, resume: bool, strict: bool, command: str
+) -> dict:
     minutes = (time.perf_counter() - start) / 60
     plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
     run = load_run(folder)
@@ -202,8 +221,7 @@ def evaluate_run(
         if said := found.people.describe():
             messages.print(f"[yellow]{name}[/yellow] {escape(said)}", soft_wrap=True)
         if out is not None:
-            place = place_of(out, name, sources)
-            place.mkdir(parents=True, exist_ok=True)
+            place = make_folder(place_of(out, name, sources))
             save_predictions(place, found)
             in_run = out.resolve() == run.folder.resolve()
             write_problems(found.problems, place / (f"problems_{part}.json" if in_run else "problems.json"))
@@ -228,7 +246,9 @@ def analyze_run(
     for name, found in evaluations.items():
         samples, settings = found.samples, run.config.evaluation
         inputs = Scorer(found.people, run.card, settings, sources[name]).oks_inputs(found.predictions)
-        analyses[name] = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
+        analyses[name] = analyze_errors(
+            inputs.ground_truth, inputs.results, samples.skeleton, settings.max_people
+        )
         if out is not None:
             title = f"Errors of {run.config.name}{_of(name, sources)}"
             pictures = pictures_of_samples(samples, inputs.offset)

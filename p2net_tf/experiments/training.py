@@ -18,6 +18,7 @@ from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_cache import open_image_cache
+from p2net_tf.data.lost_pictures import naming_lost_pictures
 from p2net_tf.data.pipeline import fitting_batch, steps_per_epoch
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.experiments.run_folder import demand_current
@@ -32,6 +33,7 @@ from p2net_tf.training.collectives import from_chief
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.training.loop import Clock, Plan, TrainingLoop
+from p2net_tf.training.picture_watch import PictureWatch
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.progress import TrainingProgress
 from p2net_tf.training.run_state import RunState
@@ -40,6 +42,8 @@ from p2net_tf.training.scoring import scoring_batches
 from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.training.training_input import TrainingInput
 from p2net_tf.utils.console import be_quiet, messages
+from p2net_tf.utils.files import set_aside
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.yaml_files import ConfigError
 
 
@@ -68,8 +72,11 @@ def train(
         PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
         CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
+        WriteError: something else cannot be written.
+        LockedError: another process trains in `folder`.
         NotFiniteError: the loss or a weight became NaN or Inf.
         Interrupted: SIGTERM came; the run is saved.
+        LostPicturesError: the pictures are gone; the run is saved.
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
         WorkerLostError: another worker is gone.
     """
@@ -94,7 +101,21 @@ def _train(
 ) -> keras.Model:
     demand_current(folder / "config.yaml")
     policy = _open_policy(config, folder, resume)
-    folder = _prepare_folder(folder, resume)
+    with lock_folder(folder):
+        _demand_new(folder, resume)
+        return _train_in(folder, config, policy, strategy, resume, strict, callbacks)
+
+
+def _train_in(
+    folder: Path,
+    config: ExperimentConfig,
+    policy: Policy | None,
+    strategy: tf.distribute.Strategy,
+    resume: bool,
+    strict: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> keras.Model:
+    """In a folder that nobody else works in."""
     if resume:
         _say_what_changed(folder / "config.yaml", config)
     dump_config(config, folder / "config.yaml")
@@ -130,7 +151,9 @@ def _train(
         config.data.service,
     )
     calibration = Calibration(model.network, training_input.calibration())
-    validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
+    validate = (
+        None if validation is None else _validate(strategy, config, folder, samples, validation, calibration)
+    )
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
         _restore(state, checkpoints, strategy, steps)
@@ -155,12 +178,14 @@ def _train(
                 ),
             ],
             clock,
+            PictureWatch([samples], config.data.wait_minutes),
         )
-        loop.run(training_input.going_on(state), interruption)
+        loop.run(lambda: training_input.going_on(state), interruption)
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        calibration.measure()
+        with naming_lost_pictures(samples):
+            calibration.measure()
     save_network(model.network, folder / "last.keras", model.card)
     if validate is None:  # nothing to choose by
         save_network(model.network, folder / "best.keras", model.card)
@@ -223,23 +248,22 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
     if config.policy is None:
         return None
     copy, before = folder / "policy.yaml", folder / "config.yaml"
-    if resume and copy.is_file() and before.is_file() and load_config(before).policy == config.policy:
+    if resume and copy.is_file() and (begun := _read_before(before)) and begun.policy == config.policy:
         return Policy.load(copy)
     return Policy.load(config.policy)
 
 
-def _prepare_folder(folder: Path, resume: bool) -> Path:
+def _demand_new(folder: Path, resume: bool) -> None:
     if not resume and Checkpoints(folder / "checkpoints").exist():
         raise DataError(f"{folder} already holds a run; resume it, or choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
     """A resumed run may change its configuration, but not unnoticed: other epochs, say, bend the schedule."""
-    if not file.is_file():
+    begun = _read_before(file)
+    if begun is None:
         return
-    before = load_config(file).model_dump()
+    before = begun.model_dump()
     for section, now in config.model_dump().items():
         if before[section] != now:
             messages.print(
@@ -252,6 +276,17 @@ def _with_fitting_batch(config: ExperimentConfig, samples: Samples, replicas: in
     batch_size = fitting_batch(samples, config.training.batch_size, replicas)
     training = config.training.model_copy(update={"batch_size": batch_size})
     return config.model_copy(update={"training": training})
+
+
+def _read_before(file: Path) -> ExperimentConfig | None:
+    """The configuration that the run was begun with; None where there is none, or none that can be read."""
+    if not file.is_file():
+        return None
+    try:
+        return load_config(file)
+    except ConfigError as error:
+        set_aside(file, str(error))
+        return None
 
 
 def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
@@ -291,6 +326,7 @@ def _validate(
     strategy: tf.distribute.Strategy,
     config: ExperimentConfig,
     folder: Path,
+    trained_on: Samples,
     samples: Samples,
     calibration: Calibration,
 ) -> Validate:
@@ -305,4 +341,5 @@ def _validate(
         training.validation_every,
         training.epochs,
         training.early_stopping,
+        PictureWatch([trained_on, samples], config.data.wait_minutes),
     )

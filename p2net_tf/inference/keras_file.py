@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 from pydantic import ValidationError
 
 from p2net_tf.inference.card import CARD_VERSION, CardError, InferenceCard
@@ -29,12 +30,17 @@ class NetworkFileError(UserError):
 
 def save_network(network: keras.Model, path: str | Path, card: InferenceCard | None = None) -> None:
     """Writes a `.keras` file, whole or not at all, with the card inside."""
-    with replacing(path) as scratch:
+    with replacing(path, network_size(network)) as scratch:
         network.save(scratch)
         if card is not None:
             with zipfile.ZipFile(scratch, "a") as archive:
                 member = zipfile.ZipInfo(CARD_FILE, _MOMENT)
                 archive.writestr(member, json.dumps(card.to_plain(), indent=2) + "\n")
+
+
+def network_size(network: keras.Model) -> int:
+    """Bytes of the weights in a `.keras` file, which needs a little more."""
+    return sum(np.asarray(weight).nbytes for weight in network.weights)
 
 
 def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[keras.Model, InferenceCard]:

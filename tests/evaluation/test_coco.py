@@ -5,9 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from p2net_tf.evaluation.tables import print_result
+from rich.console import Console
 
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import METRICS, coco_ground_truth, coco_results, evaluate_coco
+from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
+from p2net_tf.evaluation.stored import score_coco
 from p2net_tf.skeletons.skeleton import Skeleton
 from tests.plain_pycocotools import plain_stats
 
@@ -297,3 +301,62 @@ def test_broken_input_is_named(change, words):
     change(ground_truth, predictions)
     with pytest.raises(DataError, match=words):
         evaluate_coco(ground_truth, predictions)
+
+
+class TestCrowds:
+    """More people on a picture than COCO counts."""
+
+    @pytest.fixture
+    def thirty(self):
+        """30 people in a row on one picture, and their perfect poses."""
+        places = np.stack([np.arange(17) % 5 * 10.0, np.arange(17) // 5 * 10.0], axis=-1)
+        people = {"images": [{"id": 1}], "categories": [{"id": 1, "name": "person"}], "annotations": []}
+        poses = []
+        for number in range(30):
+            flat = np.column_stack([places + [100.0 * number, 0.0], np.full(17, 2)]).ravel().tolist()
+            person = {"image_id": 1, "category_id": 1, "keypoints": flat}
+            box = {"area": 10_000.0, "bbox": [100.0 * number, 0, 40, 30], "iscrowd": 0}
+            people["annotations"].append({**person, **box, "id": number + 1})
+            poses.append({**person, "score": 1.0 - 0.01 * number})
+        return people, poses
+
+    def test_coco_counts_twenty_and_says_so(self, thirty):
+        """20 of 30 are found, all rightly: precision is 1 up to a recall of 2/3, 67 of COCO's 101 steps."""
+        result = evaluate_coco(*thirty)
+        assert result["AP"] == pytest.approx(67 / 101)
+        assert result["AR"] == pytest.approx(20 / 30)
+        (note,) = result.diagnostics
+        assert note.startswith("COCO counts 20 poses of a picture: 10 of lower scores on 1 pictures do not")
+        assert "evaluation.max_people=30" in note
+        assert result.name == "OKS AP" and result.to_dict()["max_people"] == 20
+
+    def test_all_of_them(self, thirty):
+        result = evaluate_coco(*thirty, max_people=30)
+        assert result["AP"] == result["AR"] == result["AP50"] == result["AP(L)"] == pytest.approx(1)
+        assert result.diagnostics == ()
+        assert result.name == "OKS AP, 30 people a picture" and result.to_dict()["max_people"] == 30
+
+    def test_fewer_of_them(self, thirty):
+        result = evaluate_coco(*thirty, max_people=3)
+        assert result["AR"] == pytest.approx(3 / 30)
+        assert result.diagnostics[0].startswith("evaluation.max_people counts 3 poses of a picture: 27 of")
+
+    def test_twenty_are_no_crowd(self, thirty):
+        people, poses = thirty
+        result = evaluate_coco({**people, "annotations": people["annotations"][:20]}, poses[:20])
+        assert result["AP"] == pytest.approx(1) and result.diagnostics == ()
+
+    @pytest.mark.parametrize("limit", [20, 30])
+    def test_the_errors_are_those_of_the_same_poses(self, thirty, limit):
+        found = analyze_errors(*thirty, max_people=limit)
+        assert len(found.matches.pose_rows) == limit
+        assert found.original["AR"] == pytest.approx(limit / 30)
+
+    def test_the_table_names_the_limit(self, thirty, tmp_path):
+        files = [tmp_path / "truth.json", tmp_path / "poses.json"]
+        for file, document in zip(files, thirty, strict=True):
+            file.write_text(json.dumps(document))
+        console = Console(record=True, width=120)
+        print_result(score_coco(*files, max_people=25), console)
+        text = console.export_text()
+        assert "OKS AP, 25 people a picture" in text and "5 of lower scores" in text
