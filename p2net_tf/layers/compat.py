@@ -24,6 +24,17 @@ def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
     layer._tracker.lock()
 
 
+class BuildHook(keras.layers.Layer):
+    """A layer that is told when it has been built, by whomever."""
+
+    def _post_build(self):
+        super()._post_build()
+        self.after_build()
+
+    def after_build(self) -> None:
+        """All variables and sub-layers are there, also those that `build` makes."""
+
+
 class MomentsHook(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` whose batch statistics a sub-class may compute."""
 

@@ -6,6 +6,7 @@ import keras
 
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.layers import BilinearUpsampling
+from p2net_tf.layers.freezing import FROZEN, freeze_places, frozen_places
 
 HEATMAPS_OUTPUT = "heatmaps"
 """Name of the heatmaps that are the prediction, in every network. All others are supervised on the way."""
@@ -133,8 +134,13 @@ class PoseNetwork(keras.Model):
         return None
 
     def get_config(self):
-        return dict(self._arguments)
+        places = frozen_places(self)
+        return dict(self._arguments) | ({FROZEN: places} if places else {})
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        config = dict(config)
+        places = config.pop(FROZEN, [])
+        network = cls(**config)
+        freeze_places(network, places)
+        return network

@@ -111,6 +111,22 @@ class FitHooks:
         return step
 
 
+def build_compiled_metrics(model: keras.Model, y_true, y_pred) -> None:
+    """Makes the variables of the metrics that `compile` was given, which Keras does at the first batch.
+
+    Args:
+        y_true, y_pred: symbolic, as `compute_metrics` will get them.
+    """
+    if model._compile_metrics is not None and not model._compile_metrics.built:
+        model._compile_metrics.build(y_true, y_pred)
+
+
+def activity_losses(model: keras.Model) -> list[tf.Tensor]:
+    """Of the last forward pass: what the `activity_regularizer`s of its layers gave, sums over the batch."""
+    layers = [layer for layer in model._flatten_layers() if layer.activity_regularizer is not None]
+    return [loss for layer in layers for loss in layer._get_own_losses()]
+
+
 # --- LiteRT
 
 
