@@ -31,7 +31,7 @@ class KeypointAccuracy(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """`y_true` keypoints `[B, K, 3]` in crop pixels, `y_pred` heatmaps `[B, h, w, K]`.
 
-        `sample_weight` `[B]` or `[B, K]`: how much the keypoints of a person, or each of them, count; None: 1.
+        `sample_weight` `[B]` or `[B, K]`: how much the keypoints of a person, or each, count; None: 1.
         """
         y_true = ops.cast(y_true, "float32")
         predicted, _ = heatmaps.decode(ops.cast(y_pred, "float32"), "sign", stride=self.stride)
@@ -41,9 +41,9 @@ class KeypointAccuracy(keras.metrics.Metric):
         counts = ops.cast(labeled, "float32")
         if sample_weight is not None:
             weights = ops.cast(sample_weight, "float32")
-            counts = counts * (
-                weights if weighs_keypoints(weights, y_pred) else ops.reshape(weights, (-1, 1))
-            )
+            if not weighs_keypoints(weights, y_pred):
+                weights = ops.reshape(weights, (-1, 1))
+            counts = counts * weights
         hits = counts * ops.cast(distance <= reach[:, None], "float32")
         self.hits.assign(self.hits + ops.sum(hits))
         self.total.assign(self.total + ops.sum(counts))

@@ -40,7 +40,8 @@ class OutputLosses:
     def __init__(self, loss: Any, loss_weights: Any, outputs: Sequence[str]):
         if isinstance(loss, list | tuple):
             raise ValueError(
-                f"loss: a list does not say which output is meant; give a dict by output: {', '.join(outputs)}"
+                "loss: a list does not say which output is meant; give a dict by output: "
+                f"{', '.join(outputs)}"
             )
         by_output = loss if isinstance(loss, dict) else dict.fromkeys(outputs, loss)
         _demand_outputs("loss", by_output, outputs)

@@ -13,11 +13,13 @@ from p2net_tf.augment.policies import Policy, PolicyAugmentation
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.pipeline import fit_dataset, validation_dataset
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.inference.card import InferenceCard, heatmap_count, heatmaps_of
+from p2net_tf.inference.card import InferenceCard, crop_size, heatmap_count, heatmaps_of
+from p2net_tf.inference.saved_network import is_saved_model, write_card
 from p2net_tf.keypoints import geometry
 from p2net_tf.layers.compat import sublayers
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss, default_ohkm, mean_loss
 from p2net_tf.losses.keypoint_accuracy import KeypointAccuracy
+from p2net_tf.models.partial_loading import TellsWhatIsNotLoaded
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.models.refine_net import RefineNet
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -26,19 +28,24 @@ from p2net_tf.training.optimizers import LossScaleOptimizer
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.settings import TrainingConfig
 from p2net_tf.training.strategy import FitsOnSeveralWorkers
+from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.compat import activity_losses, build_compiled_metrics
+
+demand_tensorflow("PoseModel")
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class PoseModel(FitsOnSeveralWorkers, keras.Model):
+class PoseModel(FitsOnSeveralWorkers, TellsWhatIsNotLoaded, keras.Model):
     """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
 
-    Unless `compile` is given another, the loss is the paper's (section 4.1): L2 on the ParallelNet's outputs, averaged over them, plus L2* on
-    the hard keypoints of `heatmaps`. So it is for any network that supervises heatmaps on the way to its
-    prediction; one that has none pays for `heatmaps` alone. Losses are means over the *global* batch, so an
-    update does not depend on the number of replicas. Batches may be `(crops, keypoints, weights)`, with a
-    weight for each person `[B]` or keypoint `[B, K]` that multiplies its loss; the mean stays one over
-    persons, as in Keras. What Keras keeps in `losses`, of regularizers and `add_loss`, is added.
+    Unless `compile` is given another, the loss is the paper's (section 4.1): L2 on the ParallelNet's outputs,
+    averaged over them, plus L2* on the hard keypoints of `heatmaps`. So it is for any network that supervises
+    heatmaps on the way to its prediction; one that has none pays for `heatmaps` alone. Losses are means over
+    the *global* batch, so an update does not depend on the number of replicas.
+
+    Batches may be `(crops, keypoints, weights)`, with a weight for each person `[B]` or keypoint `[B, K]`
+    that multiplies its loss; the mean stays one over persons, as in Keras. What Keras keeps in `losses`, of
+    regularizers and `add_loss`, is added.
 
     ```python
     skeleton = Skeleton.load("coco17")
@@ -100,6 +107,10 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         self.intermediate_tracker = keras.metrics.Mean(name="intermediate_loss")
         self.final_tracker = keras.metrics.Mean(name="final_loss")
         self.accuracy = KeypointAccuracy(name="accuracy")
+        self.build((None, *crop_size(network), 3))
+
+    def build(self, input_shape):
+        """The network is built already; Keras keeps the shape, for `export`."""
         self.built = True
 
     def compile(
@@ -175,6 +186,17 @@ class PoseModel(FitsOnSeveralWorkers, keras.Model):
         """Of a file: Keras leaves a model uncompiled whose `compile` is its own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+    def export(self, filepath, *args, **kwargs) -> None:
+        """As `keras.Model.export`: crops `[B, H, W, 3]` in 0..1 to heatmaps.
+
+        A SavedModel gets the card, if there is one, so that `PoseEstimator.load` opens it. For one that takes
+        pictures and boxes and gives keypoints: `PoseEstimator(model).export(folder)`.
+        """
+        self(keras.KerasTensor((None, *crop_size(self.network), 3), self.input_dtype))  # Keras wants a call
+        super().export(filepath, *args, **kwargs)
+        if self.card is not None and is_saved_model(filepath):
+            write_card(filepath, self.card)
 
     def fit(self, *args, **kwargs):
         """As `keras.Model.fit`.
