@@ -205,7 +205,7 @@ def training_batches(
     batches = in_parallel(loaded, cut)
     if service is not None:
         batches = _through_service(batches, service)
-    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # Keras asks for it
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return in_parallel(batches, finish).apply(endless).prefetch(2)
 
 

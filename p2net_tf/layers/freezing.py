@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import keras
 
-from p2net_tf.layers.compat import BuildHook, sublayers
+from p2net_tf.layers.compat import BuildHook, TrainableHook, set_own_trainable, sublayers
 
 FROZEN = "frozen"
-"""Field of a configuration: places of the frozen ones among `sublayers`, an outer layer before its inner."""
+"""Field of a configuration: places of the frozen ones among `sublayers`."""
 
 
 def frozen_places(layer: keras.layers.Layer) -> list[int]:
@@ -23,12 +23,11 @@ def frozen_places(layer: keras.layers.Layer) -> list[int]:
 def freeze_places(layer: keras.layers.Layer, places: list[int]) -> None:
     """Freezes what `frozen_places` gave, and nothing else."""
     frozen = set(places)
-    # Setting a layer sets all inside of it, and these come later.
     for place, part in enumerate(sublayers(layer)):
-        part.trainable = place not in frozen
+        set_own_trainable(part, place not in frozen)
 
 
-class FreezableLayer(BuildHook):
+class FreezableLayer(TrainableHook, BuildHook):
     """A layer of layers whose frozen parts are in its configuration, so that files and clones keep them."""
 
     _places = None

@@ -6,6 +6,7 @@ import keras
 
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.layers import BilinearUpsampling
+from p2net_tf.layers.compat import TrainableHook
 from p2net_tf.layers.freezing import FROZEN, freeze_places, frozen_places
 from p2net_tf.models.partial_loading import TellsWhatIsNotLoaded
 
@@ -106,7 +107,7 @@ def _checked_size(input_size) -> tuple[int, int]:
     return sides
 
 
-class PoseNetwork(TellsWhatIsNotLoaded, keras.Model):
+class PoseNetwork(TrainableHook, TellsWhatIsNotLoaded, keras.Model):
     """From an RGB crop in 0..1 to heatmaps at stride 4: `[B, H, W, 3] -> {name: [B, H / 4, W / 4, K]}`.
 
     Heatmaps are float32 at least. Sub-classes build their layers between `NetworkInput.normalized` and the

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -16,7 +14,7 @@ from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.inference.card import InferenceCard, crop_size, heatmap_count, heatmaps_of
 from p2net_tf.inference.saved_network import is_saved_model, write_card
 from p2net_tf.keypoints import geometry
-from p2net_tf.layers.compat import sublayers
+from p2net_tf.layers.compat import TrainableHook, sublayers
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss, default_ohkm, mean_loss
 from p2net_tf.losses.keypoint_accuracy import KeypointAccuracy
 from p2net_tf.models.partial_loading import TellsWhatIsNotLoaded
@@ -24,18 +22,19 @@ from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.models.refine_net import RefineNet
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.compiled import OutputLosses, checked_metrics
+from p2net_tf.training.fit_arguments import check_arguments
 from p2net_tf.training.optimizers import LossScaleOptimizer
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.settings import TrainingConfig
 from p2net_tf.training.strategy import FitsOnSeveralWorkers
 from p2net_tf.utils.backend import demand_tensorflow
-from p2net_tf.utils.compat import activity_losses, build_compiled_metrics
+from p2net_tf.utils.compat import build_compiled_metrics, keep_losses_apart
 
 demand_tensorflow("PoseModel")
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class PoseModel(FitsOnSeveralWorkers, TellsWhatIsNotLoaded, keras.Model):
+class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras.Model):
     """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
 
     Unless `compile` is given another, the loss is the paper's (section 4.1): L2 on the ParallelNet's outputs,
@@ -165,6 +164,8 @@ class PoseModel(FitsOnSeveralWorkers, TellsWhatIsNotLoaded, keras.Model):
                 **kwargs,
             )
             keypoints = keras.KerasTensor((None, self._outputs[HEATMAPS_OUTPUT].shape[-1], 3))
+            if self.distribute_strategy.num_replicas_in_sync > 1:
+                keep_losses_apart(self)
             build_compiled_metrics(self, *self._targets_of_metrics(keypoints, self._outputs))
         self.loss = loss
         self._compiled_loss = LossArguments(loss, loss_weights)
@@ -202,14 +203,25 @@ class PoseModel(FitsOnSeveralWorkers, TellsWhatIsNotLoaded, keras.Model):
         """As `keras.Model.fit`.
 
         Raises:
-            ValueError: `class_weight` is given: keypoints are of no class.
+            ValueError: `class_weight`, since keypoints are of no class, or endless data without
+                `steps_per_epoch`. Keras would never end its first epoch.
         """
-        _refuse_class_weight(super().fit, args, kwargs)
+        check_arguments(super().fit, args, kwargs)
         return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, and `fit`."""
+        check_arguments(super().evaluate, args, kwargs)
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        """As `keras.Model.predict`, and `fit`: heatmaps by name."""
+        check_arguments(super().predict, args, kwargs)
+        return super().predict(*args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, and `fit`."""
-        _refuse_class_weight(super().train_on_batch, args, kwargs)
+        check_arguments(super().train_on_batch, args, kwargs)
         return super().train_on_batch(*args, **kwargs)
 
     def make_dataset(
@@ -308,17 +320,8 @@ class PoseModel(FitsOnSeveralWorkers, TellsWhatIsNotLoaded, keras.Model):
         return self.weight_decay * squares / _replicas()
 
     def _regularization(self, dtype):
-        """This replica's share of `losses`.
-
-        Activity regularizers are sums over the batch, which add up over the replicas as gradients do. All
-        others, regularizers of weights or what a layer adds, are taken to be the same on every replica.
-        """
-        of_activity = activity_losses(self)
-        share = 0.0
-        for loss in self.losses:
-            is_sum = any(loss is one for one in of_activity)
-            share += tf.reduce_sum(tf.cast(loss, dtype)) / (1 if is_sum else _replicas())
-        return share
+        """This replica's share of `losses`: of weights, the same on all, and of activities, means."""
+        return sum(tf.reduce_sum(tf.cast(loss, dtype)) for loss in self.losses) / _replicas()
 
     def train_step(self, data):
         """Keras' own step, on augmented persons."""
@@ -380,15 +383,6 @@ class LossArguments(NamedTuple):
 
 def _by_output(metrics: list | dict | None) -> dict | None:
     return {HEATMAPS_OUTPUT: metrics} if isinstance(metrics, list) else metrics
-
-
-def _refuse_class_weight(method: Callable, args: tuple, kwargs: dict) -> None:
-    given = inspect.signature(method).bind(*args, **kwargs).arguments
-    if given.get("class_weight") is not None:
-        raise ValueError(
-            "class_weight: keypoints are of no class; weigh persons [B] or keypoints [B, K] by "
-            "sample_weight, or by batches (crops, keypoints, weights)"
-        )
 
 
 def _published_ohkm(network: keras.Model) -> int:

@@ -6,6 +6,7 @@ What layers and models need, which import no `utils`, is in `p2net_tf/layers/com
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import keras
@@ -121,10 +122,33 @@ def build_compiled_metrics(model: keras.Model, y_true, y_pred) -> None:
         model._compile_metrics.build(y_true, y_pred)
 
 
-def activity_losses(model: keras.Model) -> list[tf.Tensor]:
-    """Of the last forward pass: what the `activity_regularizer`s of its layers gave, sums over the batch."""
-    layers = [layer for layer in model._flatten_layers() if layer.activity_regularizer is not None]
-    return [loss for layer in layers for loss in layer._get_own_losses()]
+class _LossesOfReplica:
+    """In place of the list `Layer._losses`: one for each thread, and so for each replica."""
+
+    def __init__(self):
+        self._own = threading.local()
+
+    def _losses(self) -> list:
+        return self._own.__dict__.setdefault("losses", [])
+
+    def extend(self, losses) -> None:
+        self._losses().extend(losses)
+
+    def clear(self) -> None:
+        self._losses().clear()
+
+    def __getitem__(self, where):
+        return self._losses()[where]
+
+
+def keep_losses_apart(model: keras.Model) -> None:
+    """Lets the losses that layers add be those of one replica.
+
+    Replicas of a MirroredStrategy take turns in the middle of a forward pass, wherever they have something
+    to tell each other, and would add to and clear the same lists.
+    """
+    for layer in model._flatten_layers():
+        layer.__dict__["_losses"] = _LossesOfReplica()
 
 
 # --- LiteRT
