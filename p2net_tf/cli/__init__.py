@@ -50,9 +50,12 @@ def main() -> None:
     Exits with 2 after an error, those of the system included. After 75, where the work was asked to
     stop, and 76, where another worker was lost, it can be resumed.
     """
+    from p2net_tf.utils.backend import demand_tensorflow
     from p2net_tf.utils.exceptions import Interrupted, UserError
 
     try:
+        if "--help" not in sys.argv:
+            demand_tensorflow("p2net")
         app()
     except UserError as error:
         _say("[bold red]error[/bold red]", str(error))

@@ -215,7 +215,8 @@ def training_batches(
     batches = in_parallel(loaded, cut)
     if service is not None:
         batches = _through_service(batches, service)
-    return in_parallel(batches, finish).prefetch(2)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return in_parallel(batches, finish).apply(endless).prefetch(2)
 
 
 def fitting_batch(samples: Samples, batch_size: int, replicas: int = 1) -> int:

@@ -204,7 +204,7 @@ def build_pose_model(
         download: take up the weights that the configuration starts from.
 
     Raises:
-        ConfigError: a network of the alignment `pixel_index`.
+        ConfigError: a network of the alignment `pixel_index`, or `training.freeze` names no layer of it.
     """
     _demand_continuous(config)
     keras.config.set_dtype_policy(config.training.precision)
@@ -212,6 +212,7 @@ def build_pose_model(
     network = build_network(config.model, keypoints, synchronized=replicas > 1, download=download)
     if download and config.model.weights not in (None, IMAGENET):
         _start_from(config.model.weights, network, skeleton)
+    _freeze(config.training.freeze, network)
     coupled = config.training.optimizer != "adamw"
     model = PoseModel(
         network,
@@ -232,6 +233,19 @@ def _start_from(weights: str, network: keras.Model, skeleton: Skeleton) -> None:
     new = transfer_weights(weights, network, skeleton)
     heads = f"new for these keypoints: {', '.join(new)}" if new else "heads included"
     messages.print(f"starting from the weights of {weights}; {heads}", soft_wrap=True)
+
+
+def _freeze(names: Sequence[str], network: keras.Model) -> None:
+    parts = {layer.name: layer for layer in network.layers if layer.weights}
+    backbone = getattr(network, "backbone", None)
+    if backbone is not None:
+        parts["backbone"] = backbone
+    for name in names:
+        if name not in parts:
+            raise ConfigError(
+                f"training.freeze: there is no layer '{name}' with weights; there are {', '.join(parts)}"
+            )
+        parts[name].trainable = False
 
 
 def _demand_continuous(config: ExperimentConfig) -> None:

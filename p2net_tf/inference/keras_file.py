@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from p2net_tf.inference.card import CARD_VERSION, CardError, InferenceCard
+from p2net_tf.inference.saved_network import is_saved_model, open_saved_network, read_plain_card
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import replacing
 
@@ -44,7 +45,7 @@ def network_size(network: keras.Model) -> int:
 
 
 def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[keras.Model, InferenceCard]:
-    """Opens a `.keras` file.
+    """Opens a `.keras` file, or a SavedModel of `PoseModel.export`.
 
     Args:
         card: for a file without one; where the file has its own, this one counts.
@@ -57,6 +58,9 @@ def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[k
         CardError: there is no card, or one of a later version.
     """
     path = Path(path)
+    if is_saved_model(path):
+        plain = read_plain_card(path)
+        return open_saved_network(path, card or (plain and parse_card(plain, str(path))))
     settings = read_settings(path)
     card = card or read_card(path) or _card_of_settings(settings, path)
     if card is None:
