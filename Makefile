@@ -16,19 +16,26 @@ TORCHVISION ?= torchvision==0.28.0
 P2NET_DATA ?= $(abspath ../shared/data)
 export P2NET_DATA
 
-.PHONY: demo test test-all test-slow test-jax lint wheel smoke clean
+.PHONY: demo test test-all test-slow test-long test-jax lint wheel smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/p2net demo
 
+SIDE_BY_SIDE = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --junitxml=runs/test.xml
+	$(BIN)/pytest $(SIDE_BY_SIDE) --junitxml=runs/test.xml
 	@echo "results: runs/test.xml"
 
-test-all: test test-slow test-jax
+test-all: test test-slow test-long test-jax
 
 test-slow: $(VENV)/installed
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not long" $(SIDE_BY_SIDE) --junitxml=runs/test-slow.xml
+	@echo "results: runs/test-slow.xml"
+
+test-long: $(VENV)/installed
+	$(BIN)/pytest -m long $(SIDE_BY_SIDE) --junitxml=runs/test-long.xml
+	@echo "results: runs/test-long.xml"
 
 # Keras' JAX backend, in an environment of its own without TensorFlow.
 test-jax: $(VENV)-jax/installed

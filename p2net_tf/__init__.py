@@ -9,6 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from p2net_tf.utils.backend import demand_tensorflow
+from p2net_tf.utils.keras_names import tell_keras
+
 # For editors and type checkers, which do not ask `__getattr__`.
 # ruff: noqa: F401
 if TYPE_CHECKING:
@@ -64,12 +67,19 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
+_ON_ANY_BACKEND = {"P2Net", "Skeleton"}
+
+tell_keras()
+
+
 def __getattr__(name: str):
     if name == "__version__":
         from importlib.metadata import version
 
         value = version("p2net_tf")
     elif name in _HOMES:
+        if name not in _ON_ANY_BACKEND:
+            demand_tensorflow(f"p2net_tf.{name}")
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     else:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -27,7 +27,10 @@ from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.test_recipe import make_predict_step, mean_scores, predict
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.console import messages, track
+
+demand_tensorflow("PoseEstimator")
 
 Boxes = np.ndarray | Sequence
 
@@ -69,7 +72,7 @@ class PoseEstimator:
 
     @classmethod
     def load(cls, path: str | Path, card: InferenceCard | None = None) -> PoseEstimator:
-        """Opens a run folder (its best network) or a `.keras` file.
+        """Opens a run folder (its best network), a `.keras` file, or what `PoseModel.export` wrote.
 
         Args:
             card: for a file that has none, since `keras.Model.save` of a bare network wrote it.

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import typer
+from networks import two_convolutions_in_place_of_p2net
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
@@ -37,9 +38,10 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_folder(config):
-    """One trained run that the verbs after it share."""
+    """One trained run, of two convolutions, that the verbs after it share."""
     folder = config.parent / "run"
-    result = call("train", config, "--out", folder, "--json")
+    with two_convolutions_in_place_of_p2net():
+        result = call("train", config, "--out", folder, "--json")
     return folder, json.loads(result.stdout)
 
 

@@ -291,8 +291,8 @@ class TestNotebook:
         again = model.make_dataset(people, batch_size=4)
         np.testing.assert_array_equal([crops.numpy() for crops, _ in again], first)
 
-    def test_what_make_dataset_refuses(self, mice, people):
-        network = mice[1].network
+    def test_what_make_dataset_refuses(self, pose, people):
+        network = pose.network
         with pytest.raises(DataError, match="has no skeleton to make a data set for"):
             PoseModel(network).make_dataset(people)
         with pytest.raises(DataError, match="do not fill a batch of 64; take a smaller batch_size"):
@@ -328,6 +328,7 @@ class TestRunFolder:
 
 
 class TestExport:
+    @pytest.mark.slow
     def test_saved_model_says_the_same(self, pose, picture, tmp_path):
         from p2net_tf.export.session import SavedModelSession
 

@@ -93,6 +93,17 @@ def test_the_ground_floor_knows_keras_and_numpy_alone():
     assert strangers == []
 
 
+PRINT_ELSEWHERE = {
+    "p2net_tf.experiments.search_progress",  # live, while a search runs
+    "p2net_tf.experiments.tables",  # one table as Markdown, CSV, picture and on a terminal
+}
+
+
+def test_tables_are_printed_by_the_command_line():
+    printing = {module for module, name in IMPORTS if name.startswith("rich.table")}
+    assert {module for module in printing if room(module) != "cli"} == PRINT_ELSEWHERE
+
+
 @pytest.mark.parametrize("room", sorted(FLOOR_OF))
 def test_the_tests_mirror_the_package(room):
     if room != "__main__":

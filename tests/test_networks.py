@@ -31,6 +31,7 @@ def command(*arguments) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_whole_way(name, people, tmp_path, monkeypatch):
     """The SavedModel finds what evaluation does, to rounding, and so does TFLite on 8-bit crops."""
@@ -48,7 +49,7 @@ def test_the_whole_way(name, people, tmp_path, monkeypatch):
     assert {name: trained["result"][name] for name in ("AP", "AR", "persons")} == {
         name: found[name] for name in ("AP", "AR", "persons")
     }
-    options = ["--format", "all", "--fold-batch-norm", "--exif", "stored", "--calibration", 4]
+    options = ["--format", "all", "--fold-batch-norm", "--exif", "stored", "--calibration-crops", 4]
     runtimes = command("export", "runs/tiny", *options, "--verify", "test")["parity"]["runtimes"]
     # A network of so few steps has peaks of like height: a rounding may choose another one of them.
     assert runtimes["SavedModel in a Session"]["median_px"] < 0.01

@@ -37,6 +37,12 @@ def test_the_command_line_starts_without_anything_heavy():
     assert heavy_modules_after("import p2net_tf.cli") == "[]\n"
 
 
+def test_reading_a_configuration_loads_no_tensorflow():
+    """Whoever lists, shows or checks configurations waits for none."""
+    code = "from p2net_tf import load_config; load_config('p2net_small_lsp_128x128', ['training.epochs=3'])"
+    assert heavy_modules_after(code) == "['pydantic', 'yaml']\n"
+
+
 @pytest.mark.parametrize("name", p2net_tf.__all__)
 def test_a_public_name_is_what_its_module_defines(name):
     if name == "__version__":

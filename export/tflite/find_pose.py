@@ -29,6 +29,7 @@ class PoseFinder:
         self.upright = card["exif"] == "upright"
         interpreter = Interpreter(model, num_threads=threads)
         self._run = interpreter.get_signature_runner()
+        self.batch = int(self._run.get_input_details()["crops"]["shape"][0])
 
     def open(self, path: str) -> Image.Image:
         """The picture as boxes and keypoints refer to it."""
@@ -47,11 +48,24 @@ class PoseFinder:
         Args:
             box: x, y, width, height in pixels of the picture.
         """
-        left, top, scale = self._window(box)
-        crop = self._crop(image, left, top, scale)
-        found = self._run(crops=crop[None])
-        keypoints = found["keypoints"][0] * scale + (left, top)
-        return keypoints, found["keypoint_scores"][0].copy(), float(found["scores"][0])
+        return self.find_people(image, [box])[0]
+
+    def find_people(self, image: Image.Image, boxes) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """`find` of several boxes, as many at a time as the file takes (`p2net export --batch N`)."""
+        windows = [self._window(box) for box in boxes]
+        poses = []
+        for start in range(0, len(windows), self.batch):
+            part = windows[start : start + self.batch]
+            crops = np.zeros(
+                (self.batch, self.height, self.width, 3), np.uint8
+            )  # the last ones may be left over
+            for row, window in enumerate(part):
+                crops[row] = self._crop(image, *window)
+            found = self._run(crops=crops)
+            for row, (left, top, scale) in enumerate(part):
+                keypoints = found["keypoints"][row] * scale + (left, top)
+                poses.append((keypoints, found["keypoint_scores"][row].copy(), float(found["scores"][row])))
+        return poses
 
     def _window(self, box) -> tuple[float, float, float]:
         """Corner of the window in the picture, and picture pixels per crop pixel."""
@@ -86,16 +100,19 @@ def main():
     parser.add_argument("model", help=".tflite")
     parser.add_argument("card", help="model_card.json")
     parser.add_argument("image")
-    parser.add_argument("box", nargs="*", type=float, help="x y width height; by default the whole picture")
+    parser.add_argument(
+        "box", nargs="*", type=float, help="x y width height of each person; else the picture"
+    )
     arguments = parser.parse_args()
     with open(arguments.card, encoding="utf-8") as file:
         card = json.load(file)
     finder = PoseFinder(arguments.model, card)
     image = finder.open(arguments.image)
-    keypoints, scores, score = finder.find(image, arguments.box or (0, 0, *image.size))
-    print(f"score {score:.2f}")
-    for name, (x, y), certainty in zip(card["skeleton"]["keypoints"], keypoints, scores, strict=True):
-        print(f"{name:16} {x:8.1f} {y:8.1f}  {certainty:.2f}")
+    boxes = np.reshape(arguments.box or (0, 0, *image.size), (-1, 4))
+    for keypoints, scores, score in finder.find_people(image, boxes):
+        print(f"score {score:.2f}")
+        for name, (x, y), certainty in zip(card["skeleton"]["keypoints"], keypoints, scores, strict=True):
+            print(f"{name:16} {x:8.1f} {y:8.1f}  {certainty:.2f}")
 
 
 if __name__ == "__main__":

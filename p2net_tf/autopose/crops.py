@@ -10,6 +10,7 @@ import tensorflow as tf
 from p2net_tf.augment import stateless_random
 from p2net_tf.augment.operations import OPERATIONS
 from p2net_tf.autopose.settings import PlantConfig
+from p2net_tf.data.lost_pictures import naming_lost_pictures
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints import geometry
@@ -41,10 +42,11 @@ class InMemoryCrops:
         crops = np.empty((len(samples), *crop_size, 3), np.uint8)
         keypoints = np.empty((len(samples), samples.skeleton.num_keypoints, 3), np.float32)
         batches = evaluation_dataset(samples, crop_size, _READ_BATCH, box_padding)
-        for batch in track(batches, f"reading {samples.source}", -(-len(samples) // _READ_BATCH)):
-            rows = batch["rows"].numpy()
-            crops[rows] = np.rint(batch["crops"].numpy() * 255)
-            keypoints[rows] = batch["keypoints"].numpy()
+        with naming_lost_pictures(samples):
+            for batch in track(batches, f"reading {samples.source}", -(-len(samples) // _READ_BATCH)):
+                rows = batch["rows"].numpy()
+                crops[rows] = np.rint(batch["crops"].numpy() * 255)
+                keypoints[rows] = batch["keypoints"].numpy()
         return cls(crops, keypoints, samples.skeleton)
 
     def __len__(self) -> int:

@@ -10,14 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from p2net_tf.bench.pipeline import NO_PEER, STORED, PipelineSettings, bench_pipeline
 from p2net_tf.bench.search import bench_search
 from p2net_tf.bench.step import bench_step, build_step_model
-from p2net_tf.bench.timing import Circumstances, describe_load
+from p2net_tf.bench.timing import Circumstances
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.lsp import read_lspet
 from p2net_tf.data.samples import DataError
@@ -90,21 +86,6 @@ def bench_all(out: str | Path, selection: Selection | None = None, command: str 
     report = {"benches": entries, "selection": _to_dict(selection), **circumstances.to_dict()}
     write_text(out, json.dumps(report, indent=2, default=str) + "\n")
     return report
-
-
-def print_bench(report: dict, console: Console) -> None:
-    """Values, limits and verdicts."""
-    table = Table(title="what things cost here", header_style="bold")
-    for heading, justify in (("", "left"), ("value", "right"), ("aim", "right"), ("", "left")):
-        table.add_column(heading, justify=justify)
-    for name, entry in report["benches"].items():
-        if "skipped" in entry:
-            table.add_row(name, "", "", f"skipped: {escape(entry['skipped'])}")
-            continue
-        aim = f"{entry['aim'].replace('_', ' ')} {entry['limit']:g}"
-        table.add_row(name, f"{entry['value']:.3f}", aim, "" if entry["within"] else "[red]missed[/red]")
-    console.print(table)
-    console.print(describe_load(report), soft_wrap=True)
 
 
 def entry(report: dict, value: float, at_least: bool = False) -> dict:

@@ -22,14 +22,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import tensorflow as tf
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.bench.peer import PeerLoader, PeerRecipe
 from p2net_tf.bench.pipeline_stages import stage_measures
-from p2net_tf.bench.timing import Circumstances, describe_load, in_turns, milliseconds, quartiles
+from p2net_tf.bench.timing import Circumstances, in_turns, quartiles
 from p2net_tf.bench.waiting import measure_waiting
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.image_cache import open_image_cache
@@ -127,42 +124,6 @@ def bench_pipeline(
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
-
-
-def print_bench(report: dict, console: Console) -> None:
-    """Images per second, and where the time goes."""
-    table = Table(title=f"{report['title']}: input pipelines", header_style="bold")
-    table.add_column("")
-    for heading in ("images/s", "quartiles", "ratio", "ms of a core per image"):
-        table.add_column(heading, justify="right")
-    for name, rate in report["images_per_second"].items():
-        ratio = f"{report['ratio'][name]['median']:.2f}" if name in report["ratio"] else ""
-        busy, _ = milliseconds(report["core_seconds"][name], digits=2)
-        table.add_row(name, f"{rate['median']:.0f}", f"{rate['lower']:.0f}-{rate['upper']:.0f}", ratio, busy)
-    console.print(table)
-    table = Table(title="of ours, one thread alone", header_style="bold")
-    for heading, justify in (("stage", "left"), ("ms/image", "right"), ("quartiles", "right")):
-        table.add_column(heading, justify=justify)
-    for name, part in report["stages"].items():
-        table.add_row(name, *milliseconds(part, digits=3))
-    console.print(table)
-    console.print(f"{_verdict(report)}; {describe_load(report)}", soft_wrap=True)
-    if waiting := report["waiting"]:
-        verdict = "within" if waiting["share"] <= waiting["limit"] else "[red]above[/red]"
-        console.print(
-            f"{waiting['steps']} training steps of {waiting['network']['backbone']}, batch "
-            f"{waiting['batch']}: {waiting['share']:.1%} of the time waiting for data, {verdict} "
-            f"{waiting['limit']:.0%}",
-            soft_wrap=True,
-        )
-
-
-def _verdict(report: dict) -> str:
-    if report["peer"] is None:
-        return escape(NO_PEER)
-    ratio = report["ratio"][STORED]["median"]
-    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
-    return f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}"
 
 
 def peer_name(workers: int) -> str:

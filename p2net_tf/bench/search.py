@@ -14,17 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
-from rich.table import Table
 
 from p2net_tf.autopose.expectation_step import ExpectationSearcher
 from p2net_tf.autopose.step import Searcher
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
     Circumstances,
-    describe_load,
     in_turns,
-    milliseconds,
     quartiles,
     timed,
 )
@@ -93,23 +89,6 @@ def bench_search(
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
-
-
-def print_bench(report: dict, console: Console) -> None:
-    """Steps, ratios and parts."""
-    table = Table(title=f"{report['title']}: what a step costs", header_style="bold")
-    for heading, justify in (("step", "left"), ("ms", "right"), ("quartiles", "right"), ("ratio", "right")):
-        table.add_column(heading, justify=justify)
-    for name, seconds in report["seconds"].items():
-        ratio = report["ratio"].get(name, {"median": 1.0})["median"]
-        table.add_row(name, *milliseconds(seconds), f"{ratio:.2f}")
-    for name, part in report["parts"].items():
-        table.add_row(f"  {name}", *milliseconds(part), f"{part['share']:.0%} of expectation")
-    console.print(table)
-    verdict = "within" if report["ratio"]["expectation"]["median"] <= report["limit"] else "[red]above[/red]"
-    console.print(
-        f"expectation: {verdict} {report['limit']} training steps; {describe_load(report)}", soft_wrap=True
-    )
 
 
 def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:

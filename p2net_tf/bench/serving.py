@@ -17,8 +17,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
-from rich.table import Table
 
 from p2net_tf.bench.timing import Circumstances, in_turns, quartiles
 from p2net_tf.data.coco import read_coco
@@ -85,42 +83,6 @@ def bench_serving(
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
-
-
-def print_bench(report: dict, console: Console) -> None:
-    """Latencies, persons per second and overhead."""
-    table = Table(title=report["title"], header_style="bold")
-    for heading, justify in (
-        ("", "left"),
-        ("ms/person", "right"),
-        ("quartiles", "right"),
-        ("persons/s", "right"),
-    ):
-        table.add_column(heading, justify=justify)
-    for name, values in report["seconds_per_person"].items():
-        lower, median, upper = (1000 * values[key] for key in ("lower", "median", "upper"))
-        table.add_row(name, f"{median:.1f}", f"{lower:.1f}-{upper:.1f}", f"{1000 / median:.1f}")
-    console.print(table)
-    overhead = report["overhead"][report["plain"]]["median"]
-    verdict = "within" if overhead <= report["limit"] else "[red]above[/red]"
-    console.print(
-        f"the server costs {overhead:.2f} x {report['plain']}: {verdict} {report['limit']}", soft_wrap=True
-    )
-    print_load(report["server"], console)
-
-
-def print_load(server: dict, console: Console) -> None:
-    """Answers and latencies of a load."""
-    failed = ", ".join(f"{count} {code}" for code, count in server["failed"].items()) or "none failed"
-    console.print(
-        f"{server['answered']} right answers, {server['wrong']} wrong, {server['refused']} refused, "
-        f"{failed}; "
-        f"p50 {server['p50_ms']:.0f} ms, p99 {server['p99_ms']:.0f} ms, "
-        f"{server['persons_per_second']:.1f} persons/s",
-        soft_wrap=True,
-    )
-    for words in server["words"].values():
-        console.print(f"! {words}", markup=False, soft_wrap=True)
 
 
 def newest_version(model_dir: Path) -> Path:

@@ -15,16 +15,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
-from rich.table import Table
 
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
     Circumstances,
-    describe_load,
     graph_of,
     in_turns,
-    milliseconds,
     quartiles,
     timed,
 )
@@ -75,26 +71,6 @@ def bench_step(config: ExperimentConfig, out: str | Path, repeats: int = 20, com
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
-
-
-def print_bench(report: dict, console: Console) -> None:
-    """Steps, their ratio, and parts."""
-    table = Table(title=f"{report['title']}: what a training step costs", header_style="bold")
-    table.add_column("")
-    for heading in ("ms", "quartiles", "of the step"):
-        table.add_column(heading, justify="right")
-    for name, seconds in report["seconds"].items():
-        table.add_row(name, *milliseconds(seconds, digits=1))
-    for name, part in report["parts"].items():
-        table.add_row(f"  {name}", *milliseconds(part, digits=1), f"{part['share']:.1%}")
-    console.print(table)
-    ratio = report["ratio"]["median"]
-    verdict = "within" if ratio <= report["limit"] else "[red]above[/red]"
-    console.print(
-        f"{ratio:.3f} x the bare network, batch {report['batch']}: {verdict} {report['limit']:.2f}; "
-        f"{describe_load(report)}",
-        soft_wrap=True,
-    )
 
 
 def build_step_model(config: ExperimentConfig, skeleton: Skeleton) -> PoseModel:

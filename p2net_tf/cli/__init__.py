@@ -47,19 +47,30 @@ for name, verbs in {"config": config, "data": data, "policy": policy, "bench": b
 def main() -> None:
     """Entry point: errors that a user can mend are one line, without a traceback.
 
-    Exits with 2 after an error. After 75, where the work was asked to stop, and 76, where another worker was
-    lost, it can be resumed.
+    Exits with 2 after an error, those of the system included. After 75, where the work was asked to
+    stop, and 76, where another worker was lost, it can be resumed.
     """
+    from p2net_tf.utils.backend import demand_tensorflow
     from p2net_tf.utils.exceptions import Interrupted, UserError
 
     try:
+        if "--help" not in sys.argv:
+            demand_tensorflow("p2net")
         app()
     except UserError as error:
-        messages.quiet = False
-        # Escaped, or the extra in `p2net_tf[import]` would be taken for a style.
-        messages.print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True, markup=True)
+        _say("[bold red]error[/bold red]", str(error))
         sys.exit(error.EXIT_CODE)
     except Interrupted as stop:
-        messages.quiet = False
-        messages.print(f"[yellow]stopped[/yellow] {stop}", soft_wrap=True)
+        _say("[yellow]stopped[/yellow]", str(stop))
         sys.exit(Interrupted.EXIT_CODE)
+    except OSError as error:  # of a disk, a network or the system, wherever nobody expected it
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _say("[bold red]error[/bold red]", f"{place}{error.strerror or error}")
+        sys.exit(UserError.EXIT_CODE)
+
+
+def _say(what: str, words: str) -> None:
+    """One line on stderr, also after `--json`."""
+    messages.quiet = False
+    # Escaped, or the extra in `p2net_tf[import]` would be taken for a style.
+    messages.print(f"{what} {escape(words)}", soft_wrap=True, markup=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, command_line, print_json, start
+from p2net_tf.cli.options import AsJson, Config, Overrides, command_line, print_json, start, writable_folder
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -32,7 +32,10 @@ def ablate(
         int | None, typer.Option(help="trainings at a time; by default one per GPU, or per core")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="goes on where it stopped there; by default runs/ablate_NAME")
+        Path | None,
+        typer.Option(
+            help="goes on where it stopped there; by default runs/ablate_NAME", callback=writable_folder
+        ),
     ] = None,
     as_json: AsJson = False,
 ):
@@ -43,7 +46,8 @@ def ablate(
     from p2net_tf.experiments.ablation.summary import table_of
     from p2net_tf.experiments.cells import parse_seeds
 
-    folder = out or Path("runs") / f"ablate_{load_config(config, overrides or []).name}"
+    name = load_config(config, overrides or []).name
+    folder = writable_folder(out or Path("runs") / f"ablate_{name}")
     report = run.ablate(
         config,
         overrides or [],

@@ -21,6 +21,7 @@ from p2net_tf.cli.options import (
     print_json,
     read_samples,
     start,
+    writable_file,
 )
 from p2net_tf.utils.console import console
 
@@ -35,17 +36,17 @@ def bench_search(
     overrides: Overrides = None,
     repeats: Annotated[int, typer.Option(help="rounds, in which all steps take turns", min=1)] = 30,
     mixture: Annotated[bool, typer.Option("--mixture", help="also a step of `mixture`")] = False,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_search.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_search.json"),
     as_json: AsJson = False,
 ):
     """A search step in plain training steps, and what its parts cost; needs no data."""
     start(as_json)
     from p2net_tf.bench.search import bench_search as measure
-    from p2net_tf.bench.search import print_bench
+    from p2net_tf.cli.bench_tables import print_search
     from p2net_tf.config.loading import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, mixture, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_search, out, as_json)
 
 
 @app.command(
@@ -57,17 +58,17 @@ def bench_step(
     ),
     overrides: Overrides = None,
     repeats: Annotated[int, typer.Option(help="rounds, in which both steps take turns", min=1)] = 20,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_step.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_step.json"),
     as_json: AsJson = False,
 ):
     """A training step beside the bare network's forward and backward pass and update; needs no data."""
     start(as_json)
     from p2net_tf.bench.step import bench_step as measure
-    from p2net_tf.bench.step import print_bench
+    from p2net_tf.cli.bench_tables import print_step
     from p2net_tf.config.loading import load_config
 
     report = measure(load_config(config, overrides or []), out, repeats, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_step, out, as_json)
 
 
 @app.command(
@@ -90,22 +91,22 @@ def bench_models(
     torch: Annotated[
         list[str] | None, typer.Option(help="CONFIG=FILE: TorchScript file of the PyTorch original; repeat")
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON; the plot is written beside it")] = Path(
-        "bench_models.json"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="JSON; the plot is written beside it", callback=writable_file)
+    ] = Path("bench_models.json"),
     as_json: AsJson = False,
 ):
     """Parameters, multiply-adds and persons per second of networks, side by side; needs no data."""
     start(as_json)
     from p2net_tf.bench.models import SIZE, ModelSettings, default_configs
     from p2net_tf.bench.models import bench_models as measure
-    from p2net_tf.bench.models_plot import print_bench
+    from p2net_tf.cli.bench_tables import print_models
     from p2net_tf.config.loading import load_config
 
     experiments = [load_config(name) for name in configs or default_configs(size or [SIZE])]
     settings = ModelSettings(batch_size, rounds, training, lite)
     report = measure(experiments, out, settings, _pairs(torch or []), command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_models, out, as_json)
     if not as_json:
         console.print(f"plot: {out.with_suffix('.png')}", soft_wrap=True)
 
@@ -130,20 +131,21 @@ def bench_pipeline(
         Path | None,
         typer.Option(help="configuration: also train its network, and tell how long it waits for data"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_pipeline.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_pipeline.json"),
     as_json: AsJson = False,
 ):
     """Images per second of the input pipeline, beside OpenCV and numpy heatmaps in worker processes."""
     start(as_json)
-    from p2net_tf.bench.pipeline import PipelineSettings, print_bench
+    from p2net_tf.bench.pipeline import PipelineSettings
     from p2net_tf.bench.pipeline import bench_pipeline as measure
+    from p2net_tf.cli.bench_tables import print_pipeline
     from p2net_tf.config.loading import load_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
     settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
     config = None if step is None else load_config(step, [f"training.batch_size={batch_size}"])
     report = measure(samples, out, settings, command=command_line(), config=config)
-    _show(report, print_bench, out, as_json)
+    _show(report, print_pipeline, out, as_json)
 
 
 @app.command("all", epilog="Example: `P2NET_DATA=../shared/data p2net bench all --json > bench.json`")
@@ -155,17 +157,18 @@ def bench_all(
     model_dir: Annotated[
         Path | None, typer.Option(help="exported model to serve; by default one is exported for it")
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench.json"),
     as_json: AsJson = False,
 ):
     """Everything that can be measured here, one after the other, with its limits, in one file."""
     start(as_json)
-    from p2net_tf.bench.everything import Selection, print_bench
+    from p2net_tf.bench.everything import Selection
     from p2net_tf.bench.everything import bench_all as measure
+    from p2net_tf.cli.bench_tables import print_everything
 
     selection = Selection(photographs=photographs, model_dir=model_dir)
     report = measure(out, selection.quick() if quick else selection, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_everything, out, as_json)
 
 
 ModelDir = Annotated[Path, typer.Argument(help="folder of versions, as `p2net export` writes it")]
@@ -184,17 +187,18 @@ def bench_serving(
     seconds: Annotated[float, typer.Option(help="of load in a round", min=0.1)] = 10.0,
     rounds: Annotated[int, typer.Option(help="in which server and forward pass take turns", min=1)] = 6,
     max_batch: Annotated[int, typer.Option(help="rows that the model runs at once", min=1)] = 16,
-    out: Annotated[Path, typer.Option(help="JSON")] = Path("bench_serving.json"),
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_serving.json"),
     as_json: AsJson = False,
 ):
     """The development server under load, and what it costs beside the plain forward pass; needs no data."""
     start(as_json)
-    from p2net_tf.bench.serving import LoadSettings, print_bench
+    from p2net_tf.bench.serving import LoadSettings
     from p2net_tf.bench.serving import bench_serving as measure
+    from p2net_tf.cli.bench_tables import print_serving
 
     load = LoadSettings(clients, seconds, rounds, max_batch)
     report = measure(model_dir, out, load, run, command_line())
-    _show(report, print_bench, out, as_json)
+    _show(report, print_serving, out, as_json)
     _exit_unless_all_right(report["server"])
 
 
@@ -210,7 +214,8 @@ def bench_load(
 ):
     """Load a running server, and hold each answer against that of the newest version in MODEL_DIR."""
     start(as_json)
-    from p2net_tf.bench.serving import newest_version, print_load, synthetic_cases
+    from p2net_tf.bench.serving import newest_version, synthetic_cases
+    from p2net_tf.cli.bench_tables import print_load
     from p2net_tf.serving.client import GrpcClient, RestClient
     from p2net_tf.serving.load import run_load
     from p2net_tf.serving.model import Model
@@ -233,11 +238,11 @@ def _pairs(values: list[str]) -> dict[str, Path]:
     return {name: Path(path) for name, _, path in pairs}
 
 
-def _show(report: dict, print_bench: Callable, out: Path, as_json: bool) -> None:
+def _show(report: dict, print_table: Callable, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        print_bench(report, console)
+        print_table(report, console)
         console.print(f"results: {out}", soft_wrap=True)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, print_json, start
+from p2net_tf.cli.options import AsJson, Config, Overrides, print_json, start, writable_folder
 from p2net_tf.utils.console import console
 
 app = typer.Typer(help="Find, read and copy the configurations of experiments.", no_args_is_help=True)
@@ -57,7 +57,9 @@ def config_show(
 @app.command("copy", epilog="Example: `p2net config copy p2net_small_lsp_128x128 --to experiments`")
 def config_copy(
     config: Config,
-    to: Annotated[Path, typer.Option(help="folder, made where it is missing")] = Path("."),
+    to: Annotated[
+        Path, typer.Option(help="folder, made where it is missing", callback=writable_folder)
+    ] = Path("."),
     force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
 ):
     """Copy a configuration, to change it and run it from there."""

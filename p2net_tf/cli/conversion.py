@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, print_json, start
+from p2net_tf.cli.options import AsJson, print_json, start, writable_file
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -33,7 +33,9 @@ class Channels(StrEnum):
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="state dict: .pth, .pt, .tar or .safetensors")],
     model: Annotated[PublishedModel, typer.Option(help="whose weights it holds")],
-    out: Annotated[Path, typer.Option(help=".keras file; its config.yaml is written beside it")],
+    out: Annotated[
+        Path, typer.Option(help=".keras file; its config.yaml is written beside it", callback=writable_file)
+    ],
     input_size: Annotated[
         str | None,
         typer.Option(help="height,width of the crop; else that in the file's name", show_default=False),
@@ -50,8 +52,8 @@ def import_weights(
 ):
     """Make a Keras network of a published PyTorch checkpoint, evaluated as it was published."""
     start(as_json)
+    from p2net_tf.cli.conversion_table import print_conversion
     from p2net_tf.convert.convert import convert_checkpoint
-    from p2net_tf.convert.report import print_conversion
 
     size = None if input_size is None else _size(input_size)
     order = None if channels is None else channels.value

@@ -15,48 +15,67 @@ from p2net_tf.cli.options import (
     DataFormat,
     ExifOrientation,
     Format,
+    Reading,
     Root,
     Split,
     print_json,
     read_samples,
     start,
+    writable_file,
+    writable_folder,
 )
 from p2net_tf.utils.console import console, messages
 
 app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=True)
 
 
-@app.command("check", epilog="Example: `p2net data check data/coco --split val2017`")
+@app.command("check", epilog="Example: `p2net data check data/coco boxes=xyxy --split val2017`")
 def data_check(
     root: Root,
+    reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
     exif_orientation: ExifOrientation = None,
-    out: Annotated[Path, typer.Option(help="JSON list of what was found")] = Path("problems.json"),
+    out: Annotated[Path, typer.Option(help="JSON list of what was found", callback=writable_file)] = Path(
+        "problems.json"
+    ),
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 where broken")] = False,
     as_json: AsJson = False,
 ):
-    """List every broken or suspicious item, with file, id and remedy."""
+    """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
     start(as_json)
-    from p2net_tf.data.check import check_samples, print_problems, problem_report, write_problems
+    from p2net_tf.cli.problem_table import print_problems
+    from p2net_tf.data.check import (
+        check_samples,
+        demand_usable,
+        first_error,
+        problem_report,
+        usable,
+        write_problems,
+    )
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
     problems = check_samples(samples)
     write_problems(problems, out)
+    kept = usable(samples, problems)
     if as_json:
-        print_json(problem_report(problems))
+        print_json(problem_report(problems) | {"people": len(samples), "usable": len(kept)})
     else:
         print_problems(problems, console)
-        console.print(f"{len(samples)} people read; the whole list: {out}", soft_wrap=True)
-    if strict and any(problem.severity == "error" for problem in problems):
+        console.print(
+            f"{len(kept)} of {len(samples)} people are usable; the whole list: {out}", soft_wrap=True
+        )
+    demand_usable(samples, problems)
+    if strict and first_error(problems) is not None:
         raise typer.Exit(1)
 
 
 @app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --skeleton lsp14`")
 def data_browse(
     root: Root,
+    reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
     annotations: Annotations = None,
@@ -67,14 +86,14 @@ def data_browse(
     width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
     augmented: Annotated[bool, typer.Option("--augmented", help="as training augments them")] = False,
     seed: Annotated[int, typer.Option(help="of the choice")] = 0,
-    out: Annotated[Path, typer.Option(help="PNG or JPEG")] = Path("sheet.png"),
+    out: Annotated[Path, typer.Option(help="PNG or JPEG", callback=writable_file)] = Path("sheet.png"),
 ):
     """Write a contact sheet of crops with their skeletons and heatmaps."""
     start(as_json=False)
     from p2net_tf.augment.settings import AugmentConfig
     from p2net_tf.data.browse import browse
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
     augment = AugmentConfig() if augmented else None
     shown = browse(samples, out, count=count, crop_size=(height, width), seed=seed, augment=augment)
     console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)
@@ -83,7 +102,8 @@ def data_browse(
 @app.command("to-records", epilog="Example: `p2net data to-records data/coco --split train2017 --out shards`")
 def data_to_records(
     root: Root,
-    out: Annotated[Path, typer.Option(help="folder of the shards")],
+    out: Annotated[Path, typer.Option(help="folder of the shards", callback=writable_folder)],
+    reading: Reading = None,
     data_format: Format = DataFormat.coco,
     split: Split = "train",
     annotations: Annotations = None,
@@ -94,9 +114,11 @@ def data_to_records(
 ):
     """Write TFRecord shards, which a configuration reads as `format: records`."""
     start(as_json=False)
+    from p2net_tf.data.check import check_samples, demand_usable
     from p2net_tf.data.records import write_records
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation)
+    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
+    demand_usable(samples, check_samples(samples, decode=False))
     left_out = write_records(samples, out, shards=shards, overwrite=overwrite)
     for problem in left_out:
         messages.print(f"[yellow]left out[/yellow] {problem}", soft_wrap=True)
@@ -106,7 +128,10 @@ def data_to_records(
 @app.command("convert-images", epilog="Example: `p2net data convert-images scans --out scans_png`")
 def data_convert_images(
     folder: Annotated[Path, typer.Argument(help="folder of pictures, with what lies below")],
-    out: Annotated[Path, typer.Option(help="folder of the PNGs; other pictures are copied there")],
+    out: Annotated[
+        Path,
+        typer.Option(help="folder of the PNGs; other pictures are copied there", callback=writable_folder),
+    ],
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="write PNGs under the old names, which annotations know")
     ] = False,
@@ -128,7 +153,7 @@ def data_convert_images(
 
 @app.command("render", epilog="Example: `p2net data render data/synthetic --images 500 --split train`")
 def data_render(
-    root: Root,
+    root: Annotated[Path, typer.Argument(help="folder of the data set", callback=writable_folder)],
     images: Annotated[int, typer.Option(help="how many", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="same seed, same pictures")] = 0,
     split: Annotated[str, typer.Option(help="name of the part")] = "train",
@@ -144,7 +169,8 @@ def data_render(
 def data_dispatcher(
     port: Annotated[int, typer.Option(help="on which workers and trainings reach it", min=0)] = 5050,
     folder: Annotated[
-        Path | None, typer.Option(help="where it keeps what it knows, to go on after a restart")
+        Path | None,
+        typer.Option(help="where it keeps what it knows, to go on after a restart", callback=writable_folder),
     ] = None,
 ):
     """Deal out the input pipeline of trainings with `data.service` to workers, until it is stopped."""

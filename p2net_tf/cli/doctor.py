@@ -23,9 +23,10 @@ def doctor(
     """Say what this machine is, and what would make training on it slow or impossible."""
     # TensorFlow is asked in a process of its own: the doctor is to live on where it does not start.
     start(as_json, tensorflow=False)
+    from p2net_tf.cli.doctor_table import print_report
     from p2net_tf.doctor.findings import find
     from p2net_tf.doctor.gather import gather_machine
-    from p2net_tf.doctor.report import print_report, to_document
+    from p2net_tf.doctor.report import to_document
 
     machine = gather_machine(out)
     findings = find(machine)

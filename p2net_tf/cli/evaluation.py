@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, RunPath, Strict, command_line, print_json, start
+from p2net_tf.cli.options import (
+    AsJson,
+    Config,
+    Overrides,
+    RunPath,
+    Strict,
+    command_line,
+    print_json,
+    start,
+    writable_folder,
+)
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -32,7 +42,10 @@ def evaluate(
     config: Annotated[Path | None, typer.Option(help="configuration instead of the run's own")] = None,
     part: Annotated[str, typer.Option(help="test, validation or train")] = "test",
     out: Annotated[
-        Path | None, typer.Option(help="write predictions.json, overlays.jpg and the errors' page here")
+        Path | None,
+        typer.Option(
+            help="write predictions.json, overlays.jpg and the errors' page here", callback=writable_folder
+        ),
     ] = None,
     errors: Errors = False,
     skip_missing: Annotated[
@@ -74,29 +87,39 @@ def score(
     ] = None,
     errors: Errors = False,
     skeleton: Annotated[str, typer.Option(help="card of a COCO-form set: a name or a YAML")] = "coco17",
+    max_people: Annotated[
+        int | None, typer.Option(help="coco: poses of a picture that count; by default COCO's 20", min=1)
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="folder of the pictures, for the worst poses")] = None,
-    out: Annotated[Path | None, typer.Option(help="write the errors' page here")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write the errors' page here", callback=writable_folder)
+    ] = None,
     as_json: AsJson = False,
 ):
     """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp; pck for sets in COCO's form)."""
-    _check_score_options(data_set, threshold, errors, skeleton, images, out, reference)
+    _check_score_options(data_set, threshold, errors, skeleton, images, out, reference, max_people)
     start(as_json, tensorflow=images is not None)
     from p2net_tf.evaluation import stored
+    from p2net_tf.evaluation.settings import COCO_PEOPLE
 
     scorer = getattr(stored, f"score_{data_set.value}")
     options = {} if threshold is None else {"threshold": threshold}
     if data_set in (ScoredSet.coco, ScoredSet.pck):
         options |= {"skeleton": skeleton}
+    if max_people is not None:
+        options |= {"max_people": max_people}
     if reference is not None:
         options |= {"reference": [name.strip() for name in reference.split(",")]}
     result = scorer(ground_truth, predictions, **options)
     analysis = None
     if errors:
-        analysis = stored.analyze_coco(ground_truth, predictions, skeleton, out, images, command_line())
+        analysis = stored.analyze_coco(
+            ground_truth, predictions, skeleton, out, images, command_line(), max_people or COCO_PEOPLE
+        )
     _show({data_set.value: (result, analysis)}, as_json)
 
 
-def _check_score_options(data_set, threshold, errors, skeleton, images, out, reference) -> None:
+def _check_score_options(data_set, threshold, errors, skeleton, images, out, reference, max_people) -> None:
     is_coco = data_set is ScoredSet.coco
     if threshold is not None and is_coco:
         raise typer.BadParameter("OKS AP averages over its own thresholds; leave --threshold out")
@@ -104,6 +127,8 @@ def _check_score_options(data_set, threshold, errors, skeleton, images, out, ref
         raise typer.BadParameter("--errors belongs to OKS AP; give files in COCO's form as coco")
     if skeleton != "coco17" and data_set in (ScoredSet.mpii, ScoredSet.lsp):
         raise typer.BadParameter("--skeleton belongs to coco and pck; the others have keypoints of their own")
+    if max_people is not None and not is_coco:
+        raise typer.BadParameter("--max-people belongs to coco; the others compare poses with their people")
     if reference is not None and data_set is not ScoredSet.pck:
         raise typer.BadParameter("--reference belongs to pck; the others have lengths of their own")
     if (out is not None and not errors) or (images is not None and out is None):
@@ -117,8 +142,7 @@ def _show(found: dict, as_json: bool) -> None:
         found: name of the data -> `(result or evaluation, analysis or None)`; a single one is printed without
             its name.
     """
-    from p2net_tf.evaluation.error_analysis.tables import print_errors
-    from p2net_tf.evaluation.tables import print_result
+    from p2net_tf.cli.score_tables import print_errors, print_result
 
     if as_json:
         documents = {

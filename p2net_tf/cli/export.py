@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Overrides, print_json, start
+from p2net_tf.cli.options import AsJson, Overrides, print_json, start, writable_folder
 from p2net_tf.export.options import Exif, ExportOptions, Precision
 from p2net_tf.utils.console import console, messages
 
@@ -33,7 +33,9 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="folder of the versions (all: of both folders); by default RUN/FORMAT", show_default=False
+            help="folder of the versions (all: of both folders); by default RUN/FORMAT",
+            callback=writable_folder,
+            show_default=False,
         ),
     ] = None,
     flip: Annotated[
@@ -47,7 +49,14 @@ def export(
     fold_batch_norm: Annotated[
         bool, typer.Option("--fold-batch-norm", help="merge it into the convolutions")
     ] = False,
-    calibration: Annotated[int, typer.Option(help="training crops that int8 is calibrated on", min=1)] = 200,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of any pictures for int8; by default the training part", show_default=False
+        ),
+    ] = None,
+    calibration_crops: Annotated[int, typer.Option(help="that int8 is calibrated on", min=1)] = 200,
+    batch: Annotated[int, typer.Option(help="crops that a TFLite file takes at once", min=1)] = 1,
     verify: Annotated[
         str | None,
         typer.Option(help="compare all runtimes on this part: test, validation, train", show_default=False),
@@ -59,16 +68,18 @@ def export(
 ):
     """Write a trained network with its whole test recipe as a model that others run."""
     start(as_json)
+    from p2net_tf.cli.parity_table import print_parity
     from p2net_tf.experiments.exporting import export_run, verify_export
     from p2net_tf.experiments.runs import load_run
-    from p2net_tf.export.parity import print_parity
 
     recipe = {"evaluation.flip_test": flip, "evaluation.decode": decode}
     changes = [f"{key}={value}" for key, value in recipe.items() if value is not None]
     opened = load_run(run, [*(overrides or []), *changes])
-    options = ExportOptions(exif, precision, fold_batch_norm)
+    if batch > 1 and export_format is ExportFormat.saved_model:
+        raise typer.BadParameter("--batch belongs to tflite; a SavedModel takes any number of crops")
+    options = ExportOptions(exif, precision, fold_batch_norm, batch)
     formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
-    folders = export_run(opened, formats, out, options, calibration)
+    folders = export_run(opened, formats, out, options, calibration_crops, calibration)
     report = None
     if verify is not None:
         with _servers(folders) as others:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from p2net_tf.utils.console import be_quiet, console
+from p2net_tf.utils.files import demand_writable
 from p2net_tf.utils.quiet import import_tensorflow
 
 Config = Annotated[Path, typer.Argument(help="configs/*.yaml, or the name of one")]
@@ -40,6 +41,13 @@ Annotations = Annotated[Path | None, typer.Option(help="annotation file, where i
 Card = Annotated[str, typer.Option(help="skeleton card of a COCO-form set: a name or a YAML")]
 
 
+Reading = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="key=value of the data set, such as boxes=xyxy, coordinates=normalized or category=person",
+        show_default=False,
+    ),
+]
 ExifOrientation = Annotated[
     bool | None,
     typer.Option(
@@ -50,13 +58,27 @@ ExifOrientation = Annotated[
 ]
 
 
+def writable_folder(path: Path | None) -> Path | None:
+    """The callback of every option that names a folder to write into: it is refused before any work."""
+    if path is not None:
+        demand_writable(path)
+    return path
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """The callback of every option that names a file to write."""
+    if path is not None:
+        demand_writable(path, is_folder=False)
+    return path
+
+
 def start(as_json: bool, tensorflow: bool = True) -> None:
     """The first thing a verb does: silence for `--json`, and TensorFlow without its notices."""
     if as_json:
         be_quiet()
-    if hasattr(sys.stdout, "reconfigure"):
-        # File names need not be UTF-8: they are shown escaped, as stderr does by itself.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     if tensorflow:
         import_tensorflow()
 
@@ -73,19 +95,24 @@ def read_samples(
     annotations: Path | None,
     skeleton: str,
     exif_orientation: bool | None = None,
+    reading: list[str] | None = None,
 ):
     """The people of the data set that these options name."""
     from p2net_tf.data.datasets import read_dataset
     from p2net_tf.data.settings import DatasetConfig
+    from p2net_tf.utils.yaml_files import Document, validate
 
-    source = DatasetConfig(
-        format=data_format.value,
-        root=str(root),
-        split=split,
-        annotations=str(annotations) if annotations else None,
-        exif_orientation=exif_orientation,
-    )
-    return read_dataset(source, skeleton)
+    named = {
+        "format": data_format.value,
+        "root": str(root),
+        "split": split,
+        "annotations": str(annotations) if annotations else None,
+        "exif_orientation": exif_orientation,
+    }
+    document = Document.of_tree(named, "the command line")
+    for word in reading or ():
+        document.override(word)
+    return read_dataset(validate(DatasetConfig, document), skeleton)
 
 
 def finish(report: dict, folder: Path, as_json: bool) -> None:

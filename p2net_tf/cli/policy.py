@@ -17,6 +17,7 @@ from p2net_tf.cli.options import (
     print_json,
     read_samples,
     start,
+    writable_file,
 )
 from p2net_tf.utils.console import console
 
@@ -27,7 +28,8 @@ app = typer.Typer(help="List augmentation policies, and see one at work.", no_ar
 def policy_list(as_json: AsJson = False):
     """The built-in policies, and the operations that policies are made of."""
     start(as_json)
-    from p2net_tf.augment.listing import listing, print_listing
+    from p2net_tf.augment.listing import listing
+    from p2net_tf.cli.policy_tables import print_listing
 
     if as_json:
         print_json(listing())
@@ -47,7 +49,7 @@ def policy_show(
     height: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 256,
     width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
     seed: Annotated[int, typer.Option(help="of people and draws")] = 0,
-    out: Annotated[Path, typer.Option(help="PNG or JPEG")] = Path("policy.png"),
+    out: Annotated[Path, typer.Option(help="PNG or JPEG", callback=writable_file)] = Path("policy.png"),
 ):
     """Write a sheet of every sub-policy at work on real crops with their skeletons."""
     start(as_json=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from p2net_tf.cli.options import AsJson, Strict, is_override, start
+from p2net_tf.cli.options import AsJson, Strict, is_override, start, writable_folder
 from p2net_tf.utils.console import console, messages
 
 app = typer.Typer()
@@ -34,7 +34,9 @@ def predict(
     top: Annotated[
         int | None, typer.Option(help="keep so many poses of an image", min=1, show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option(help="folder of overlays and predictions.json")] = Path("predictions"),
+    out: Annotated[
+        Path, typer.Option(help="folder of overlays and predictions.json", callback=writable_folder)
+    ] = Path("predictions"),
     strict: Strict = False,
     as_json: AsJson = False,
 ):

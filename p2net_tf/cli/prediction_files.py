@@ -24,6 +24,7 @@ from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.skeletons import drawing
 from p2net_tf.utils.console import track
+from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.yaml_files import Document, Section, validate
 
 
@@ -155,7 +156,7 @@ def _write(found: Sequence[Poses], given: PictureBoxes, folder: Path) -> int:
         for image_id, poses in zip(given.image_ids, found, strict=True)
         for entry in poses.to_coco(image_id, given.category_id)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "predictions.json", entries)
     seen = [(number, poses) for number, poses in enumerate(found, start=1) if len(poses)]
     for number, poses in track(seen, "drawing"):

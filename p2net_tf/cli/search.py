@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, Strict, command_line, finish, print_json, start
+from p2net_tf.cli.options import (
+    AsJson,
+    Config,
+    Overrides,
+    Strict,
+    command_line,
+    finish,
+    print_json,
+    start,
+    writable_folder,
+)
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -17,19 +27,21 @@ app = typer.Typer()
 def search(
     config: Config,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="folder; by default runs/NAME_search")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder; by default runs/NAME_search", callback=writable_folder)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint")] = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
     """Learn an augmentation policy by gradient (Auto-Pose); then `p2net train CONFIG policy=OUT`."""
     start(as_json)
+    from p2net_tf.cli.search_table import print_found
     from p2net_tf.config.loading import load_config
     from p2net_tf.experiments.search import run_search
-    from p2net_tf.experiments.search_progress import print_found
 
     experiment = load_config(config, overrides or [])
-    folder = out or Path("runs") / f"{experiment.name}_search"
+    folder = writable_folder(out or Path("runs") / f"{experiment.name}_search")
     report = run_search(experiment, folder, resume=resume, strict=strict, command=command_line())
     if as_json:
         print_json(report)
@@ -42,7 +54,9 @@ def search(
 def tune(
     config: Config,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="folder; by default runs/NAME_tuned")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder; by default runs/NAME_tuned", callback=writable_folder)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on; finished trials stay")] = False,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -53,7 +67,7 @@ def tune(
     from p2net_tf.experiments.tuner.run import run_tuning
 
     experiment = load_config(config, overrides or [])
-    folder = out or Path("runs") / f"{experiment.name}_tuned"
+    folder = writable_folder(out or Path("runs") / f"{experiment.name}_tuned")
     report = run_tuning(experiment, folder, resume=resume, strict=strict, command=command_line())
     finish(report, folder, as_json)
 
@@ -71,7 +85,10 @@ def compare(
     ] = "none,hand_crafted,random,tuner,learned",
     seeds: Annotated[str, typer.Option(help="how many, or which: 3 is 0,1,2")] = "3",
     out: Annotated[
-        Path | None, typer.Option(help="goes on where it stopped there; by default runs/compare_NAME")
+        Path | None,
+        typer.Option(
+            help="goes on where it stopped there; by default runs/compare_NAME", callback=writable_folder
+        ),
     ] = None,
     jobs: Annotated[
         int, typer.Option(help="trainings at a time; of more than one the wall times do not compare")
@@ -86,7 +103,7 @@ def compare(
     from p2net_tf.experiments.cells import parse_seeds
 
     experiment = load_config(config, overrides or [])
-    folder = out or Path("runs") / f"compare_{experiment.name}"
+    folder = writable_folder(out or Path("runs") / f"compare_{experiment.name}")
     names = [name.strip() for name in arms.split(",") if name.strip()]
     report = comparison.compare(
         experiment,

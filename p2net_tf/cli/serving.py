@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, print_json, start
+from p2net_tf.cli.options import AsJson, print_json, start, writable_file
 from p2net_tf.utils.console import console
 
 app = typer.Typer()
@@ -81,13 +81,16 @@ def query(
     skeleton: Annotated[
         str | None, typer.Option(help="card of the keypoints; by default found by their number")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="overlay, .jpg or .png", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="overlay, .jpg or .png", callback=writable_file, show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ):
     """Ask a model server (this one, or TensorFlow Serving) for the poses in a picture."""
     start(as_json)
+    from p2net_tf.cli.answer_table import print_answer
     from p2net_tf.serving.client import GrpcClient, RestClient
-    from p2net_tf.serving.query import answer_document, ask, print_answer, write_overlay
+    from p2net_tf.serving.query import answer_document, ask, write_overlay
 
     if (boxes is None) == (not whole_image):
         raise typer.BadParameter("give either --boxes or --whole-image")

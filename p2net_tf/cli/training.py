@@ -7,14 +7,25 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import AsJson, Config, Overrides, Strict, command_line, finish, start
+from p2net_tf.cli.options import (
+    AsJson,
+    Config,
+    Overrides,
+    Strict,
+    command_line,
+    finish,
+    start,
+    writable_folder,
+)
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: `p2net demo`")
 def demo(
-    out: Annotated[Path, typer.Option(help="run folder, made anew")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="run folder, made anew", callback=writable_folder)] = Path(
+        "runs/demo"
+    ),
     as_json: AsJson = False,
 ):
     """Render people, train a small P2Net on them, score it on unseen ones: the whole path in six minutes."""
@@ -28,7 +39,9 @@ def demo(
 def train(
     config: Config,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="run folder; by default runs/NAME")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="run folder; by default runs/NAME", callback=writable_folder)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint")] = False,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -39,7 +52,7 @@ def train(
     from p2net_tf.experiments.runs import run_experiment
 
     experiment = load_config(config, overrides or [])
-    folder = out or Path("runs") / experiment.name
+    folder = writable_folder(out or Path("runs") / experiment.name)
     report = run_experiment(experiment, folder, resume=resume, strict=strict, command=command_line())
     if report is not None:
         finish(report, folder, as_json)

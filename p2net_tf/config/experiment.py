@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.autopose.settings import SearchConfig
-from p2net_tf.config.networks import ModelConfig, P2NetConfig
+from p2net_tf.config.model import ModelConfig, P2NetConfig
 from p2net_tf.config.tuner import TunerConfig
 from p2net_tf.data.settings import DataConfig
 from p2net_tf.evaluation.settings import EvaluationConfig

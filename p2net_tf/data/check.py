@@ -11,14 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from p2net_tf.data import exif_labels, label_layout
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.exif_labels import exif_label_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.left_right import left_right_problems
-from p2net_tf.data.samples import Problem, Samples
+from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
 FAR = 1.0
@@ -27,6 +25,8 @@ HUGE = 1e6
 """Pixels; no coordinate is larger, even where the image's size is not known."""
 _UNSEEN = ("image_missing", "image_broken", "box_empty", "box_outside")
 """Kinds of errors that say nothing against the keypoints of a person."""
+_OF_THE_SET = (exif_labels.KIND, *label_layout.KINDS)
+"""Kinds of errors about the labels of a whole set."""
 _EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
                "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo"),
                "TIFF": (".tif", ".tiff"), "AVIF": (".avif", ".avifs")}  # fmt: skip
@@ -39,9 +39,9 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
     """Everything that is wrong or odd with a data set, the reader's own problems first.
 
     Kinds found here. Errors: `image_missing`, `image_broken`, `keypoint_not_finite`, `visibility`,
-    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set `exif_orientation`.
-    Warnings: `image_extension`, `image_format`, `keypoint_outside`, `area_empty`, `no_labeled_keypoint`,
-    `left_right_person`, `left_right_set`.
+    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set those of `demand_form`.
+    Warnings: `declared_size`, `people_lie`, `image_extension`, `image_format`, `keypoint_outside`,
+    `area_empty`, `no_labeled_keypoint`, `left_right_person`, `left_right_set`.
 
     Args:
         samples: as a reader gives them. `Problem.file` is the path of the image here. Images of records were
@@ -61,8 +61,34 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
         *_box_problems(samples, sizes, known),
         *_identity_problems(samples),
         *left_right_problems(samples),
-        *([] if samples.records else exif_label_problems(samples)),
+        *_form_problems(samples, sizes),
     ]
+
+
+def demand_usable(samples: Samples, problems: Sequence[Problem]) -> Samples:
+    """The samples without the broken ones.
+
+    Raises:
+        DataError: none is left, or their labels are of another form than they are read in.
+    """
+    demand_form(problems)
+    kept = usable(samples, problems)
+    if not len(kept):
+        worst = first_error(problems) or next(iter(problems), None)
+        first = f"; first of {len(problems)} problems: {worst}" if worst else ""
+        raise DataError(f"{samples.source}: no usable sample{first}")
+    return kept
+
+
+def demand_form(problems: Iterable[Problem]) -> None:
+    """Refuses a set whose labels are of another form than they are read in: every one would teach nonsense.
+
+    Raises:
+        DataError: names the key that mends it.
+    """
+    wrong = next((p for p in problems if p.severity == "error" and p.kind in _OF_THE_SET), None)
+    if wrong is not None:
+        raise DataError(str(wrong))
 
 
 def usable(samples: Samples, problems: Iterable[Problem]) -> Samples:
@@ -106,11 +132,12 @@ def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:
 
 
 def problem_report(problems: Sequence[Problem]) -> dict:
-    """`{"errors": n, "warnings": n, "kinds": {kind: n}, "problems": [{...}, ...]}`."""
+    """`{"errors": n, "warnings": n, "notes": n, "kinds": {kind: n}, "problems": [{...}, ...]}`."""
     severities = Counter(problem.severity for problem in problems)
     return {
         "errors": severities["error"],
         "warnings": severities["warning"],
+        "notes": severities["note"],
         "kinds": count_kinds(problems),
         "problems": [asdict(problem) for problem in problems],
     }
@@ -121,17 +148,11 @@ def write_problems(problems: Sequence[Problem], path: str | Path) -> None:
     write_json(path, problem_report(problems), indent=1)
 
 
-def print_problems(problems: Sequence[Problem], console: Console, most: int = 50) -> None:
-    """Prints the first `most` problems as a table, broken ones first, and the counts of all."""
-    table = Table("", "kind", "where", "what", "remedy")
-    for problem in sorted(problems, key=lambda problem: problem.severity)[:most]:
-        where = Path(problem.file).name + (f" #{problem.sample_id}" if problem.sample_id is not None else "")
-        table.add_row(problem.severity, problem.kind, where, problem.detail, problem.remedy)
-    if problems:
-        console.print(table)
-    report = problem_report(problems)
-    more = f", the first {most} shown" if len(problems) > most else ""
-    console.print(f"{report['errors']} broken items, {report['warnings']} warnings{more}")
+def _form_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
+    if samples.records:
+        return []
+    turned = exif_labels.exif_label_problems(samples)
+    return turned or label_layout.layout_problems(samples, sizes)
 
 
 def _image_problems(samples: Samples, formats: np.ndarray, decode: bool) -> list[Problem]:

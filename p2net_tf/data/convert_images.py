@@ -101,7 +101,6 @@ def _refuse_collisions(targets: dict[str, Path], overwrite: bool) -> None:
 
 def _write(targets: dict[str, Path], by_pillow: dict[str, bool], path: str) -> None:
     target = targets[path]
-    target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as scratch:
         if not by_pillow[path]:
             shutil.copyfile(path, scratch)

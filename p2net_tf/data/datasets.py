@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data import exif_labels
-from p2net_tf.data.annotation_files import find_annotations, load_json, whole_number
-from p2net_tf.data.check import check_samples, first_error, usable
-from p2net_tf.data.coco import read_coco
+from p2net_tf.data.annotation_files import find_annotations
+from p2net_tf.data.check import check_samples, demand_form, first_error, usable
+from p2net_tf.data.coco import read_coco, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
@@ -40,27 +39,37 @@ def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
     if config.rows is None:
         return samples
     if config.detections is not None:
-        return samples.take(np.isin(samples.image_ids, list(pictures_of_rows(config))))
+        wanted = pictures_of_rows(config, card)
+        return samples.take([row for row, given in enumerate(samples.given_image_ids) if given in wanted])
     start, stop = config.rows
     if start >= len(samples):
         raise DataError(f"{config.root}: rows {start}..{stop} of {len(samples)} samples select nothing")
     return samples.take(slice(start, stop))
 
 
-def coco_annotation_file(config: DatasetConfig) -> Path | None:
-    """The file of a source in COCO's form; None for other formats.
+def coco_truth(config: DatasetConfig, skeleton: Skeleton) -> tuple[dict, Path | None] | None:
+    """COCO ground truth of a source in COCO's form: `(as it is read, the file where it says the same)`.
+
+    None for other formats.
 
     Raises:
-        DataError: it is not there.
+        DataError: it cannot be read.
     """
     if config.format not in ("coco", "synthetic"):
         return None
+    truth, same = read_coco_truth(
+        config.root, config.split, skeleton, config.annotations, bool(config.exif_orientation), config.reading
+    )
+    return truth, _annotation_file(config) if same else None
+
+
+def _annotation_file(config: DatasetConfig) -> Path:
     usual = [f"annotations/person_keypoints_{config.split}.json"]
     return find_annotations(Path(config.root), config.annotations, usual)
 
 
-def pictures_of_rows(config: DatasetConfig) -> frozenset[int] | None:
-    """Ids of the pictures that `rows` selects of a source with detections; None where all count.
+def pictures_of_rows(config: DatasetConfig, skeleton: Skeleton) -> frozenset[int | str] | None:
+    """The set's own ids of the pictures that `rows` selects beside detections; None where all count.
 
     A row of detected boxes is no person, and a person may have several boxes or none, so rows are pictures
     there: those at [start, stop) of the annotation file's `images`.
@@ -70,12 +79,11 @@ def pictures_of_rows(config: DatasetConfig) -> frozenset[int] | None:
     """
     if config.rows is None or config.detections is None:
         return None
-    path, (start, stop) = coco_annotation_file(config), config.rows
-    images = load_json(path).get("images", [])
-    ids = [whole_number(image.get("id")) for image in images if isinstance(image, dict)]
+    truth, _ = coco_truth(config, skeleton)
+    ids, (start, stop) = [image["id"] for image in truth["images"]], config.rows
     if start >= len(ids):
-        raise DataError(f"{path}: rows {start}..{stop} of {len(ids)} pictures select nothing")
-    return frozenset(number for number in ids[start:stop] if number is not None)
+        raise DataError(f"{config.root}: rows {start}..{stop} of {len(ids)} pictures select nothing")
+    return frozenset(ids[start:stop])
 
 
 def open_datasets(
@@ -95,10 +103,7 @@ def open_datasets(
         broken = first_error(found)
         if strict and broken is not None:
             raise DataError(str(broken))
-        turned = next((problem for problem in found if problem.kind == exif_labels.KIND), None)
-        if turned is not None:
-            # Every label of a turned picture would teach nonsense, and one word mends it.
-            raise DataError(str(turned))
+        demand_form(found)
         problems += found
         kept = usable(samples, found)
         _refuse_mixed_orientation(parts, kept)
@@ -145,26 +150,27 @@ def _records(config: DatasetConfig) -> Samples:
     return samples
 
 
-def _synthetic(config: DatasetConfig, skeleton: Skeleton) -> Samples:
-    write_synthetic(Path(config.root), config.size, config.seed, config.split)
-    exif_orientation = bool(config.exif_orientation)
-    return read_coco(config.root, config.split, skeleton=skeleton, exif_orientation=exif_orientation)
+def _coco(config: DatasetConfig, skeleton: Skeleton) -> Samples:
+    if config.format == "synthetic":
+        write_synthetic(Path(config.root), config.size, config.seed, config.split)
+    return read_coco(
+        config.root,
+        config.split,
+        skeleton,
+        config.annotations,
+        config.detections,
+        bool(config.exif_orientation),
+        config.reading,
+    )
 
 
 _READERS = {
-    "coco": lambda c, skeleton: read_coco(
-        c.root,
-        c.split,
-        annotations=c.annotations,
-        detections=c.detections,
-        skeleton=skeleton,
-        exif_orientation=bool(c.exif_orientation),
-    ),
+    "coco": _coco,
     "mpii": lambda c, _: replace(
         read_mpii(c.root, c.split, annotations=c.annotations), exif_orientation=bool(c.exif_orientation)
     ),
     "lsp": lambda c, _: read_lsp(c.root, c.split, bool(c.exif_orientation)),
     "lspet": lambda c, _: read_lspet(c.root, bool(c.exif_orientation)),
-    "synthetic": _synthetic,
+    "synthetic": _coco,
     "records": lambda c, _: _records(c),
 }

@@ -8,6 +8,7 @@ same pixels by `FileReader`, wherever files are read; served graphs have the dec
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import warnings
@@ -106,6 +107,25 @@ def decode_image(contents, exif_orientation: bool = False):
             packed pixels, or an animated WebP.
     """
     contents = tf.convert_to_tensor(contents)
+    if tf.executing_eagerly():
+        return _decode(contents, exif_orientation)
+    return _decoder(exif_orientation)(contents)
+
+
+@functools.cache
+def _decoder(exif_orientation: bool):
+    """`decode_image` as a function of the graph, which is traced once and not for every pipeline anew.
+
+    A second, for what then reads a handful of pictures.
+    """
+    return tf.function(
+        functools.partial(_decode, exif_orientation=exif_orientation),
+        input_signature=[tf.TensorSpec([], tf.string)],
+        autograph=False,
+    )
+
+
+def _decode(contents, exif_orientation: bool):
     # JPEGs have a short way past the dozens of small operations that tell the others apart.
     image = tf.cond(
         tf.strings.substr(contents, 0, len(_JPEG_SIGN)) == _JPEG_SIGN,

@@ -19,6 +19,8 @@ from p2net_tf.data.samples import DataError, Samples
 SHUFFLE_BUFFER = 1024
 """Persons of records that are shuffled together; their images are held in memory, about 150 MB of COCO."""
 _PARALLEL_SHARDS = 16
+MARK = -1
+"""The row of an element that is no sample, but has its place among them."""
 
 
 class ImageFiles:
@@ -50,6 +52,10 @@ class ImageFiles:
         order = tf.random.experimental.stateless_shuffle(order, seed=_seed(seed, epoch))
         return self._twice(order[start:])
 
+    def mark(self) -> tuple:
+        """`(row, handle)` of no sample; the handle leads to nothing."""
+        return tf.constant(MARK, tf.int64), tf.constant(MARK, tf.int64)
+
     def contents(self, handle):
         """The bytes of the image."""
         return self._files.contents(handle)
@@ -80,11 +86,16 @@ class ImageRecords:
 
     def shuffled(self, seed: int, epoch, start=0) -> tf.data.Dataset:
         paths = tf.random.experimental.stateless_shuffle(shard_paths(self._folder), seed=_seed(seed, epoch))
-        shards = tf.data.Dataset.from_tensor_slices(paths).interleave(
-            lambda path: self._chosen(stream_shards(path, self._num_keypoints)),
-            cycle_length=_PARALLEL_SHARDS,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+        # TensorFlow's reader fails at a missing file again and again, and never comes to the next one.
+        shards = (
+            tf.data.Dataset.from_tensor_slices(paths)
+            .filter(_exists)
+            .interleave(
+                lambda path: self._chosen(stream_shards(path, self._num_keypoints)),
+                cycle_length=_PARALLEL_SHARDS,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
         )
         chunks = shards.batch(self._buffer).prefetch(1).enumerate()
 
@@ -96,6 +107,9 @@ class ImageRecords:
             return tf.data.Dataset.from_tensor_slices((tf.gather(rows, order), tf.gather(images, order)))
 
         return chunks.flat_map(mixed).skip(start)
+
+    def mark(self) -> tuple:
+        return tf.constant(MARK, tf.int64), tf.constant(b"")
 
     def contents(self, handle):
         return handle
@@ -112,6 +126,12 @@ class ImageRecords:
             return tf.where(known, self._places[tf.where(known, row, 0)], -1), person["image"]
 
         return people.map(place).filter(lambda row, image: row >= 0)
+
+
+def _exists(path):
+    """Whether there is a file, in a graph."""
+    pattern = tf.strings.regex_replace(path, r"([*?\[\]\\])", r"\\\1")
+    return tf.size(tf.io.matching_files(pattern)) > 0
 
 
 def open_images(samples: Samples) -> ImageFiles | ImageRecords:

@@ -16,13 +16,17 @@ from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.crops import from_levels, move_keypoints, plain_window, take_crop
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.image_files import decode_image
-from p2net_tf.data.image_sources import open_images
-from p2net_tf.data.samples import Samples
+from p2net_tf.data.image_sources import MARK, open_images
+from p2net_tf.data.lost_pictures import FRUITLESS
+from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.service import distribute
 from p2net_tf.data.warping import pack_pixels, pad_to_power_of_two, warp_packed
 from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
+from p2net_tf.utils.console import messages
 
+_END, _END_OF_PASS = -2, -1
+"""Draws of the marks behind a part of a pass, and behind a whole one."""
 _PIECE_STEPS = 16
 """Batches that a worker of a service makes in a row."""
 
@@ -141,6 +145,7 @@ def training_batches(
 
     Raises:
         ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
+        tf.errors.InvalidArgumentError: when batches are drawn: `FRUITLESS`, their pictures are gone.
         DataError: a service is to load pictures that only Pillow decodes.
     """
     pass_steps = steps_per_epoch(samples, batch_size)
@@ -159,6 +164,7 @@ def training_batches(
     # The workers of a service share out pieces of a pass; of records whole passes, in which nobody can seek.
     piece_persons = pass_persons if service is None or samples.records else _PIECE_STEPS * batch_size
     pieces = -(-pass_persons // piece_persons)
+    decodes_here = store is None and service is None
 
     def rows_of_piece(piece):
         number, start = piece // pieces, piece % pieces * piece_persons
@@ -166,10 +172,14 @@ def training_batches(
         start = tf.maximum(start, first_index - number * pass_persons)
         stop = tf.minimum((piece % pieces + 1) * piece_persons, pass_persons)
         rows = images.shuffled(seed, number, start).take(stop - start)
-        return rows.enumerate(number * pass_persons + start)
+        rows = rows.enumerate(number * pass_persons + start)
+        if not decodes_here:
+            return rows
+        end = tf.where(start == 0, tf.constant(_END_OF_PASS, tf.int64), _END)
+        return rows.concatenate(tf.data.Dataset.from_tensors((end, images.mark())))
 
     def mine(index, item):
-        return index % batch_size // shard_size == shard.index
+        return (index < 0) | (index % batch_size // shard_size == shard.index)
 
     def cut(batch: _Images):
         boxes, keypoints = people.at(batch.rows)
@@ -205,7 +215,27 @@ def training_batches(
     batches = in_parallel(loaded, cut)
     if service is not None:
         batches = _through_service(batches, service)
-    return in_parallel(batches, finish).prefetch(2)
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return in_parallel(batches, finish).apply(endless).prefetch(2)
+
+
+def fitting_batch(samples: Samples, batch_size: int, replicas: int = 1) -> int:
+    """`batch_size`, or the largest batch that the samples fill where they are fewer, which is said.
+
+    Raises:
+        DataError: there are fewer samples than replicas.
+    """
+    if len(samples) >= batch_size:
+        return batch_size
+    smaller = len(samples) // replicas * replicas
+    if not smaller:
+        raise DataError(f"{samples.source}: {len(samples)} people for {replicas} replicas; add people")
+    messages.print(
+        f"[yellow]a smaller batch[/yellow]: {smaller} people and not {batch_size}, as {samples.source} has "
+        f"{len(samples)}",
+        soft_wrap=True,
+    )
+    return smaller
 
 
 def steps_per_epoch(samples: Samples, batch_size: int) -> int:
@@ -259,7 +289,8 @@ def _decode(rows: tf.data.Dataset, images, samples: Samples, batch_size: int) ->
 
     def load(draw, item):
         row, handle = item
-        image = decode_image(images.contents(handle), samples.exif_orientation)
+        contents = tf.cond(row == MARK, _one_pixel, lambda: images.contents(handle))
+        image = decode_image(contents, samples.exif_orientation)
         return row, draw, pack_pixels(image), tf.shape(image)[:2]
 
     def join(rows, indices, pixels: tf.RaggedTensor, sizes):
@@ -268,7 +299,25 @@ def _decode(rows: tf.data.Dataset, images, samples: Samples, batch_size: int) ->
         return _Images(rows, indices, pad_to_power_of_two(pixels.flat_values), starts, sizes)
 
     decoded = in_parallel(rows, load).ignore_errors(log_warning=True)
+    decoded = decoded.scan(tf.constant(True), _demand_fruit).filter(lambda row, draw, *image: draw >= 0)
     return in_parallel(decoded.ragged_batch(batch_size, drop_remainder=True), join)
+
+
+def _one_pixel():
+    """A picture that can always be read."""
+    return tf.io.encode_jpeg(tf.zeros((1, 1, 3), tf.uint8))
+
+
+def _demand_fruit(has_fruit, decoded):
+    """Fails at the end of a whole pass in which nothing could be decoded, where it would go on forever.
+
+    Args:
+        has_fruit: whether anything came since the mark before; `decoded`: of `_decode`, marks included.
+    """
+    draw = decoded[1]
+    fruitless = (draw == _END_OF_PASS) & ~has_fruit
+    with tf.control_dependencies([tf.debugging.Assert(~fruitless, [FRUITLESS])]):
+        return draw >= 0, tf.nest.map_structure(tf.identity, decoded)
 
 
 def _look_up(rows: tf.data.Dataset, store: ImageCache, batch_size: int) -> tf.data.Dataset:

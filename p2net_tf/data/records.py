@@ -9,8 +9,8 @@ complete.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.skeletons.card import SkeletonError
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
-from p2net_tf.utils.files import replacing
+from p2net_tf.utils.files import make_folder, replacing
 
 HEADER = "records.json"
 _VERSION = 1
@@ -41,6 +41,7 @@ class RecordsHeader:
         exif_orientation: as in `Samples`.
         shards: file names, in reading order.
         source: what was written, for messages.
+        image_names, category_id: as in `Samples`.
     """
 
     skeleton: Skeleton
@@ -49,6 +50,8 @@ class RecordsHeader:
     exif_orientation: bool
     shards: tuple[str, ...]
     source: str
+    image_names: Mapping[int, int | str] = field(default_factory=dict)
+    category_id: int | str = 1
 
 
 def write_records(
@@ -86,7 +89,14 @@ def write_records(
     for name, part in track(list(zip(names, parts, strict=True)), "writing records"):
         count += _write_shard(folder / name, samples, [groups[i] for i in part], count)
     header = RecordsHeader(
-        samples.skeleton, count, len(groups), samples.exif_orientation, tuple(names), samples.source
+        samples.skeleton,
+        count,
+        len(groups),
+        samples.exif_orientation,
+        tuple(names),
+        samples.source,
+        samples.image_names,
+        samples.category_id,
     )
     write_json(folder / HEADER, _header_to_json(header), indent=1)
     return [_left_out(samples, path, reason) for path, reason in reasons.items()]
@@ -155,6 +165,8 @@ def read_record_samples(folder: str | Path) -> Samples:
         exif_orientation=header.exif_orientation,
         source=str(folder),
         records=str(folder),
+        image_names=header.image_names,
+        category_id=header.category_id,
         **columns,
     )
 
@@ -191,7 +203,7 @@ def _rows_by_image(samples: Samples, broken: set[str]) -> list[np.ndarray]:
 
 
 def _prepare(folder: Path, overwrite: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if (folder / HEADER).exists() and not overwrite:
         raise DataError(f"{folder}: holds records already; give another folder or overwrite=True")
     # The header goes first: without it the rest is not taken for records.
@@ -255,7 +267,8 @@ def _left_out(samples: Samples, path: str, reason: str) -> Problem:
 
 def _header_to_json(header: RecordsHeader) -> dict:
     data = {"version": _VERSION, **asdict(header), "skeleton": header.skeleton.to_card()}
-    return {**data, "shards": list(header.shards)}
+    # A list of pairs, as JSON has no numbers for keys.
+    return {**data, "shards": list(header.shards), "image_names": list(header.image_names.items())}
 
 
 def _header_from_json(data: dict, source: str) -> RecordsHeader:
@@ -266,4 +279,6 @@ def _header_from_json(data: dict, source: str) -> RecordsHeader:
         exif_orientation=bool(data["exif_orientation"]),
         shards=tuple(Path(name).name for name in data["shards"]),
         source=str(data["source"]),
+        image_names={int(number): name for number, name in data.get("image_names", ())},
+        category_id=data.get("category_id", 1),
     )

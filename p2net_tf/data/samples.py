@@ -7,7 +7,7 @@ Readers convert what a data set means at its border, once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -25,11 +25,12 @@ class DataError(UserError):
 class Problem:
     """One broken or suspicious item of a data set.
 
-    `error` items are set aside before training; `warning` items are used, and listed.
+    `error` items are set aside before training; `warning` items are used, and listed. A `note` says once for
+    a file what was read in another form than usual, in its one sensible way.
     `sample_id` and `image_id` are the data set's own ids, None where the item has none.
     """
 
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "note"]
     kind: str
     file: str
     detail: str
@@ -39,7 +40,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}" + (f", annotation {self.sample_id}" if self.sample_id is not None else "")
-        return f"{self.kind}: {where}: {self.detail}; {self.remedy}"
+        return f"{self.kind}: {where}: {self.detail}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Samples:
             were annotated on the stored pixels (False); cameras' own pictures are seen turned (True).
         source: the annotation file or folder, for messages.
         records: folder of the TFRecord shards that hold the images; "" where they are files.
+        image_names: the data set's own ids of images by `image_ids`, where they are no plain numbers.
+        category_id: the data set's own id of the people's category, for every file written.
+        label_sizes: `[N, 2]` float32, (width, height) of the picture as the data set declares it, which its
+            labels may refer to; zeros where it does not.
+        settled: what of the labels' form the user has stated, which no check doubts: `coordinates`, `boxes`.
         record_rows: `[N]` int64, which person of the records each one is; -1 where the images are files.
         problems: what the reader could not represent as a sample (already left out of the columns).
     """
@@ -77,10 +83,16 @@ class Samples:
     problems: tuple[Problem, ...] = field(default=())
     records: str = ""
     record_rows: np.ndarray | None = None
+    image_names: Mapping[int, int | str] = field(default_factory=dict)
+    category_id: int | str = 1
+    label_sizes: np.ndarray | None = None
+    settled: frozenset[str] = frozenset()
 
     def __post_init__(self):
         if self.record_rows is None:
             object.__setattr__(self, "record_rows", np.full(len(self.image_paths), -1))
+        if self.label_sizes is None:
+            object.__setattr__(self, "label_sizes", np.zeros((len(self.image_paths), 2)))
         columns = {
             "image_paths": (str, ()),
             "boxes": (np.float32, (4,)),
@@ -90,6 +102,7 @@ class Samples:
             "image_ids": (np.int64, ()),
             "scores": (np.float32, ()),
             "record_rows": (np.int64, ()),
+            "label_sizes": (np.float32, (2,)),
         }
         count = len(self.image_paths)
         for name, (dtype, tail) in columns.items():
@@ -108,15 +121,19 @@ class Samples:
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
         return replace(self, **columns)
 
+    @property
+    def given_image_ids(self) -> list[int | str]:
+        """`[N]` the data set's own ids of the images, for every file written."""
+        return [self.image_names.get(number, number) for number in self.image_ids.tolist()]
+
     def with_problems(self, problems: Sequence[Problem]) -> Samples:
         return replace(self, problems=tuple(problems))
 
 
-_COLUMNS = tuple(
-    f.name
-    for f in fields(Samples)
-    if f.name not in ("skeleton", "exif_orientation", "source", "problems", "records")
-)
+_OF_THE_SET = (
+    "skeleton", "exif_orientation", "source", "problems", "records", "image_names", "category_id", "settled",
+)  # fmt: skip
+_COLUMNS = tuple(f.name for f in fields(Samples) if f.name not in _OF_THE_SET)
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:
@@ -141,4 +158,5 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
         **columns,
         source=" + ".join(dict.fromkeys(part.source for part in parts)),
         problems=sum((part.problems for part in parts), ()),
+        image_names={number: name for part in parts for number, name in part.image_names.items()},
     )

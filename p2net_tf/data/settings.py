@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from p2net_tf.utils.yaml_files import Section
+from p2net_tf.data.annotations.boxes import BoxForm
+from p2net_tf.data.annotations.reading import Coordinates, Reading
+from p2net_tf.utils.yaml_files import Probability, Section
 
 
 class DatasetConfig(Section):
@@ -33,10 +36,30 @@ class DatasetConfig(Section):
     """Whether labels refer to the pictures as their EXIF headers turn them, as annotation tools in a browser
     show them, and not to the stored pixels. None: as the format does: of `records` what they were written
     with, else the stored pixels. `p2net data check` tells where the labels say otherwise."""
+    category: str | int | None = None
+    """coco: name or id of the people's category; None takes those whose keypoints are the card's."""
+    coordinates: Coordinates | None = None
+    """coco: what x and y count: `pixels` of the picture files, `normalized` (the width and the height are 1),
+    `percent`, or `declared`: pixels of the size that the image entry declares. None: pixels, and the check
+    tells where the numbers say otherwise."""
+    boxes: BoxForm | None = None
+    """coco: what the four numbers of a `bbox` are. None: `xywh`, and the check tells where they are not."""
+    detection_boxes: BoxForm | None = None
+    """coco: the same of `detections`."""
+    area_of_box: Probability | None = None
+    """coco: a person's area as a fraction of its box, where no `area` and no segment says it. None: 0.53."""
+    point_box: PositiveFloat | None = None
+    """coco: side in pixels of the box around keypoints without an extent, where there is no box. None: 64."""
     size: PositiveInt = 1000
     """synthetic: number of images rendered into `root` where it holds none yet."""
     seed: int = 0
     """synthetic: seed of the renderer."""
+
+    @property
+    def reading(self) -> Reading:
+        """How a file of COCO's form is read."""
+        given = {field.name: getattr(self, field.name) for field in fields(Reading)}
+        return Reading(**{name: value for name, value in given.items() if value is not None})
 
 
 def name_sources(sources: Sequence[DatasetConfig]) -> dict[str, DatasetConfig]:
@@ -57,11 +80,33 @@ class DataConfig(Section):
     """Watched during training and used to choose the best checkpoint; never the test part."""
     test: list[DatasetConfig] = []
     """Scored once, by `p2net evaluate` and at the end of `p2net train`; each source under its own name."""
+    category: str | int | None = None
+    """Of every source that does not name its own; so are the next two."""
+    area_of_box: Probability | None = None
+    point_box: PositiveFloat | None = None
     box_padding: PositiveFloat = 1.25
     """Factor by which the crop window is larger than the person box."""
     cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Keep all training images decoded in memory if they need no more than this; `auto`: than a quarter of
     what is available. No batch depends on it."""
+    wait_minutes: Annotated[float, Field(ge=0)] = 0.0
+    """How long a training waits for pictures that are gone, such as a network disk that is restarted, before
+    it saves itself and ends."""
     service: str | None = None
     """Address of a tf.data dispatcher, `grpc://host:port`, whose workers load the training batches. Their
     order then depends on timing, so that a resumed run is not the uninterrupted one bit for bit."""
+
+    @model_validator(mode="after")
+    def _share(self) -> DataConfig:
+        """Sources take over what is said of all."""
+        for part in (self.train, self.validation, self.test):
+            part[:] = [
+                source.model_copy(
+                    update={key: getattr(self, key) for key in _SHARED if getattr(source, key) is None}
+                )
+                for source in part
+            ]
+        return self
+
+
+_SHARED = ("category", "area_of_box", "point_box")

@@ -18,7 +18,13 @@ from pycocotools.cocoeval import COCOeval
 
 from p2net_tf.data.samples import Samples
 from p2net_tf.evaluation.coco_diagnostics import always_said, why_so_low
-from p2net_tf.evaluation.coco_files import RESULT_FIELDS, read_ground_truth, read_results
+from p2net_tf.evaluation.coco_files import (
+    RESULT_FIELDS,
+    read_ground_truth,
+    read_results,
+    with_one_kind_of_ids,
+)
+from p2net_tf.evaluation.settings import COCO_PEOPLE
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
@@ -40,6 +46,7 @@ class CocoResult:
         predictions: poses that were given.
         diagnostics: sentences, each a finding with its remedy; always for poses left out, and for every cause
             that was found when AP is below `SUSPICIOUS_AP`.
+        max_people: poses of a picture that count.
     """
 
     metrics: dict[str, float]
@@ -48,22 +55,28 @@ class CocoResult:
     predictions: int
     diagnostics: tuple[str, ...] = ()
     ap_by_threshold: dict[float, float] = field(default_factory=dict)
+    max_people: int = COCO_PEOPLE
 
     def __getitem__(self, name: str) -> float:
         return self.metrics[name]
 
     @property
     def name(self) -> str:
-        return "OKS AP"
+        """What tables call it; numbers under another limit than COCO's must not be taken for COCO's."""
+        return "OKS AP" if self.max_people == COCO_PEOPLE else f"OKS AP, {self.max_people} people a picture"
 
     def to_dict(self) -> dict:
         """The metrics by name, then counts and diagnostics, as plain JSON types."""
         counts = {"images": self.images, "persons": self.persons, "predictions": self.predictions}
+        counts["max_people"] = self.max_people
         return {**self.metrics, **counts, "diagnostics": list(self.diagnostics)}
 
 
 def evaluate_coco(
-    ground_truth: dict | str | Path, results: list | dict | str | Path, sigmas: Sequence[float] | None = None
+    ground_truth: dict | str | Path,
+    results: list | dict | str | Path,
+    sigmas: Sequence[float] | None = None,
+    max_people: int = COCO_PEOPLE,
 ) -> CocoResult:
     """AP and AR of keypoints over OKS 0.50, 0.55, ... 0.95 (paper, section 4).
 
@@ -73,10 +86,11 @@ def evaluate_coco(
 
     Args:
         ground_truth: COCO annotations as a dict or the path of the JSON. `num_keypoints`, `iscrowd`, `area`
-            and `bbox` may be missing.
+            and `bbox` may be missing; an area is then found as when people are read.
         results: list of `{image_id, category_id, keypoints [3 K], score}`, a dict that holds it under
             `annotations`, or the path of such a JSON.
         sigmas: K falloffs, by default those of `coco17`.
+        max_people: poses of a picture that count, those of the highest scores.
 
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
@@ -84,11 +98,12 @@ def evaluate_coco(
     sigmas = np.asarray(Skeleton.load("coco17").sigmas if sigmas is None else sigmas, np.float64)
     dataset = read_ground_truth(ground_truth, len(sigmas))
     detections = read_results(results, len(sigmas))
+    dataset, detections = with_one_kind_of_ids(dataset, detections)
     known = {image["id"] for image in dataset["images"]}
     used = [pose for pose in detections if pose["image_id"] in known]
-    evaluation = run_pycocotools(dataset, used, sigmas)
+    evaluation = run_pycocotools(dataset, used, sigmas, maxDets=[max_people])
     metrics = _summarized(evaluation)
-    findings = always_said(dataset, detections)
+    findings = always_said(dataset, detections, max_people)
     if metrics["AP"] < SUSPICIOUS_AP:
         findings += why_so_low(dataset, detections, sigmas)
     counted = [a for a in dataset["annotations"] if a["num_keypoints"] and not a["iscrowd"]]
@@ -99,18 +114,20 @@ def evaluate_coco(
         len(detections),
         tuple(findings),
         _ap_by_threshold(evaluation),
+        max_people,
     )
 
 
 def coco_ground_truth(samples: Samples) -> dict:
-    """`samples` as COCO ground truth in their own continuous coordinates, one category `person` with id 1.
+    """`samples` as COCO ground truth in their own continuous coordinates, with their own ids.
 
     So LSP, MPII or a few rows of any set can be scored with OKS AP; score results in the same coordinates.
     """
-    paths = dict(zip(samples.image_ids.tolist(), samples.image_paths.tolist(), strict=True))
+    image_ids = samples.given_image_ids
+    paths = dict(zip(image_ids, samples.image_paths.tolist(), strict=True))
     labels = np.count_nonzero(samples.keypoints[..., 2] > NOT_LABELED, axis=-1)
     columns = zip(
-        samples.image_ids.tolist(),
+        image_ids,
         samples.boxes.tolist(),
         samples.areas.tolist(),
         samples.keypoints.reshape(len(samples), 3 * samples.skeleton.num_keypoints).tolist(),
@@ -121,7 +138,7 @@ def coco_ground_truth(samples: Samples) -> dict:
         {
             "id": number,
             "image_id": image_id,
-            "category_id": 1,
+            "category_id": samples.category_id,
             "iscrowd": 0,
             "bbox": box,
             "area": area,
@@ -132,7 +149,9 @@ def coco_ground_truth(samples: Samples) -> dict:
     ]
     return {
         "images": [{"id": image_id, "file_name": path} for image_id, path in paths.items()],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(samples.skeleton.keypoints)}],
+        "categories": [
+            {"id": samples.category_id, "name": "person", "keypoints": list(samples.skeleton.keypoints)}
+        ],
         "annotations": annotations,
     }
 
@@ -141,7 +160,7 @@ def coco_results(image_ids, keypoints, scores, keypoint_scores=None, category_id
     """Columns as a COCO result list, in the coordinates they are in.
 
     Args:
-        image_ids: `[D]`.
+        image_ids: list of D numbers or texts.
         keypoints: `[D, K, 2]`.
         scores: `[D]` pose scores.
         keypoint_scores: `[D, K]`; 1 by default (COCO does not read them).
@@ -152,7 +171,12 @@ def coco_results(image_ids, keypoints, scores, keypoint_scores=None, category_id
     flat = np.concatenate([keypoints[..., :2], confidence[..., None]], axis=-1)
     flat = flat.reshape(len(keypoints), 3 * keypoints.shape[1])
     categories = np.broadcast_to(category_ids, len(keypoints))
-    columns = [np.asarray(column).tolist() for column in (image_ids, categories, flat, scores)]
+    columns = [
+        np.asarray(image_ids, object).tolist(),
+        categories.tolist(),
+        flat.tolist(),
+        np.asarray(scores).tolist(),
+    ]
     return [dict(zip(RESULT_FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -177,6 +201,8 @@ def run_pycocotools(dataset: dict, detections: list[dict], sigmas: np.ndarray, *
 def _summarized(evaluation: COCOeval) -> dict[str, float]:
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.accumulate()
+        # `summarize` looks its column up by COCO's own number, whatever it was counted with.
+        evaluation.params.maxDets = [COCO_PEOPLE]
         evaluation.summarize()
     return {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import numbers
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotations.areas import person_area
+from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
+from p2net_tf.data.annotations.categories import PERSON
+from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
+from p2net_tf.data.annotations.values import is_set, same_id
+from p2net_tf.data.annotations.values import numbers as value_list
 from p2net_tf.data.samples import DataError
+from p2net_tf.keypoints.visibility import NOT_LABELED
 
 RESULT_FIELDS = ("image_id", "category_id", "keypoints", "score")
 
@@ -41,84 +49,136 @@ def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[d
     for row, pose in enumerate(content):
         _check_detection(f"{where}: [{row}]", pose, num_keypoints)
     # pycocotools takes a pose's area from its box when the first one has a box, else from its keypoints.
-    boxes = bool(content) and all(pose.get("bbox") for pose in content)
-    fields = (*RESULT_FIELDS, "bbox") if boxes else RESULT_FIELDS
-    return [{name: pose[name] for name in fields} for pose in content]
+    boxes = [value_list(pose.get("bbox"), 4) for pose in content]
+    found = [
+        {
+            "image_id": same_id(pose["image_id"]),
+            "category_id": same_id(pose["category_id"]),
+            "keypoints": _numbers(f"{where}: [{row}]", pose["keypoints"]),
+            "score": pose["score"],
+        }
+        for row, pose in enumerate(content)
+    ]
+    if any(box is None for box in boxes):
+        return found
+    return [pose | {"bbox": box.tolist()} for pose, box in zip(found, boxes, strict=True)]
+
+
+def with_one_kind_of_ids(dataset: dict, detections: list[dict]) -> tuple[dict, list[dict]]:
+    """The same with all image or category ids as text where any of them is text: pycocotools sorts them."""
+    for field, rows in (("image_id", "images"), ("category_id", "categories")):
+        people = (dataset["annotations"], detections)
+        ids = [entry[field] for part in people for entry in part] + [row["id"] for row in dataset[rows]]
+        if any(isinstance(found, str) for found in ids):
+            annotations, detections = (
+                [{**entry, field: str(entry[field])} for entry in part] for part in people
+            )
+            listed = [{"id": str(row["id"])} for row in dataset[rows]]
+            dataset = dataset | {rows: listed, "annotations": annotations}
+    return dataset, detections
 
 
 class _Truth:
+    """Values are read by the rules of `p2net_tf.data.annotations`, as when people are read."""
+
     def __init__(self, source: dict | str | Path, num_keypoints: int):
         self.where = "ground truth" if isinstance(source, dict) else str(source)
         self.content = source if isinstance(source, dict) else load_json(source)
         self.num_keypoints = num_keypoints
 
     def dataset(self) -> dict:
-        for field in ("images", "annotations", "categories"):
+        for field in ("images", "annotations"):
             if not isinstance(self.content, dict) or not isinstance(self.content.get(field), list):
                 raise DataError(
                     f"{self.where}: no list '{field}'; COCO ground truth is an object with images, "
                     "annotations and categories (a result list goes to the predictions)"
                 )
-        if self.content["annotations"] and not any("keypoints" in a for a in self.content["annotations"]):
+            self._demand_objects(field)
+        images, entries = self.content["images"], self.content["annotations"]
+        if entries and not any("keypoints" in entry for entry in entries):
             raise DataError(
                 f"{self.where}: no annotation has 'keypoints'; take person_keypoints_*.json, not "
                 "instances_*.json"
             )
+        annotations = [self._annotation(row, entry) for row, entry in enumerate(entries)]
         return {
-            "images": self._ids("images"),
-            "categories": self._ids("categories"),
-            "annotations": [self._annotation(i, a) for i, a in enumerate(self.content["annotations"])],
+            "images": [{"id": self._id(image, "id", "images", row)} for row, image in enumerate(images)],
+            "categories": [{"id": found} for found in self._categories(annotations)],
+            "annotations": annotations,
         }
 
-    def _ids(self, field: str) -> list[dict]:
-        return [{"id": self._required(item, "id", field, i)} for i, item in enumerate(self.content[field])]
+    def _demand_objects(self, field: str) -> None:
+        for row, entry in enumerate(self.content[field]):
+            if not isinstance(entry, dict):
+                raise DataError(f"{self.where}: {field}[{row}] is {entry!r:.40}; give an object")
 
-    def _required(self, item: dict, name: str, field: str, row: int):
-        if name not in item:
+    def _categories(self, annotations: list[dict]) -> list[int | str]:
+        """Those listed, else those that annotations have."""
+        listed = self.content.get("categories")
+        if not listed:
+            return list(dict.fromkeys(entry["category_id"] for entry in annotations)) or [PERSON]
+        if not isinstance(listed, list):
+            raise DataError(f"{self.where}: 'categories' is no list; give a list of objects with id and name")
+        self._demand_objects("categories")
+        return [self._id(item, "id", "categories", row) for row, item in enumerate(listed)]
+
+    def _id(self, item: dict, name: str, field: str, row: int) -> int | str:
+        found = same_id(item.get(name))
+        if found is None:
             raise DataError(f"{self.where}: {field}[{row}] has no '{name}'; every one needs it")
-        return item[name]
+        return found
 
-    def _annotation(self, row: int, annotation: dict) -> dict:
-        keypoints = _given(annotation, "keypoints", [0] * (3 * self.num_keypoints))
-        if len(keypoints) != 3 * self.num_keypoints:
-            raise DataError(
-                f"{self.where}: annotations[{row}]: {len(keypoints)} values in 'keypoints', expected "
-                f"3 x {self.num_keypoints}; score with the sigmas of the skeleton that was annotated"
-            )
-        if not np.isfinite(np.asarray(keypoints, np.float64)).all():
-            raise DataError(
-                f"{self.where}: annotations[{row}]: a value of 'keypoints' is not a number; "
-                "write 0, 0, 0 for a keypoint without a label"
-            )
-        labeled = [i for i in range(self.num_keypoints) if keypoints[3 * i + 2] > 0]
+    def _annotation(self, row: int, entry: dict) -> dict:
+        keypoints = self._keypoints(row, entry)
+        box = read_box(entry.get("bbox"))
+        if box is None:
+            box = box_of_keypoints(keypoints)
+        box = np.zeros(4) if box is None else box
+        category = entry.get("category_id")
         return {
             "id": row + 1,
-            "image_id": self._required(annotation, "image_id", "annotations", row),
-            "category_id": self._required(annotation, "category_id", "annotations", row),
-            "keypoints": keypoints,
-            "num_keypoints": _given(annotation, "num_keypoints", len(labeled)),
-            "iscrowd": _given(annotation, "iscrowd", 0),
-            "area": float(np.nan_to_num(_given(annotation, "area", 0.0))),
-            "bbox": _given(annotation, "bbox", _extent(keypoints, labeled)),
+            "image_id": self._id(entry, "image_id", "annotations", row),
+            "category_id": PERSON if category is None else self._id(entry, "category_id", "annotations", row),
+            "keypoints": keypoints.ravel().tolist(),
+            "num_keypoints": int(np.count_nonzero(keypoints[:, 2] > NOT_LABELED)),
+            "iscrowd": int(is_set(entry.get("iscrowd"))),
+            "area": person_area(entry, box)[0],
+            "bbox": box.tolist(),
         }
 
+    def _keypoints(self, row: int, entry: dict) -> np.ndarray:
+        """`[K, 3]`."""
+        values = entry.get("keypoints")
+        if not values:
+            return np.zeros((self.num_keypoints, 3))
+        names = [str(number) for number in range(self.num_keypoints)]
+        try:
+            return read_keypoints(values, names, (0.0, 0.0), Counter())
+        except KeypointFault as fault:
+            _, detail, remedy = fault.args
+            raise DataError(
+                f"{self.where}: annotations[{row}]: {detail}; {remedy}, and score with the sigmas of the "
+                "skeleton that was annotated"
+            ) from None
 
-def _given(annotation: dict, name: str, default):
-    value = annotation.get(name)
-    return default if value is None else value
 
-
-def _extent(keypoints: list, labeled: list[int]) -> list[float]:
-    if not labeled:
-        return [0.0, 0.0, 0.0, 0.0]
-    xs, ys = [keypoints[3 * i] for i in labeled], [keypoints[3 * i + 1] for i in labeled]
-    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+def _numbers(where: str, values) -> list[float]:
+    """Values of keypoints; null is NaN, which matches nobody."""
+    try:
+        return np.asarray(values, np.float64).ravel().tolist()
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{where}: a value of 'keypoints' is not a number; give x, y, score of each"
+        ) from None
 
 
 def _check_detection(where: str, pose, num_keypoints: int):
     missing = [n for n in RESULT_FIELDS if not isinstance(pose, dict) or pose.get(n) is None]
+    missing += [n for n in RESULT_FIELDS[:2] if not missing and same_id(pose[n]) is None]
     if missing:
         raise DataError(f"{where}: no '{missing[0]}'; every pose needs {', '.join(RESULT_FIELDS)}")
+    if not isinstance(pose["keypoints"], list | tuple | np.ndarray):
+        raise DataError(f"{where}: 'keypoints' is no list; give x, y, score of each")
     if len(pose["keypoints"]) != 3 * num_keypoints:
         raise DataError(
             f"{where}: {len(pose['keypoints'])} values in 'keypoints', expected 3 x {num_keypoints} "

@@ -10,9 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from p2net_tf.data.annotation_files import load_json
-from p2net_tf.data.coco import PERSON_CATEGORY, PIXEL_CENTER, to_coco_keypoints
-from p2net_tf.data.datasets import coco_annotation_file, pictures_of_rows, read_dataset
+from p2net_tf.data.coco import PIXEL_CENTER, to_coco_keypoints
+from p2net_tf.data.datasets import coco_truth, pictures_of_rows, read_dataset
 from p2net_tf.data.mpii import read_head_boxes
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.data.settings import DatasetConfig
@@ -212,7 +211,7 @@ class Scorer:
         if self.settings.metric == "oks_ap":
             inputs = self.oks_inputs(predictions)
             sigmas = self.people.samples.skeleton.sigmas
-            result = evaluate_coco(inputs.ground_truth, inputs.results, sigmas)
+            result = evaluate_coco(inputs.ground_truth, inputs.results, sigmas, self.settings.max_people)
             truth = inputs.ground_truth if isinstance(inputs.ground_truth, dict) else None
             return Scored(result, inputs.results, truth)
         keypoints = self._with_missed(predictions.keypoints)
@@ -248,31 +247,30 @@ class Scorer:
 
     @cached_property
     def _ground_truth(self) -> dict | Path:
-        file = self._annotation_file
-        if file is None:
+        found = None if self._rows_of_people else coco_truth(self.source, self.people.samples.skeleton)
+        if found is None:
             return coco_ground_truth(_in_coco_pixels(self._everyone))
-        pictures = pictures_of_rows(self.source)
-        if pictures is None and not self.people.skipped_images:
+        truth, file = found
+        pictures = pictures_of_rows(self.source, self.people.samples.skeleton)
+        if file is not None and pictures is None and not self.people.skipped_images:
             return file
-        return _of_pictures(load_json(file), pictures, self.people.skipped_images)
+        return _of_pictures(truth, pictures, self._skipped)
 
     @property
-    def _annotation_file(self) -> Path | None:
+    def _rows_of_people(self) -> bool:
         """Rows select people, of whom the file holds more; with detections they select whole pictures."""
-        if self.source is None or (self.source.rows is not None and self.source.detections is None):
-            return None
-        return coco_annotation_file(self.source)
+        return self.source is None or (self.source.rows is not None and self.source.detections is None)
+
+    @property
+    def _skipped(self) -> set[int | str]:
+        names = self.people.samples.image_names
+        return {names.get(number, number) for number in self.people.skipped_images}
 
     def _anyone_labeled(self) -> bool:
         if np.any(self._everyone.keypoints[..., 2] > NOT_LABELED):
             return True
-        truth = self._ground_truth
-        truth = truth if isinstance(truth, dict) else load_json(truth)
-        return any(
-            np.any(np.asarray(entry.get("keypoints") or [0, 0, 0])[2::3] > NOT_LABELED)
-            for entry in truth["annotations"]
-            if isinstance(entry, dict)
-        )
+        found = None if self._rows_of_people else coco_truth(self.source, self.people.samples.skeleton)
+        return found is not None and any(entry["num_keypoints"] for entry in found[0]["annotations"])
 
 
 def keep_poses(
@@ -308,7 +306,7 @@ def _coco_results(samples: Samples, predictions: Predictions, scores) -> list[di
     # Without boxes: pycocotools would take areas from them, and AP(M) and AP(L) become others.
     keypoints = to_coco_keypoints(predictions.scored_keypoints)
     return coco_results(
-        samples.image_ids, keypoints[..., :2], scores, predictions.keypoint_scores, PERSON_CATEGORY
+        samples.given_image_ids, keypoints[..., :2], scores, predictions.keypoint_scores, samples.category_id
     )
 
 
@@ -316,7 +314,7 @@ def _in_coco_pixels(samples: Samples) -> Samples:
     return replace(samples, keypoints=to_coco_keypoints(samples.keypoints))
 
 
-def _of_pictures(content: dict, wanted: Collection[int] | None, skipped: Collection[int]) -> dict:
+def _of_pictures(content: dict, wanted: Collection | None, skipped: Collection) -> dict:
     """COCO ground truth of some of its pictures."""
 
     def counts(image_id) -> bool:
@@ -324,8 +322,8 @@ def _of_pictures(content: dict, wanted: Collection[int] | None, skipped: Collect
 
     return {
         **content,
-        "images": [image for image in content["images"] if counts(image.get("id"))],
-        "annotations": [entry for entry in content["annotations"] if counts(entry.get("image_id"))],
+        "images": [image for image in content["images"] if counts(image["id"])],
+        "annotations": [entry for entry in content["annotations"] if counts(entry["image_id"])],
     }
 
 

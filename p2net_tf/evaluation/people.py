@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from p2net_tf.data.check import check_samples, count_kinds, first_error, unseen, usable
+from p2net_tf.data.check import check_samples, count_kinds, demand_usable, first_error, unseen
 from p2net_tf.data.datasets import pictures_of_rows, read_dataset
+from p2net_tf.data.label_layout import detection_form_problems
 from p2net_tf.data.published_boxes import as_published
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.data.settings import DatasetConfig
@@ -85,9 +86,7 @@ def select_people(samples: Samples, skip_missing: bool = False, strict: bool = F
     broken = first_error(problems)
     if strict and broken is not None:
         raise DataError(str(broken))
-    kept, missed = usable(samples, problems), unseen(samples, problems)
-    if not len(kept):
-        raise DataError(f"{samples.source}: no usable sample{f'; first: {problems[0]}' if problems else ''}")
+    kept, missed = demand_usable(samples, problems), unseen(samples, problems)
     skipped = frozenset(p.image_id for p in problems if p.kind in _OF_IMAGES) if skip_missing else frozenset()
     missed = missed.take(~np.isin(missed.image_ids, list(skipped)))
     return People(kept, missed, tuple(problems), len(samples) + _refused(samples.problems), skipped)
@@ -103,22 +102,23 @@ def open_people(
     """
     samples = read_dataset(source, card.skeleton)
     if source.detections is not None:
-        samples = samples.with_problems([*samples.problems, *_lost_pictures(samples, source)])
+        samples = samples.with_problems([*samples.problems, *_compare_with_truth(samples, source)])
     people = select_people(samples, skip_missing, strict)
     if card.alignment == "pixel_index":
         people = replace(people, samples=as_published(people.samples, source))
     return people
 
 
-def _lost_pictures(detected: Samples, source: DatasetConfig) -> list[Problem]:
-    """Missing and broken pictures of people without any detected box, of which no sample tells."""
+def _compare_with_truth(detected: Samples, source: DatasetConfig) -> list[Problem]:
+    """Boxes of another form; lost pictures of people without a box, of which no sample tells."""
     truth = read_dataset(source.model_copy(update={"detections": None, "rows": None}), detected.skeleton)
-    wanted = pictures_of_rows(source)
+    form_problems = detection_form_problems(detected, truth)
+    wanted = pictures_of_rows(source, detected.skeleton)
     unboxed = ~np.isin(truth.image_paths, detected.image_paths)
     if wanted is not None:
-        unboxed &= np.isin(truth.image_ids, list(wanted))
+        unboxed &= np.asarray([given in wanted for given in truth.given_image_ids], bool)
     problems = check_samples(truth.take(unboxed).with_problems(())) if unboxed.any() else []
-    return [problem for problem in problems if problem.kind in _OF_IMAGES]
+    return form_problems + [problem for problem in problems if problem.kind in _OF_IMAGES]
 
 
 def _refused(problems: Sequence[Problem]) -> int:

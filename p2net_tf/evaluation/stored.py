@@ -31,13 +31,12 @@ from p2net_tf.evaluation.pck import (
     torso_errors,
 )
 from p2net_tf.evaluation.person_matching import match_results
-from p2net_tf.evaluation.tables import print_result
+from p2net_tf.evaluation.settings import COCO_PEOPLE
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
 __all__ = [
     "analyze_coco",
-    "print_result",
     "score_coco",
     "score_lsp",
     "score_mpii",
@@ -113,7 +112,10 @@ def score_pck(
 
 
 def score_coco(
-    gt_path: str | Path, pred_path: str | Path, skeleton: str | Path | Skeleton = "coco17"
+    gt_path: str | Path,
+    pred_path: str | Path,
+    skeleton: str | Path | Skeleton = "coco17",
+    max_people: int = COCO_PEOPLE,
 ) -> CocoResult:
     """AP and AR over OKS.
 
@@ -122,12 +124,13 @@ def score_coco(
         pred_path: COCO's result list (`.json`), or arrays `image_ids` [n], `keypoints` [n, K, 2 or 3] and
             `scores` [n], with optional `category_ids` [n].
         skeleton: card whose sigmas count.
+        max_people: poses of a picture that count, those of the highest scores.
 
     Raises:
         DataError: a file does not hold what is expected; names file, field, shapes and remedy.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
-    return evaluate_coco(gt_path, _coco_results(pred_path, card), card.sigmas)
+    return evaluate_coco(gt_path, _coco_results(pred_path, card), card.sigmas, max_people)
 
 
 def analyze_coco(
@@ -137,6 +140,7 @@ def analyze_coco(
     out: str | Path | None = None,
     images: str | Path | None = None,
     command: str = "",
+    max_people: int = COCO_PEOPLE,
 ) -> ErrorAnalysis:
     """The keypoint errors behind `score_coco`; further arguments as for `errors.report.write_errors`.
 
@@ -145,7 +149,7 @@ def analyze_coco(
         images: folder of the pictures, for the worst poses; needs TensorFlow.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
-    analysis = analyze_errors(gt_path, _coco_results(pred_path, card), card)
+    analysis = analyze_errors(gt_path, _coco_results(pred_path, card), card, max_people)
     if out is not None:
         pictures = None
         if images is not None:

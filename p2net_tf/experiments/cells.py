@@ -17,12 +17,13 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
 from p2net_tf.data.settings import name_sources
 from p2net_tf.utils.exceptions import Interrupted, UserError
-from p2net_tf.utils.files import write_text
+from p2net_tf.utils.files import set_aside, write_text
 
 _SEARCHES = ("search", "tuner")
 """Sections of the configuration that trainings do not read."""
@@ -56,13 +57,11 @@ class CellFiles:
 
     def request(self) -> dict:
         """What it was asked for; nothing before."""
-        file = self.folder / "request.json"
-        return read_json(file) if file.is_file() else {}
+        return read_kept(self.folder / "request.json", dict) or {}
 
     def found(self) -> dict | None:
         """What the finished cell found; None before."""
-        file = self.folder / "cell.json"
-        return read_json(file) if file.is_file() else None
+        return read_kept(self.folder / "cell.json", dict)
 
     def failure(self) -> str | None:
         """Why the last attempt failed; None where it did not."""
@@ -218,8 +217,25 @@ def check_seeds(seeds: Sequence[int]) -> None:
         raise ExperimentError(f"seeds {','.join(map(str, seeds))}: give at least one seed, and each once")
 
 
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_kept(path: Path, kind: type) -> Any:
+    """What an earlier call kept in a JSON file; None where there is none.
+
+    One that a crash of the machine has cut off is set aside, and what it told of is done again.
+
+    Args:
+        kind: `dict` or `list`, of which the document must be.
+    """
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        set_aside(path, f"not JSON: {error}" if path.stat().st_size else "empty")
+        return None
+    if not isinstance(document, kind):
+        set_aside(path, f"no {kind.__name__} in it")
+        return None
+    return document
 
 
 def write_json(path: Path, document: dict) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from p2net_tf.config.loading import load_config
 from p2net_tf.experiments.runs import run_experiment
 from p2net_tf.utils.console import messages
+from p2net_tf.utils.locks import lock_folder
 
 DEMO_CONFIG = "p2net_small_synthetic_128x96"
 
@@ -19,7 +20,9 @@ def run_demo(folder: Path) -> dict:
     second demo shows a training and not the first one's result.
     """
     messages.print(f"a demo in {folder}: people are rendered, then a small P2Net is trained on them")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    (folder / "history.csv").unlink(missing_ok=True)
     roots = [f"data.{part}.0.root={folder / 'data'}" for part in ("train", "validation", "test")]
-    return run_experiment(load_config(DEMO_CONFIG, roots), folder, command="p2net demo")
+    config = load_config(DEMO_CONFIG, roots)
+    with lock_folder(folder):
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        (folder / "history.csv").unlink(missing_ok=True)
+        return run_experiment(config, folder, command="p2net demo")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from rich.markup import escape
+
 from p2net_tf.data.licences import licences_of
-from p2net_tf.data.samples import DataError
+from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.experiments.runs import Run, sources_of
-from p2net_tf.export.calibration import training_people
+from p2net_tf.export.calibration import pictures_below, training_people
 from p2net_tf.export.export import export_network
 from p2net_tf.export.model_card import read_card, write_card
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import verify
 from p2net_tf.export.runtimes import PoseFunction
 from p2net_tf.export.tflite import CALIBRATION_CROPS
+from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import demand_writable
 
 
 def export_run(
@@ -26,21 +30,47 @@ def export_run(
     out: Path | None = None,
     options: ExportOptions | None = None,
     calibration: int = CALIBRATION_CROPS,
+    pictures: str | Path | None = None,
 ) -> dict[str, Path]:
     """Exports `run`; returns format -> folder of the new version.
 
     Args:
         formats: of `saved_model` and `tflite`.
         out: folder of the versions; with two formats, of a folder for each. None: inside of the run folder.
-        calibration: training crops that int8 is calibrated on.
+        calibration: crops that int8 is calibrated on.
+        pictures: folder of pictures to take them from, whole; None takes people of the training part. Where
+            these are not at hand there is no int8, and a line says so.
+
+    Raises:
+        DataError: `pictures` holds none.
+        WriteError: nothing can be written there.
     """
+    chosen = options or ExportOptions()
+    goals = {name: out if out and len(formats) == 1 else (out or run.folder) / name for name in formats}
+    for goal in goals.values():  # before the first of them is converted
+        demand_writable(goal)
     folders = {}
-    for name in formats:
-        goal = out if out is not None and len(formats) == 1 else (out or run.folder) / name
-        people = training_people(run.config, calibration) if name == "tflite" else None
-        chosen = asdict(options or ExportOptions())
-        folders[name] = export_network(run.network, run.card, goal, name, people, _facts(run), **chosen)
+    for name, goal in goals.items():
+        people = _to_calibrate_on(run, calibration, pictures) if name == "tflite" else None
+        mine = chosen if name == "tflite" else replace(chosen, batch=1)
+        folders[name] = export_network(run.network, run.card, goal, name, people, _facts(run), **asdict(mine))
     return folders
+
+
+def _to_calibrate_on(run: Run, count: int, pictures: str | Path | None) -> list[Samples]:
+    if pictures is not None:
+        return [pictures_below(pictures, count, run.card.skeleton)]
+    try:
+        people, why = training_people(run.config, count), "none of its pictures can be read"
+    except DataError as error:
+        people, why = [], str(error)
+    if not people:
+        messages.print(
+            "[yellow]no int8[/yellow]: it learns the range of every activation from pictures, and the "
+            f"training part is not at hand ({escape(why)}); give a folder of any pictures to calibrate on",
+            soft_wrap=True,
+        )
+    return people
 
 
 def verify_export(

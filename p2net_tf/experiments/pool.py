@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM, Signals
 
-from p2net_tf.experiments.cells import Cell, ExperimentError, read_json, refuse_other_requests, write_json
+from p2net_tf.experiments.cells import Cell, ExperimentError, read_kept, refuse_other_requests, write_json
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.exceptions import Interrupted
+from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.machine import list_gpus, usable_cores
 
 WORKER = (sys.executable, "-m", "p2net_tf.experiments.worker")
@@ -90,7 +92,7 @@ def alone_in(folder: Path) -> Iterator[int]:
     """
     import fcntl  # not on Windows
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     end = time.monotonic() + _LOCK_SECONDS
     with open(folder / ".lock", "w") as lock:
         while True:
@@ -103,15 +105,18 @@ def alone_in(folder: Path) -> Iterator[int]:
                         f"{folder}: another comparison is at work here; wait for it, or take another folder"
                     ) from None
             time.sleep(_POLL_SECONDS)
-        yield lock.fileno()
+        with lock_folder(folder):  # against other machines, too
+            yield lock.fileno()
 
 
 def _threads(folder: Path, jobs: int) -> int:
     """Of every training: what the first call chose, so that later ones change no number by other `jobs`."""
     file = folder / "plan.json"
-    if not file.is_file():
-        write_json(file, {"threads": max(1, usable_cores() // jobs)})
-    return read_json(file)["threads"]
+    plan = read_kept(file, dict) or {}
+    if "threads" not in plan:
+        plan = {"threads": max(1, usable_cores() // jobs)}
+        write_json(file, plan)
+    return plan["threads"]
 
 
 def _run_all(

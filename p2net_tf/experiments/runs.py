@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from rich.markup import escape
 from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
-from p2net_tf.config.networks import describe_model
+from p2net_tf.config.model import describe_model
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.crops import picture
@@ -54,9 +55,12 @@ from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.training.cluster import read_cluster
+from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
+from p2net_tf.utils.tf_config import read_cluster
 
 _SHEET_PEOPLE = 24
 _TILE_HEIGHT = 256
@@ -89,10 +93,25 @@ def run_experiment(
     folder = Path(folder)
     for source in config.data.test:  # before hours of training, not after them
         demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
-    start = time.perf_counter()
-    train(config, folder, resume=resume, strict=strict)
-    if not read_cluster().is_chief:  # who alone has a run folder
-        return None
+    worker = read_cluster()
+    with ExitStack() as alone:
+        if worker.count == 1:
+            # Workers must not wait for a chief that was refused before they knew of each other.
+            alone.enter_context(lock_folder(folder))
+            # Before the training nothing is done, after it all is saved; it has an interruption of its own.
+            stop = alone.enter_context(Interruption(f"saved in {folder}; resume it to go on"))
+            stop.nothing_to_lose = True
+        start = time.perf_counter()
+        train(config, folder, resume=resume, strict=strict)
+        if not worker.is_chief:  # who alone has a run folder
+            return None
+        with lock_folder(folder):
+            return _report_training(config, folder, start, resume, strict, command)
+
+
+def _report_training(
+    config: ExperimentConfig, folder: Path, start: float, resume: bool, strict: bool, command: str
+) -> dict:
     minutes = (time.perf_counter() - start) / 60
     plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
     run = load_run(folder)
@@ -144,11 +163,14 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
 
     Args:
         path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
-        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`.
+        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`. The skeleton is the
+            one kept in the file of the network, whatever became of its card since, unless `data.skeleton=`
+            names another.
         config: configuration to use instead of the `config.yaml` beside the network.
 
     Raises:
         NetworkFileError: there is no network.
+        CardError: the skeleton of the overrides has another number of keypoints than the network.
         RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
     """
     path = Path(path)
@@ -164,7 +186,8 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         loaded = load_config(config_file, list(overrides))
     else:
         loaded = config_of(stored, str(file), overrides)
-    card = card_of(loaded, network, stored.skeleton)
+    named = any(override.partition("=")[0].strip() == "data.skeleton" for override in overrides)
+    card = card_of(loaded, network, None if named else stored.skeleton)
     if loaded.model.alignment != card.alignment:
         raise RunError(
             f"{config_file}: model.alignment is {loaded.model.alignment}, but the network in {file} was "
@@ -198,8 +221,7 @@ def evaluate_run(
         if said := found.people.describe():
             messages.print(f"[yellow]{name}[/yellow] {escape(said)}", soft_wrap=True)
         if out is not None:
-            place = place_of(out, name, sources)
-            place.mkdir(parents=True, exist_ok=True)
+            place = make_folder(place_of(out, name, sources))
             save_predictions(place, found)
             in_run = out.resolve() == run.folder.resolve()
             write_problems(found.problems, place / (f"problems_{part}.json" if in_run else "problems.json"))
@@ -224,7 +246,9 @@ def analyze_run(
     for name, found in evaluations.items():
         samples, settings = found.samples, run.config.evaluation
         inputs = Scorer(found.people, run.card, settings, sources[name]).oks_inputs(found.predictions)
-        analyses[name] = analyze_errors(inputs.ground_truth, inputs.results, samples.skeleton)
+        analyses[name] = analyze_errors(
+            inputs.ground_truth, inputs.results, samples.skeleton, settings.max_people
+        )
         if out is not None:
             title = f"Errors of {run.config.name}{_of(name, sources)}"
             pictures = pictures_of_samples(samples, inputs.offset)

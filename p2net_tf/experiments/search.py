@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zipfile
 from itertools import islice
 from pathlib import Path
 
@@ -40,7 +41,8 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.utils.console import messages, progress
-from p2net_tf.utils.files import replacing, write_text
+from p2net_tf.utils.files import replacing, set_aside, write_text
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
 
 STEP_COST = 2.8
@@ -72,17 +74,23 @@ def run_search(
     Raises:
         SearchError: a folder that holds another search, or settings that do not go together.
         DataError: too little data.
+        LockedError: another process works in `folder`.
     """
-    start = time.perf_counter()
     folder = Path(folder)
     _check_folder(folder, config, resume)
+    with lock_folder(folder):
+        return _search_in(folder, config, resume, strict, command)
+
+
+def _search_in(folder: Path, config: ExperimentConfig, resume: bool, strict: bool, command: str) -> dict:
+    """In a folder that nobody else works in."""
+    start = time.perf_counter()
     inner, outer, problems = open_split(
         config.data, config.search, config.model.input_size, config.seed, strict
     )
     searcher = build_searcher(config, inner.skeleton)
     _check_batches(config.search, searcher.replicas, len(inner), len(outer))
     # Not before: what failed for its data may be begun again under a mended configuration.
-    folder.mkdir(parents=True, exist_ok=True)
     dump_config(config, folder / "config.yaml")
     write_problems(problems, folder / "problems.json")
     settings = config.search
@@ -208,17 +216,25 @@ class _Search:
         """Takes up `state.npz`; where there is none, nothing was done yet."""
         if not self._file.is_file():
             return
-        with np.load(self._file, allow_pickle=False) as arrays:
-            self.searcher.restore([arrays[f"variable_{i}"] for i in range(len(self.searcher.variables))])
-            self.warm = int(arrays["warm"])
-            self.trajectory = Trajectory.from_arrays(arrays)
+        try:
+            with np.load(self._file, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            set_aside(self._file, f"{error}; the search begins anew")
+            return
+        self.searcher.restore([arrays[f"variable_{i}"] for i in range(len(self.searcher.variables))])
+        self.warm = int(arrays["warm"])
+        self.trajectory = Trajectory.from_arrays(arrays)
         messages.print(f"resuming after {self.warm} warm-up steps and {len(self.trajectory)} search steps")
 
     def _save_every(self, step: int) -> None:
         if step % self._settings.checkpoint_every:
             return
         arrays = {f"variable_{i}": value for i, value in enumerate(self.searcher.state())}
-        with replacing(self._file) as scratch, open(scratch, "wb") as file:
+        with (
+            replacing(self._file, sum(value.nbytes for value in arrays.values())) as scratch,
+            open(scratch, "wb") as file,
+        ):
             np.savez(file, warm=self.warm, **arrays, **self.trajectory.arrays())
 
     def _batches(self, table: InMemoryCrops, stream: int, start: int, size: int | None = None):

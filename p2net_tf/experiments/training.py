@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,8 @@ from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_cache import open_image_cache
-from p2net_tf.data.pipeline import steps_per_epoch
+from p2net_tf.data.lost_pictures import naming_lost_pictures
+from p2net_tf.data.pipeline import fitting_batch, steps_per_epoch
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.experiments.run_folder import demand_current
 from p2net_tf.inference.keras_file import save_network
@@ -31,6 +33,7 @@ from p2net_tf.training.collectives import from_chief
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.training.loop import Clock, Plan, TrainingLoop
+from p2net_tf.training.picture_watch import PictureWatch
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.progress import TrainingProgress
 from p2net_tf.training.run_state import RunState
@@ -39,6 +42,8 @@ from p2net_tf.training.scoring import scoring_batches
 from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.training.training_input import TrainingInput
 from p2net_tf.utils.console import be_quiet, messages
+from p2net_tf.utils.files import set_aside
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.yaml_files import ConfigError
 
 
@@ -67,8 +72,11 @@ def train(
         PolicyError: a policy that does not exist or is broken.
         DataError: nothing to train on, a broken item under `strict`, or a folder that already holds a run.
         CheckpointError: a checkpoint cannot be written, or does not fit the configuration.
+        WriteError: something else cannot be written.
+        LockedError: another process trains in `folder`.
         NotFiniteError: the loss or a weight became NaN or Inf.
         Interrupted: SIGTERM came; the run is saved.
+        LostPicturesError: the pictures are gone; the run is saved.
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
         WorkerLostError: another worker is gone.
     """
@@ -93,7 +101,21 @@ def _train(
 ) -> keras.Model:
     demand_current(folder / "config.yaml")
     policy = _open_policy(config, folder, resume)
-    folder = _prepare_folder(folder, resume)
+    with lock_folder(folder):
+        _demand_new(folder, resume)
+        return _train_in(folder, config, policy, strategy, resume, strict, callbacks)
+
+
+def _train_in(
+    folder: Path,
+    config: ExperimentConfig,
+    policy: Policy | None,
+    strategy: tf.distribute.Strategy,
+    resume: bool,
+    strict: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> keras.Model:
+    """In a folder that nobody else works in."""
     if resume:
         _say_what_changed(folder / "config.yaml", config)
     dump_config(config, folder / "config.yaml")
@@ -103,13 +125,8 @@ def _train(
         tf.config.experimental.enable_op_determinism()
     samples, validation = _open_data(config, folder, strict)
     keras.utils.set_random_seed(config.seed)
-    pass_steps = steps_per_epoch(samples, config.training.batch_size)
-    if not pass_steps:
-        raise DataError(
-            f"{samples.source}: {len(samples)} samples do not fill one batch; "
-            f"set training.batch_size to at most {len(samples)} or data.train.0.repeat higher"
-        )
-    steps = config.training.steps_per_epoch or pass_steps
+    config = _with_fitting_batch(config, samples, strategy.num_replicas_in_sync)
+    steps = config.training.steps_per_epoch or steps_per_epoch(samples, config.training.batch_size)
     checkpoints = Checkpoints(folder / "checkpoints", config.training.keep_checkpoints)
     with strategy.scope():
         model = build_pose_model(
@@ -134,7 +151,9 @@ def _train(
         config.data.service,
     )
     calibration = Calibration(model.network, training_input.calibration())
-    validate = None if validation is None else _validate(strategy, config, folder, validation, calibration)
+    validate = (
+        None if validation is None else _validate(strategy, config, folder, samples, validation, calibration)
+    )
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
         _restore(state, checkpoints, strategy, steps)
@@ -159,12 +178,14 @@ def _train(
                 ),
             ],
             clock,
+            PictureWatch([samples], config.data.wait_minutes),
         )
-        loop.run(training_input.going_on(state), interruption)
+        loop.run(lambda: training_input.going_on(state), interruption)
     if config.training.ema_momentum is not None:
         # The averaged weights are what is kept; their batch statistics have to be measured.
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        calibration.measure()
+        with naming_lost_pictures(samples):
+            calibration.measure()
     save_network(model.network, folder / "last.keras", model.card)
     if validate is None:  # nothing to choose by
         save_network(model.network, folder / "best.keras", model.card)
@@ -183,7 +204,7 @@ def build_pose_model(
         download: take up the weights that the configuration starts from.
 
     Raises:
-        ConfigError: a network of the alignment `pixel_index`.
+        ConfigError: a network of the alignment `pixel_index`, or `training.freeze` names no layer of it.
     """
     _demand_continuous(config)
     keras.config.set_dtype_policy(config.training.precision)
@@ -191,6 +212,7 @@ def build_pose_model(
     network = build_network(config.model, keypoints, synchronized=replicas > 1, download=download)
     if download and config.model.weights not in (None, IMAGENET):
         _start_from(config.model.weights, network, skeleton)
+    _freeze(config.training.freeze, network)
     coupled = config.training.optimizer != "adamw"
     model = PoseModel(
         network,
@@ -213,6 +235,19 @@ def _start_from(weights: str, network: keras.Model, skeleton: Skeleton) -> None:
     messages.print(f"starting from the weights of {weights}; {heads}", soft_wrap=True)
 
 
+def _freeze(names: Sequence[str], network: keras.Model) -> None:
+    parts = {layer.name: layer for layer in network.layers if layer.weights}
+    backbone = getattr(network, "backbone", None)
+    if backbone is not None:
+        parts["backbone"] = backbone
+    for name in names:
+        if name not in parts:
+            raise ConfigError(
+                f"training.freeze: there is no layer '{name}' with weights; there are {', '.join(parts)}"
+            )
+        parts[name].trainable = False
+
+
 def _demand_continuous(config: ExperimentConfig) -> None:
     """Training draws its crops and targets in the project's own alignment."""
     if config.model.alignment != "continuous":
@@ -227,29 +262,45 @@ def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy
     if config.policy is None:
         return None
     copy, before = folder / "policy.yaml", folder / "config.yaml"
-    if resume and copy.is_file() and before.is_file() and load_config(before).policy == config.policy:
+    if resume and copy.is_file() and (begun := _read_before(before)) and begun.policy == config.policy:
         return Policy.load(copy)
     return Policy.load(config.policy)
 
 
-def _prepare_folder(folder: Path, resume: bool) -> Path:
+def _demand_new(folder: Path, resume: bool) -> None:
     if not resume and Checkpoints(folder / "checkpoints").exist():
         raise DataError(f"{folder} already holds a run; resume it, or choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _say_what_changed(file: Path, config: ExperimentConfig) -> None:
     """A resumed run may change its configuration, but not unnoticed: other epochs, say, bend the schedule."""
-    if not file.is_file():
+    begun = _read_before(file)
+    if begun is None:
         return
-    before = load_config(file).model_dump()
+    before = begun.model_dump()
     for section, now in config.model_dump().items():
         if before[section] != now:
             messages.print(
                 f"[yellow]changed since the run began[/yellow] {section}: {before[section]} -> {now}",
                 soft_wrap=True,
             )
+
+
+def _with_fitting_batch(config: ExperimentConfig, samples: Samples, replicas: int) -> ExperimentConfig:
+    batch_size = fitting_batch(samples, config.training.batch_size, replicas)
+    training = config.training.model_copy(update={"batch_size": batch_size})
+    return config.model_copy(update={"training": training})
+
+
+def _read_before(file: Path) -> ExperimentConfig | None:
+    """The configuration that the run was begun with; None where there is none, or none that can be read."""
+    if not file.is_file():
+        return None
+    try:
+        return load_config(file)
+    except ConfigError as error:
+        set_aside(file, str(error))
+        return None
 
 
 def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
@@ -259,10 +310,11 @@ def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
         validation, more = open_datasets(config.data.validation, config.data.skeleton, strict)
         problems = problems + more
     write_problems(problems, folder / "problems.json")
-    aside = sum(problem.severity == "error" for problem in problems)
+    found = Counter(problem.severity for problem in problems)
     messages.print(
         f"{len(samples)} people to train on, {len(validation) if validation else 0} to validate; "
-        f"{aside} broken items set aside, {len(problems) - aside} warnings ({folder / 'problems.json'})"
+        f"{found['error']} broken items set aside, {found['warning']} warnings, {found['note']} notes "
+        f"({folder / 'problems.json'})"
     )
     return samples, validation
 
@@ -288,6 +340,7 @@ def _validate(
     strategy: tf.distribute.Strategy,
     config: ExperimentConfig,
     folder: Path,
+    trained_on: Samples,
     samples: Samples,
     calibration: Calibration,
 ) -> Validate:
@@ -302,4 +355,5 @@ def _validate(
         training.validation_every,
         training.epochs,
         training.early_stopping,
+        PictureWatch([trained_on, samples], config.data.wait_minutes),
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
 from p2net_tf.experiments.budget import charge, cut_training
-from p2net_tf.experiments.cells import CellFiles, read_json, write_json
+from p2net_tf.experiments.cells import CellFiles, read_kept, write_json
 from p2net_tf.utils.exceptions import Interrupted
 from p2net_tf.utils.quiet import import_tensorflow
 
@@ -140,14 +140,15 @@ def _search(
     A finished search is only read.
     """
     place, file = folder / "search", folder / "search.json"
-    if not file.is_file():
+    found = read_kept(file, dict)
+    if found is None:
         # Withheld, not merely left alone: no search can look at what will judge it.
         data = config.data.model_copy(update={"validation": [], "test": []})
         withheld = config.model_copy(update={"policy": None, "data": data})
         begun = place.is_dir() and any(place.iterdir())
         cost, seconds = search(withheld, place, resume=begun, strict=strict)
-        write_json(file, {"cost": float(cost), "seconds": float(seconds)})
-    found = read_json(file)
+        found = {"cost": float(cost), "seconds": float(seconds)}
+        write_json(file, found)
     policy = str((place / "policy.yaml").resolve())
     return config.model_copy(update={"policy": policy}), found["cost"], found["seconds"]
 

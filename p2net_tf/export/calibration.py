@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.check import check_samples, usable
 from p2net_tf.data.datasets import read_dataset
+from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.keypoints.alignment import ALIGNMENTS
+from p2net_tf.skeletons.skeleton import Skeleton
 
 
 def crops_of(people: Iterable[Samples], card: InferenceCard) -> Iterator[np.ndarray]:
@@ -21,6 +25,29 @@ def crops_of(people: Iterable[Samples], card: InferenceCard) -> Iterator[np.ndar
     for part in people:
         for batch in evaluation_dataset(part, card.input_size, 32, card.box_padding, alignment):
             yield from np.rint(batch["crops"].numpy() * 255).astype(np.uint8)
+
+
+def pictures_below(folder: str | Path, count: int, skeleton: Skeleton) -> Samples:
+    """`count` of the pictures in a folder and those below it, each of them one box.
+
+    Raises:
+        DataError: there is none that can be read.
+    """
+    files = sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    order = np.random.default_rng(0).permutation(len(files))
+    sizes = image_headers(files, exif_orientation=True)[0] if files else np.zeros((0, 2), np.float32)
+    chosen = [row for row in order if sizes[row].all()][:count]
+    broken = unreadable_images([files[row] for row in chosen], exif_orientation=True) if chosen else {}
+    rows = np.sort([row for row in chosen if files[row] not in broken]).astype(int)
+    if not len(rows):
+        raise DataError(f"{folder}: holds no picture that can be read; give a folder of pictures")
+    boxes = np.concatenate([np.zeros((len(rows), 2)), sizes[rows]], axis=1)
+    keypoints = np.zeros((len(rows), skeleton.num_keypoints, 3))
+    paths, ones = np.asarray(files)[rows], np.ones(len(rows))
+    return Samples(
+        skeleton, paths, boxes, keypoints, boxes[:, 2] * boxes[:, 3], rows, rows, ones,
+        exif_orientation=True, source=str(folder),
+    )  # fmt: skip
 
 
 def training_people(config: ExperimentConfig, count: int) -> list[Samples]:

@@ -41,11 +41,13 @@ def export_network(
         options: of `ExportOptions`.
 
     Raises:
-        ExportError: there is no such format.
+        ExportError: there is no such format, or it has no such option.
     """
     if format not in FORMATS:
         raise ExportError(f"no export format '{format}'{did_you_mean(format, FORMATS)}")
     chosen = ExportOptions(**options)
+    if chosen.batch < 1 or (format == "saved_model" and chosen.batch != 1):
+        raise ExportError(f"batch {chosen.batch}: TFLite takes 1 or more at once, a SavedModel any number")
     if format == "saved_model":
         return export_saved_model(network, card, folder, chosen, facts)
     people = [calibration] if isinstance(calibration, Samples) else calibration or ()

@@ -13,18 +13,23 @@ from p2net_tf.utils.exceptions import UserError
 
 
 class LiteSession:
-    """Runs a file of `export_tflite`, one crop after the other."""
+    """Runs a file of `export_tflite`, as many crops at a time as it takes."""
 
     def __init__(self, file: str | Path, threads: int | None = None):
         """Raises UserError where ai-edge-litert is not installed."""
         self._interpreter = load_interpreter_class()(str(file), num_threads=threads or os.cpu_count())
         self._interpreter.allocate_tensors()
         self._runner = self._interpreter.get_signature_runner()
+        self._batch = int(self._runner.get_input_details()["crops"]["shape"][0])
 
     def run(self, crops: np.ndarray) -> dict[str, np.ndarray]:
         """`keypoints [b, K, 2]` in crop pixels, `keypoint_scores [b, K]`, `scores [b]` of uint8 crops."""
-        # The runner's arrays belong to the interpreter, which writes the next answer over them.
-        found = [{k: v.copy() for k, v in self._runner(crops=crop[None]).items()} for crop in crops]
+        found = []
+        for start in range(0, len(crops), self._batch):
+            part = crops[start : start + self._batch]
+            whole = np.resize(part, (self._batch, *part.shape[1:]))
+            # The runner's arrays belong to the interpreter, which writes the next answer over them.
+            found.append({name: v[: len(part)].copy() for name, v in self._runner(crops=whole).items()})
         return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
     def operations(self) -> Counter:

@@ -27,3 +27,5 @@ class ExportOptions:
     precision: Precision = Precision.float32
     fold_batch_norm: bool = False
     """Merge batch normalizations into the convolutions before them."""
+    batch: int = 1
+    """Crops that a TFLite file takes at once; a SavedModel takes any number."""

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import Samples
@@ -91,28 +89,6 @@ def verify(
     return report
 
 
-def print_parity(report: dict, console: Console) -> None:
-    """The table of `verify`."""
-    title = f"{report['people']} people of {report['data']}"
-    table = Table(title=title, header_style="bold")
-    pixels = ("median px", "max px", f"99 % px, score > {SURE}")
-    columns = ("", *pixels, report["metric"], "MB", "ms", "people/s")
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left")
-    for name, figures in report["runtimes"].items():
-        pixels = [_cell(figures.get(key), 4) for key in ("median_px", "max_px", "sure_99_px")]
-        size = None if figures["size"] is None else figures["size"] / 1e6
-        speed = [_cell(figures["latency_ms"], 1), _cell(figures["people_per_s"], 1)]
-        table.add_row(name, *pixels, f"{figures['score']:.4f}", _cell(size, 1), *speed)
-    console.print(table)
-    console.print(
-        "Differences are in image pixels to Python's evaluation; those of TFLite to Python on the same 8-bit "
-        "crops. ms: median of one request, one at a time; people/s: as many requests at once as cores "
-        "(TFLite: one, on all cores).",
-        soft_wrap=True,
-    )
-
-
 def _requests(samples: Samples) -> list[tuple[Callable[[], bytes], np.ndarray]]:
     """(reader of a picture, rows of the people in it) of every picture; large groups are split."""
     _, first, owner = np.unique(samples.image_ids, return_index=True, return_inverse=True)
@@ -163,7 +139,3 @@ def _differences(found: Predictions, reference: Predictions) -> dict:
         "sure_99_px": float(np.quantile(sure, 0.99)) if len(sure) else None,
         "max_score_difference": float(np.abs(found.scores - reference.scores).max()),
     }
-
-
-def _cell(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

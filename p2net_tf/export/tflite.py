@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -26,7 +26,7 @@ from p2net_tf.inference.test_recipe import DECODE_SCOPE
 from p2net_tf.utils.compat import lite_operations
 from p2net_tf.utils.console import track
 from p2net_tf.utils.exceptions import UserError
-from p2net_tf.utils.files import newest_version, next_version
+from p2net_tf.utils.files import newest_version, next_version, write_bytes
 
 PRECISIONS = ("float32", "float16", "int8")
 CALIBRATION_CROPS = 200
@@ -59,18 +59,20 @@ def export_tflite(
     crops = list(crops_of(calibration, card))
     precisions = PRECISIONS if crops else tuple(name for name in PRECISIONS if name != "int8")
     with next_version(out) as scratch, tempfile.TemporaryDirectory() as source:
-        spec = _write_crops_model(graph, source)
+        spec = _write_crops_model(graph, source, options.batch)
         for precision in track(precisions, "converting to TFLite"):
-            contents = convert(source, precision, crops)
-            (scratch / f"{card.name}_{precision}.tflite").write_bytes(contents)
+            contents = convert(source, precision, crops, options.batch)
+            write_bytes(scratch / f"{card.name}_{precision}.tflite", contents)
         signature = {spec.name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}}
         told = {"format": "tflite", "signatures": {"crops": signature}, "calibration_crops": len(crops)}
         write_card(model_card(card, options, **told, **(facts or {})), scratch)
     return newest_version(out)
 
 
-def convert(saved_model: str | Path, precision: str, crops: Iterable[np.ndarray] = ()) -> bytes:
-    """The TFLite file of a SavedModel that has one signature, on one crop.
+def convert(
+    saved_model: str | Path, precision: str, crops: Sequence[np.ndarray] = (), batch: int = 1
+) -> bytes:
+    """The TFLite file of a SavedModel that has one signature, on `batch` crops.
 
     Args:
         precision: `float32`; `float16`, weights of half the size, computed in float32 where the device has no
@@ -87,12 +89,14 @@ def convert(saved_model: str | Path, precision: str, crops: Iterable[np.ndarray]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
-    return _convert_to_int8(converter, crops, _in_float32(converter.convert()))
+    batches = [np.stack([*crops[i : i + batch], *crops[:batch]][:batch]) for i in range(0, len(crops), batch)]
+    batches = [np.resize(part, (batch, *part.shape[1:])) for part in batches]  # of fewer crops than a batch
+    return _convert_to_int8(converter, batches, _in_float32(converter.convert()))
 
 
-def _convert_to_int8(converter, crops: Iterable[np.ndarray], in_float32: list[str]) -> bytes:
+def _convert_to_int8(converter, batches: Sequence[np.ndarray], in_float32: list[str]) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ({"crops": crop[None]} for crop in crops)
+    converter.representative_dataset = lambda: ({"crops": batch} for batch in batches)
     # The converter alone quantizes all or nothing; this is TensorFlow's public way to leave ops out. An op
     # with two results is not found by their names; only heatmaps are searched for their highest values.
     options = tf.lite.experimental.QuantizationDebugOptions(
@@ -124,10 +128,10 @@ def _in_float32(model: bytes) -> list[str]:
     return left
 
 
-def _write_crops_model(graph: PoseGraph, folder: str) -> tf.TensorSpec:
-    """A SavedModel of the signature `crops` alone, on one crop; returns its input."""
+def _write_crops_model(graph: PoseGraph, folder: str, batch: int) -> tf.TensorSpec:
+    """A SavedModel of the signature `crops` alone, on `batch` crops; returns its input."""
     function, (spec,) = graph.signatures["crops"]
-    spec = tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, name=spec.name)
+    spec = tf.TensorSpec((batch, *spec.shape[1:]), spec.dtype, name=spec.name)
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serving_default", graph.locate, [spec])
     archive.write_out(folder, verbose=False)

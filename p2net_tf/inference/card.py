@@ -21,6 +21,7 @@ from pydantic import (
 
 from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.keypoints import geometry
+from p2net_tf.keypoints.heatmaps import STRIDE
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.exceptions import UserError
 
@@ -138,7 +139,7 @@ def crop_size(network: keras.Model) -> tuple[int, int]:
     Raises:
         CardError: it takes crops of any size, or something else than pictures.
     """
-    shape = network.input_shape if getattr(network, "inputs", None) else None
+    shape = _input_shape(network)
     if shape is None or len(shape) != 4 or None in shape[1:3]:
         raise CardError(f"the network '{network.name}' takes {shape}, not crops [B, H, W, 3] of one size")
     return shape[1], shape[2]
@@ -148,10 +149,54 @@ def heatmap_count(network: keras.Model) -> int:
     """How many keypoints `network` gives heatmaps of.
 
     Raises:
-        CardError: none of its outputs is called `heatmaps`.
+        CardError: as `heatmaps_of`.
     """
-    outputs = network.output
+    return heatmaps_of(network)["heatmaps"].shape[-1]
+
+
+def heatmaps_of(network: keras.Model) -> dict[str, keras.KerasTensor]:
+    """The symbolic outputs of any `keras.Model` by name; one of a class of yours must have been called once.
+
+    Raises:
+        CardError: none of its outputs is called `heatmaps`, or they are not at a quarter of the crop.
+    """
+    outputs = network.output if _is_functional(network) else _outputs_of_called(network)
     if not isinstance(outputs, dict) or "heatmaps" not in outputs:
         names = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
         raise CardError(f"the network '{network.name}' gives {names}; one of its outputs must be 'heatmaps'")
-    return outputs["heatmaps"].shape[-1]
+    _demand_stride(network, outputs)
+    return outputs
+
+
+def _is_functional(network: keras.Model) -> bool:
+    return bool(getattr(network, "inputs", None))
+
+
+def _input_shape(network: keras.Model) -> tuple | None:
+    if _is_functional(network):
+        return network.input_shape
+    shape = (network.get_build_config() or {}).get("input_shape")
+    return None if shape is None else tuple(shape)
+
+
+def _outputs_of_called(network: keras.Model) -> dict:
+    shape = _input_shape(network)
+    if shape is None:
+        raise CardError(
+            f"the network '{network.name}' was never called, so its crops and heatmaps are not known; "
+            "call it once on crops [B, H, W, 3]"
+        )
+    return network.compute_output_spec(keras.KerasTensor((None, *shape[1:]), network.input_dtype))
+
+
+def _demand_stride(network: keras.Model, outputs: dict) -> None:
+    """Targets, decoding and exported models take heatmaps for a quarter of the crop."""
+    shape = _input_shape(network)
+    for name, maps in outputs.items():
+        if len(shape) != 4 or None in (*shape[1:3], *maps.shape[1:3]):
+            continue
+        if tuple(STRIDE * side for side in maps.shape[1:3]) != tuple(shape[1:3]):
+            raise CardError(
+                f"the network '{network.name}' gives '{name}' of {list(maps.shape[1:3])} for crops of "
+                f"{list(shape[1:3])}; heatmaps must be a quarter of the crop"
+            )

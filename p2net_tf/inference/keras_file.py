@@ -10,8 +10,10 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 from pydantic import ValidationError
 
+from p2net_tf.inference import saved_network
 from p2net_tf.inference.card import CARD_VERSION, Card, CardError, InferenceCard
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import replacing
@@ -29,7 +31,7 @@ class NetworkFileError(UserError):
 
 def save_network(network: keras.Model, path: str | Path, card: Card | None = None) -> None:
     """Writes a `.keras` file, whole or not at all, with the card inside."""
-    with replacing(path) as scratch:
+    with replacing(path, network_size(network)) as scratch:
         network.save(scratch)
         if card is not None:
             with zipfile.ZipFile(scratch, "a") as archive:
@@ -37,8 +39,13 @@ def save_network(network: keras.Model, path: str | Path, card: Card | None = Non
                 archive.writestr(member, json.dumps(card.to_plain(), indent=2) + "\n")
 
 
+def network_size(network: keras.Model) -> int:
+    """Bytes of the weights in a `.keras` file, which needs a little more."""
+    return sum(np.asarray(weight).nbytes for weight in network.weights)
+
+
 def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[keras.Model, InferenceCard]:
-    """Opens a `.keras` file.
+    """Opens a `.keras` file, or a SavedModel of `PoseModel.export`.
 
     Args:
         card: for a file without one; where the file has its own, this one counts.
@@ -51,6 +58,9 @@ def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[k
         CardError: there is no card, or one of a later version.
     """
     path = Path(path)
+    if saved_network.is_saved_model(path):
+        plain = saved_network.read_plain_card(path)
+        return saved_network.open_saved_network(path, card or (plain and parse_card(plain, str(path))))
     settings = read_settings(path)
     card = card or read_card(path) or _card_of_settings(settings, path)
     if card is None:

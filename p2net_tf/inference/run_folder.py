@@ -6,13 +6,14 @@ from pathlib import Path
 
 from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.inference.presets import PRESETS, preset_file
+from p2net_tf.inference.saved_network import is_saved_model
 
 NETWORKS = ("best.keras", "last.keras")
 """In this order: what was chosen on the validation part, and what the last epoch left."""
 
 
 def network_file(path: str | Path) -> Path:
-    """The `.keras` file at `path`, or the best one of the run folder `path`, or that of a preset's name.
+    """The network at `path`: a `.keras` file, a run folder's best one, a SavedModel, or a preset's.
 
     Raises:
         NetworkFileError: there is none.
@@ -21,6 +22,8 @@ def network_file(path: str | Path) -> Path:
     if str(path) in PRESETS:
         return preset_file(str(path))
     path = Path(path)
+    if is_saved_model(path):
+        return path
     if path.suffix == ".keras" and path.is_file():
         return path
     for name in NETWORKS:

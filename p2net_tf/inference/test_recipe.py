@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from p2net_tf.data.lost_pictures import naming_lost_pictures
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
 from p2net_tf.inference.card import InferenceCard
@@ -58,17 +59,22 @@ def predict(network: keras.Model, samples: Samples, card: InferenceCard) -> Pred
         samples, card.input_size, batch_size, card.box_padding, ALIGNMENTS[card.alignment]
     )
     parts = []
-    for batch in track(batches, "predicting", total=-(-len(samples) // batch_size)):
-        keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
-        parts.append((keypoints.numpy(), keypoint_scores.numpy()))
+    with naming_lost_pictures(samples):
+        for batch in track(batches, "predicting", total=-(-len(samples) // batch_size)):
+            keypoints, keypoint_scores = step(batch["crops"], batch["matrices"])
+            parts.append((keypoints.numpy(), keypoint_scores.numpy()))
     keypoints, keypoint_scores = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Predictions(keypoints, keypoint_scores, pose_scores(samples.scores, keypoint_scores, card.recipe))
 
 
 def make_predict_step(network: keras.Model, card: InferenceCard):
-    """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`."""
+    """A graph function `(crops [B, H, W, 3], matrices [B, 2, 3]) -> (keypoints in image pixels, scores)`.
 
-    @tf.function(reduce_retracing=True)
+    It is traced once: the last batch, which is smaller, does not wait for a graph of its own.
+    """
+    of_crops = tf.TensorSpec([None, *card.input_size, 3], tf.float32)
+
+    @tf.function(input_signature=[of_crops, tf.TensorSpec([None, 2, 3], tf.float32)])
     def step(crops, matrices):
         keypoints, scores = estimate_keypoints(network, crops, card)
         return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores

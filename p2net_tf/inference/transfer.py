@@ -12,7 +12,15 @@ from p2net_tf.skeletons.skeleton import Skeleton
 
 _INHERITED = ("mean", "std", "stride_in_1x1")
 """Arguments that features depend on, and that a configuration does not have."""
-_MAY_DIFFER = {"num_keypoints", "input_size", "alignment", "dtype", "synchronized_batch_norm", "name"}
+_MAY_DIFFER = {
+    "num_keypoints",
+    "input_size",
+    "alignment",
+    "dtype",
+    "synchronized_batch_norm",
+    "name",
+    "frozen",
+}
 
 
 def inherited_arguments(weights: str | Path) -> dict:

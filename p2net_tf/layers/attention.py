@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from p2net_tf.layers.freezing import FreezableLayer
+
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class AttentionPartialModule(keras.layers.Layer):
+class AttentionPartialModule(FreezableLayer):
     """Weights every channel by what the whole map holds: `U = F * sigmoid(phi(T))`.
 
     `[B, H, W, C] -> [B, H, W, C]`.

@@ -24,6 +24,39 @@ def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
     layer._tracker.lock()
 
 
+def set_own_trainable(layer: keras.layers.Layer, value: bool) -> None:
+    """Of `layer` and its own weights, but not of the layers in it."""
+    layer._trainable = bool(value)
+    for variable in layer._trainable_variables:
+        variable.trainable = bool(value)
+
+
+class TrainableHook:
+    """Before a Keras class among the bases: `trainable = True` reaches all layers inside.
+
+    On TensorFlow Keras skips an assignment of the value that is there already. A model of which one layer was
+    frozen says of itself that it is trainable, so it could not be unfrozen as a whole.
+    """
+
+    def __setattr__(self, name, value):
+        if name != "trainable":
+            super().__setattr__(name, value)
+            return
+        for layer in sublayers(self):
+            set_own_trainable(layer, value)
+
+
+class BuildHook(keras.layers.Layer):
+    """A layer that is told when it has been built, by whomever."""
+
+    def _post_build(self):
+        super()._post_build()
+        self.after_build()
+
+    def after_build(self) -> None:
+        """All variables and sub-layers are there, also those that `build` makes."""
+
+
 class MomentsHook(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` whose batch statistics a sub-class may compute."""
 

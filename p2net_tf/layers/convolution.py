@@ -7,10 +7,11 @@ import numpy as np
 from keras import ops
 
 from p2net_tf.layers.compat import unlocked
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.layers.normalization import BatchNormalization
 
 
-class NormalizedConvolution(keras.layers.Layer):
+class NormalizedConvolution(FreezableLayer):
     """What layers of a convolution without bias, batch normalization and activation share.
 
     Sub-classes make `conv` and call the three in a row.

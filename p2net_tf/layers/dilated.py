@@ -5,10 +5,11 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers.convolution import ConvNorm
+from p2net_tf.layers.freezing import FreezableLayer
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class DilatedBottleneck(keras.layers.Layer):
+class DilatedBottleneck(FreezableLayer):
     """Residual bottleneck whose 3x3 convolution is dilated. `[B, H, W, C] -> [B, H, W, filters]`.
 
     It widens the receptive field at constant resolution: 1x1 to `width`, 3x3 with dilation, 1x1 back to

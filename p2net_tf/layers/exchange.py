@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.layers.sequence import call_in_sequence
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class ExchangeUnit(keras.layers.Layer):
+class ExchangeUnit(FreezableLayer):
     """Every resolution sums itself and its neighbours; resolutions stay as they are.
 
     `R'(r) = sum over finer f of O(R(f)) + R(r) + sum over coarser c of O'(R(c))` (equation 3), where `O` is

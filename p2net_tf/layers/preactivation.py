@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.layers.normalization import BatchNormalization
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class PreActivationBottleneck(keras.layers.Layer):
+class PreActivationBottleneck(FreezableLayer):
     """Residual bottleneck that normalizes before it convolves. `[B, H, W, C] -> [B, H, W, filters]`.
 
     Batch normalization, ReLU and a 1x1 convolution to `filters / 2`, the same with a 3x3, and with a 1x1 back

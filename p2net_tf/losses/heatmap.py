@@ -42,6 +42,9 @@ class HeatmapLoss(keras.losses.Loss):
     Heatmaps in half precision are compared in float32, and the targets drawn in it: a bfloat16 has steps of
     a whole pixel from 128 on.
 
+    `sample_weight` multiplies the loss of a person `[B]`, or the error of a keypoint `[B, K]`. As everywhere
+    in Keras it is no part of the divisor: a weight of 2 for everybody is twice the loss.
+
     Args:
         sigma: standard deviation of the targets, in heatmap pixels.
         stride: crop pixels per heatmap pixel.
@@ -52,11 +55,19 @@ class HeatmapLoss(keras.losses.Loss):
         self.sigma = sigma
         self.stride = stride
 
-    def call(self, y_true, y_pred):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is None or not weighs_keypoints(sample_weight, y_pred):
+            return super().__call__(y_true, y_pred, sample_weight)
+        return _OfWeightedKeypoints(self, sample_weight)(y_true, y_pred)
+
+    def call(self, y_true, y_pred, keypoint_weights=None):
         y_pred = _in_full_precision(y_pred)
         target, labels = self._target(y_true, y_pred)
         squared = ops.sum(ops.square(y_pred - target), axis=(1, 2)) / (math.pi * self.sigma**2)
-        return self.per_person(squared * labels, labels)
+        errors = squared * labels
+        if keypoint_weights is not None:
+            errors = errors * ops.cast(keypoint_weights, errors.dtype)
+        return self.per_person(errors, labels)
 
     def per_person(self, errors, labels):
         """`[B]` from the errors `[B, K]`, which are 0 where there is no label, and the labels `[B, K]`."""
@@ -78,7 +89,8 @@ class OHKMLoss(HeatmapLoss):
 
     Of a person with fewer labeled keypoints all count, and the mean is over those that do:
     `k = min(hard, labeled)`. (Peers divide by the fixed `hard`.) Soft targets are ranked by their weighted
-    errors, and `labeled` is the sum of their labels.
+    errors, and `labeled` is the sum of their labels. Keypoints with a `sample_weight` of their own are ranked
+    by their weighted errors, too: by what they cost.
 
     Args:
         hard: keypoints kept per person; the paper's alpha = 10 of 17.
@@ -96,6 +108,34 @@ class OHKMLoss(HeatmapLoss):
 
     def get_config(self):
         return {**super().get_config(), "hard": self.hard}
+
+
+class _OfWeightedKeypoints(keras.losses.Loss):
+    """A `HeatmapLoss` under the weights of keypoints, reduced as it is."""
+
+    def __init__(self, loss: HeatmapLoss, weights):
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
+        self._loss, self._weights = loss, weights
+
+    def call(self, y_true, y_pred):
+        return self._loss.call(y_true, y_pred, self._weights)
+
+
+def weighs_keypoints(weights, heatmaps) -> bool:
+    """Whether `weights` are `[B, K]`, of the keypoints of `heatmaps [B, h, w, K]`, not `[B]` of persons.
+
+    Raises:
+        ValueError: they are neither.
+    """
+    shape, keypoints = tuple(weights.shape), heatmaps.shape[-1]
+    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+        return False
+    if len(shape) == 2 and shape[1] == keypoints:
+        return True
+    raise ValueError(
+        f"sample weights of the shape {list(shape)}: give [B], one for each person, or [B, {keypoints}], one "
+        "for each keypoint"
+    )
 
 
 def _in_full_precision(heatmaps):

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from p2net_tf.keypoints import heatmaps
+from p2net_tf.losses.heatmap import weighs_keypoints
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -30,7 +31,7 @@ class KeypointAccuracy(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """`y_true` keypoints `[B, K, 3]` in crop pixels, `y_pred` heatmaps `[B, h, w, K]`.
 
-        `sample_weight` `[B]`: how much the keypoints of a person count; None: 1.
+        `sample_weight` `[B]` or `[B, K]`: how much the keypoints of a person, or each, count; None: 1.
         """
         y_true = ops.cast(y_true, "float32")
         predicted, _ = heatmaps.decode(ops.cast(y_pred, "float32"), "sign", stride=self.stride)
@@ -39,13 +40,16 @@ class KeypointAccuracy(keras.metrics.Metric):
         reach = self.threshold * _extent(y_true[..., :2], labeled)
         counts = ops.cast(labeled, "float32")
         if sample_weight is not None:
-            counts = counts * ops.cast(sample_weight, "float32")[:, None]
+            weights = ops.cast(sample_weight, "float32")
+            if not weighs_keypoints(weights, y_pred):
+                weights = ops.reshape(weights, (-1, 1))
+            counts = counts * weights
         hits = counts * ops.cast(distance <= reach[:, None], "float32")
         self.hits.assign(self.hits + ops.sum(hits))
         self.total.assign(self.total + ops.sum(counts))
 
     def result(self):
-        return self.hits / ops.maximum(self.total, 1.0)
+        return ops.divide_no_nan(self.hits, self.total)
 
     def get_config(self):
         return {**super().get_config(), "threshold": self.threshold, "stride": self.stride}

@@ -13,6 +13,7 @@ from typing import Literal
 import keras
 
 from p2net_tf.layers import ConvNorm
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.layers.sequence import call_in_sequence
 
 STRIDES = (4, 8, 16, 32)
@@ -65,7 +66,7 @@ def backbone_spec(name: str, small_width: int = 32, small_blocks: int = 2) -> Re
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class ResidualBlock(keras.layers.Layer):
+class ResidualBlock(FreezableLayer):
     """Basic or bottleneck residual block. `[B, H, W, C] -> [B, H / strides, W / strides, C']`.
 
     Args:
@@ -154,7 +155,7 @@ class ResidualBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class ResNet(keras.layers.Layer):
+class ResNet(FreezableLayer):
     """`[B, H, W, 3] ->` the list `[C2, C3, C4, C5]` at strides 4, 8, 16, 32.
 
     Args:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import ConvNorm, PreActivationBottleneck
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class Hourglass(keras.layers.Layer):
+class Hourglass(FreezableLayer):
     """Features at half the resolution, upsampled, plus those at this one. `[B, H, W, C] -> [B, H, W, C]`.
 
     Half the resolution is an hourglass of its own, `depth` times over. Of an odd number of rows the half is

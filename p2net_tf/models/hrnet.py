@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import ConvNorm, ExchangeUnit
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.models.backbones import ResidualBlock
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
@@ -14,7 +15,7 @@ STEM_BLOCKS = 4
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class HRModule(keras.layers.Layer):
+class HRModule(FreezableLayer):
     """Basic blocks at every resolution, then an exchange of all with all.
 
     Takes a list of maps `[B, H / 2**r, W / 2**r, widths[r]]`, finest first, and returns its first `outputs`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import BilinearUpsampling, ExchangeUnit
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.models import pretrained
 from p2net_tf.models.backbones import STRIDES, ResNet
 from p2net_tf.models.pose_network import (
@@ -21,7 +22,7 @@ PARALLEL_OUTPUTS = tuple(f"parallel_{stride}" for stride in STRIDES)
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class ParallelNet(keras.layers.Layer):
+class ParallelNet(FreezableLayer):
     """Repeated exchange at constant resolution (equation 2), then heatmaps from every resolution.
 
     Takes the list of PyramidNet and returns `(features, heatmaps)`: the list of the same shapes, and four

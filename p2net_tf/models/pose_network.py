@@ -6,6 +6,9 @@ import keras
 
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.layers import BilinearUpsampling
+from p2net_tf.layers.compat import TrainableHook
+from p2net_tf.layers.freezing import FROZEN, freeze_places, frozen_places
+from p2net_tf.models.partial_loading import TellsWhatIsNotLoaded
 
 HEATMAPS_OUTPUT = "heatmaps"
 """Name of the heatmaps that are the prediction, in every network. All others are supervised on the way."""
@@ -51,7 +54,7 @@ class NetworkInput:
         layer_options: `synchronized` and `dtype` for the layers of the project.
 
     Raises:
-        ValueError: `input_size` is not a multiple of 32, or an unknown alignment.
+        ValueError: `input_size` is no height and width in multiples of 32, or an unknown alignment.
     """
 
     def __init__(
@@ -65,8 +68,7 @@ class NetworkInput:
         alignment: str = "continuous",
         dtype=None,
     ):
-        if any(side % COARSEST_STRIDE for side in input_size):
-            raise ValueError(f"input_size {tuple(input_size)} must be multiples of {COARSEST_STRIDE}")
+        input_size = _checked_size(input_size)
         if alignment not in ALIGNMENTS:
             raise ValueError(f"unknown alignment '{alignment}'; take one of {', '.join(ALIGNMENTS)}")
         self.policy = keras.dtype_policies.get(dtype)
@@ -93,7 +95,19 @@ class NetworkInput:
         return BilinearUpsampling(factor, dtype=heatmap_dtype(self.policy), name=name)(maps)
 
 
-class PoseNetwork(keras.Model):
+def _checked_size(input_size) -> tuple[int, int]:
+    sides = tuple(input_size) if isinstance(input_size, list | tuple) else (input_size,)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise ValueError(
+            f"input_size={input_size}: give (height, width) of the crop, two whole numbers; its 3 channels "
+            "are understood"
+        )
+    if any(side <= 0 or side % COARSEST_STRIDE for side in sides):
+        raise ValueError(f"input_size {sides} must be multiples of {COARSEST_STRIDE}")
+    return sides
+
+
+class PoseNetwork(TrainableHook, TellsWhatIsNotLoaded, keras.Model):
     """From an RGB crop in 0..1 to heatmaps at stride 4: `[B, H, W, 3] -> {name: [B, H / 4, W / 4, K]}`.
 
     Heatmaps are float32 at least. Sub-classes build their layers between `NetworkInput.normalized` and the
@@ -133,8 +147,13 @@ class PoseNetwork(keras.Model):
         return None
 
     def get_config(self):
-        return dict(self._arguments)
+        places = frozen_places(self)
+        return dict(self._arguments) | ({FROZEN: places} if places else {})
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        config = dict(config)
+        places = config.pop(FROZEN, [])
+        network = cls(**config)
+        freeze_places(network, places)
+        return network

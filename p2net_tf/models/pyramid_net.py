@@ -5,11 +5,12 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import ConvNorm
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.models.backbones import STRIDES, ResNet, backbone_spec
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class PyramidNet(keras.layers.Layer):
+class PyramidNet(FreezableLayer):
     """ResNet C2-C5, each brought to the same number of channels by a 1x1 convolution.
 
     `[B, H, W, 3] -> [[B, H / s, W / s, width] for s in STRIDES]`.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import keras
 
 from p2net_tf.layers import AttentionPartialModule, BilinearUpsampling, DilatedBottleneck
+from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.models.backbones import STRIDES
 from p2net_tf.models.pose_network import heatmap_dtype, heatmap_head
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class RefineNet(keras.layers.Layer):
+class RefineNet(FreezableLayer):
     """Gathers all resolutions and corrects the hard keypoints (section 3.3).
 
     List of features at `STRIDES` `-> [B, H / 4, W / 4, K]`.

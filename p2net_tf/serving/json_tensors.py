@@ -11,7 +11,6 @@ Where there is one input its value may stand without a name; where there is one 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +23,8 @@ from p2net_tf.serving.status import invalid
 from p2net_tf.serving.tensors import check_names, check_rows, check_shape, object_array
 
 ROW, COLUMNAR = "instances", "inputs"
+
+_NO_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 
 
 def parse_body(body: bytes) -> tuple[str, str, Any]:
@@ -141,9 +142,28 @@ def _bytes(spec: TensorSpec, leaf: Any) -> bytes:
     if not isinstance(leaf, dict) or leaf.keys() != {"b64"} or not isinstance(leaf["b64"], str):
         raise invalid(f"input '{spec.name}': bytes are an object with 'b64' alone, not a {_kind(leaf)}")
     try:
-        return base64.b64decode(leaf["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(leaf["b64"])
+    except ValueError as error:
         raise invalid(f"input '{spec.name}': not base64 ({_short(error)})") from None
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of base64 as TensorFlow Serving takes it, by `absl::Base64Unescape`.
+
+    White space anywhere is skipped, as encoders break their lines; padding may be left out, but is right
+    where it is given.
+
+    Raises:
+        ValueError: another character, or a length that base64 does not have.
+    """
+    digits = text.translate(_NO_SPACE)
+    body = digits.rstrip("=")
+    missing, given = -len(body) % 4, len(digits) - len(body)
+    if missing == 3:
+        raise ValueError(f"{len(body)} characters leave 6 bits of a byte over")
+    if given not in (0, missing):
+        raise ValueError(f"{given} '=' at the end, where {missing} belong")
+    return base64.b64decode(body + "=" * missing, validate=True)
 
 
 def _plain(array: np.ndarray) -> Any:

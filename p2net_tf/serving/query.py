@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from p2net_tf.data.image_files import decode_file, image_headers, portable_bytes, unreadable_images
 from p2net_tf.data.samples import DataError
@@ -86,21 +84,6 @@ def write_overlay(answer: Answer, path: Path, skeleton: str | None = None) -> No
     card = skeleton_of(answer, skeleton)
     image = decode_file(str(answer.image), exif_orientation=True)
     drawing.write_image(path, draw_poses(image, answer.predictions, answer.boxes, card))
-
-
-def print_answer(answer: Answer, console: Console, skeleton: str | None = None) -> None:
-    """A row per keypoint."""
-    names, found = skeleton_of(answer, skeleton).keypoints, answer.predictions
-    for number, score in enumerate(found.scores):
-        table = Table(title=f"pose {number + 1}, score {score:.3f}", header_style="bold")
-        table.add_column("keypoint")
-        for heading in ("x", "y", "score"):
-            table.add_column(heading, justify="right")
-        for name, (x, y, height) in zip(names, found.scored_keypoints[number], strict=True):
-            table.add_row(name, f"{x:.1f}", f"{y:.1f}", f"{height:.3f}")
-        console.print(table)
-    if not len(found.scores):
-        console.print("no boxes, no poses")
 
 
 def skeleton_of(answer: Answer, name: str | None = None) -> Skeleton:

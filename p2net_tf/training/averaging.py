@@ -39,7 +39,11 @@ class AveragedWeights:
         self._exchange()
         if self._calibration:
             self._held = self._calibration.statistics()
-            self._calibration.measure()
+            try:
+                self._calibration.measure()
+            except BaseException:
+                self.__exit__()
+                raise
 
     def __exit__(self, *_):
         if self._calibration:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from p2net_tf.data.lost_pictures import LostPicturesError
 from p2net_tf.inference.keras_file import save_network
 from p2net_tf.training.averaging import AveragedWeights, Calibration
+from p2net_tf.training.picture_watch import PictureWatch
 from p2net_tf.training.scoring import Scoring
 from p2net_tf.utils.console import messages
-from p2net_tf.utils.files import write_text
+from p2net_tf.utils.files import set_aside, write_text
 
 
 class Validate(keras.callbacks.Callback):
@@ -27,6 +30,7 @@ class Validate(keras.callbacks.Callback):
             good networks: it does not ask how close a hit is.
         every: epochs between validations; the last epoch always has one.
         epochs: number of epochs of the run.
+        pictures: of the training and the validation part, which are waited for where they are gone.
         patience: validations in a row without a new lowest `val_loss` after which the training stops; None
             goes on to the end.
     """
@@ -39,10 +43,12 @@ class Validate(keras.callbacks.Callback):
         every: int,
         epochs: int,
         patience: int | None = None,
+        pictures: PictureWatch | None = None,
     ):
         super().__init__()
         self._dataset, self._calibration, self._best_file = dataset, calibration, best_file
         self._every, self._epochs, self._patience = every, epochs, patience
+        self._pictures = pictures
         self.best, self._waited = float("inf"), 0
 
     def state(self) -> dict[str, np.ndarray]:
@@ -59,18 +65,27 @@ class Validate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return
-        with self._averaged:
-            scores = self._scoring.score()
-            self._waited += 1
-            if scores["loss"] < self.best:
-                self.best, self._waited = scores["loss"], 0
-                save_network(self.model.network, self._best_file, self.model.card)
+        scores = self._validate()
         logs.update({f"val_{name}": value for name, value in scores.items()})
         if self._is_enough():
             messages.print(
                 f"stopping early: no lower val_loss than {self.best:.4f} for {self._waited} validations"
             )
             self.model.stop_training = True
+
+    def _validate(self) -> dict[str, float]:
+        """The scores of the averaged weights, which are kept if they are the best."""
+        while True:
+            try:
+                with self._pictures.naming() if self._pictures else nullcontext(), self._averaged:
+                    scores = self._scoring.score()
+                    self._waited += 1
+                    if scores["loss"] < self.best:
+                        self.best, self._waited = scores["loss"], 0
+                        save_network(self.model.network, self._best_file, self.model.card)
+                return scores
+            except LostPicturesError as lost:
+                self._pictures.wait(LostPicturesError(f"{lost}, and resume the run, which is saved"))
 
     def _is_enough(self) -> bool:
         return self._patience is not None and self._waited >= self._patience
@@ -94,8 +109,15 @@ class HistoryLog(keras.callbacks.Callback):
 
 
 def read_history(path: Path) -> list[dict[str, str]]:
-    """The lines of a `history.csv`; empty where there is none."""
+    """The lines of a `history.csv`; empty where there is none, or one that a power cut has damaged."""
     if not Path(path).is_file():
         return []
-    header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+    try:
+        header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
+        rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+        for row in rows:
+            int(row["epoch"])
+    except (ValueError, KeyError):
+        set_aside(path, "not a history of epochs")
+        return []
+    return rows

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
-from p2net_tf.utils.files import replacing
+from p2net_tf.utils.files import WriteError, replacing, set_aside
 
 _PATTERN = "step_*.npz"
 _DIGEST = hashlib.sha256
 _DIGEST_BYTES = _DIGEST().digest_size
+_MEMBER_BYTES = 300
+"""Heads of NumPy and ZIP around an array."""
 
 
 class CheckpointError(UserError):
@@ -44,16 +45,15 @@ class Checkpoints:
         """
         path = self._folder / f"step_{step:09d}.npz"
         try:
-            with replacing(path) as scratch, open(scratch, "w+b") as file:
+            with replacing(path, checkpoint_size(arrays)) as scratch, open(scratch, "w+b") as file:
                 np.savez(file, **arrays)
                 file.seek(0)
                 file.write(hashlib.file_digest(file, _DIGEST).digest())
-        except OSError as error:
+        except WriteError as error:
             last = max(self._files(), default=None)
-            left = f"; {last} is still good" if last else ""
-            raise CheckpointError(
-                f"{path}: cannot be written ({error.strerror or error}){left}; make room and resume the run"
-            ) from error
+            # Where this very step was saved before, its file stays as it was.
+            left = f"; what was saved at step {int(last.stem[5:])} is whole ({last})" if last else ""
+            raise CheckpointError(f"{error}, and resume the run{left}") from error
         for old in sorted(self._files())[: -self._keep]:
             old.unlink(missing_ok=True)
         return path
@@ -68,13 +68,7 @@ class Checkpoints:
             try:
                 return path, _read(path)
             except (OSError, ValueError) as error:
-                aside = path.with_name(f"{path.name}.damaged")
-                path.rename(aside)
-                messages.print(
-                    f"[yellow]damaged checkpoint[/yellow] {path} ({error}); it is now {aside.name}, "
-                    "and the one before it is taken",
-                    soft_wrap=True,
-                )
+                set_aside(path, f"{error}; the checkpoint before it is taken")
         return None
 
     def exist(self) -> bool:
@@ -88,6 +82,12 @@ class Checkpoints:
         """Removes what a killed process left of a checkpoint that it was writing."""
         for scratch in self._folder.glob(f".{_PATTERN}.*.partial.npz"):
             scratch.unlink(missing_ok=True)
+
+
+def checkpoint_size(arrays: dict[str, np.ndarray]) -> int:
+    """Bytes of the file that holds `arrays`: a ZIP, which has the name of every member twice."""
+    members = sum(np.asarray(value).nbytes + 2 * len(name) for name, value in arrays.items())
+    return members + _MEMBER_BYTES * len(arrays) + _DIGEST_BYTES
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -14,11 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from p2net_tf.data.lost_pictures import LostPicturesError
 from p2net_tf.training.checkpoints import Checkpoints
 from p2net_tf.training.cluster import worker_of
 from p2net_tf.training.collectives import from_all
 from p2net_tf.training.health import HealthReport
 from p2net_tf.training.interruption import Interruption
+from p2net_tf.training.picture_watch import PictureWatch
 from p2net_tf.training.run_state import RunState
 
 
@@ -67,6 +69,7 @@ class TrainingLoop:
         health: where a loss that is not finite is reported.
         callbacks: Keras callbacks; `on_epoch_end` gets the means over the epoch.
         clock: is told where the time goes.
+        pictures: what is waited for where they are gone.
     """
 
     def __init__(
@@ -79,36 +82,41 @@ class TrainingLoop:
         health: HealthReport,
         callbacks: list[keras.callbacks.Callback],
         clock: Clock,
+        pictures: PictureWatch,
     ):
         self._model, self._strategy, self._state = model, strategy, state
         self._plan, self._checkpoints = plan, checkpoints
-        self._health, self._clock = health, clock
+        self._health, self._clock, self._pictures = health, clock, pictures
         self._callbacks = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=model, epochs=plan.epochs, steps=plan.steps, verbose=0
         )
         self._step_function = make_step_function(model, strategy)
         self._last_batch = None
 
-    def run(self, batches: tf.data.Dataset, interruption: Interruption) -> None:
-        """Trains on distributed `TrainingBatch`es, the first of which is the next that the state asks for.
+    def run(self, open_batches: Callable[[], tf.data.Dataset], interruption: Interruption) -> None:
+        """Trains on distributed `TrainingBatch`es.
+
+        Args:
+            open_batches: gives them, from where the state stands when it is called.
 
         Raises:
             Interrupted: SIGTERM came; all that was done is saved.
             NotFiniteError: the loss or a weight is NaN or Inf.
             CheckpointError: a checkpoint cannot be written.
+            LostPicturesError: the pictures are gone, and do not come back; all that was done is saved.
         """
         self._interruption = interruption
         # Nothing was done yet that is not in the checkpoint this started from, if there is one.
         interruption.nothing_to_lose = self._alone
         self._model.stop_training = False
         self._callbacks.on_train_begin()
-        iterator = iter(batches)
+        self._open_batches, self._iterator = open_batches, iter(open_batches())
         while self._state.epoch < self._plan.epochs and not self._model.stop_training:
-            self._run_epoch(iterator)
+            self._run_epoch()
         interruption.nothing_to_lose = False
         self._callbacks.on_train_end()
 
-    def _run_epoch(self, iterator) -> None:
+    def _run_epoch(self) -> None:
         state, steps = self._state, self._plan.steps
         begin = state.epoch * steps
         if state.step == begin:
@@ -117,7 +125,7 @@ class TrainingLoop:
         self._callbacks.on_epoch_begin(state.epoch)
         while state.step < begin + steps:
             self._callbacks.on_train_batch_begin(state.step - begin)
-            logs = self._run_step(iterator)
+            logs = self._run_step()
             self._callbacks.on_train_batch_end(state.step - begin - 1, logs)
             if state.step == begin + steps or state.step % self._plan.checkpoint_every == 0:
                 self._save()
@@ -126,9 +134,9 @@ class TrainingLoop:
         state.epoch += 1
         self._save()
 
-    def _run_step(self, iterator) -> dict[str, float]:
+    def _run_step(self) -> dict[str, float]:
         start = time.perf_counter()
-        batch = next(iterator)
+        batch = self._next_batch()
         ready = time.perf_counter()
         first = self._last_batch is None
         self._last_batch = batch
@@ -146,6 +154,19 @@ class TrainingLoop:
             self._save()
             self._interruption.leave()
         return {"loss": loss}
+
+    def _next_batch(self):
+        while True:
+            try:
+                with self._pictures.naming():
+                    return next(self._iterator)
+            except LostPicturesError as lost:
+                if not self._alone:  # the others are in a step by now, and cannot save with this one
+                    raise
+                if self._last_batch is not None:
+                    self._save()
+                self._pictures.wait(LostPicturesError(f"{lost}, and resume the run, which is saved"))
+                self._iterator = iter(self._open_batches())
 
     def _save(self) -> None:
         if self._last_batch is not None:

@@ -48,6 +48,9 @@ class TrainingConfig(Section):
     """Longest gradient, as the global norm over all weights; a longer one is shortened to it."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     """Of kernels alone: adamw shrinks them by this times the rate, the others pay an L2 penalty."""
+    freeze: tuple[str, ...] = ()
+    """Layers that are not trained, nor the statistics of their batch normalizations: `backbone`, or names
+    such as `pyramid_net` and `parallel_net` (`network.layers`). For fine-tuning with `model.weights`."""
     ema_momentum: Probability | None = None
     """Keep an exponential moving average of the weights, evaluate and save with it."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

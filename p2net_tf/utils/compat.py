@@ -6,6 +6,7 @@ What layers and models need, which import no `utils`, is in `p2net_tf/layers/com
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import keras
@@ -109,6 +110,45 @@ class FitHooks:
     def adapt_step(self, step: Callable) -> Callable:
         """`step(data) -> logs` of one batch, or what is to take its place in the loop."""
         return step
+
+
+def build_compiled_metrics(model: keras.Model, y_true, y_pred) -> None:
+    """Makes the variables of the metrics that `compile` was given, which Keras does at the first batch.
+
+    Args:
+        y_true, y_pred: symbolic, as `compute_metrics` will get them.
+    """
+    if model._compile_metrics is not None and not model._compile_metrics.built:
+        model._compile_metrics.build(y_true, y_pred)
+
+
+class _LossesOfReplica:
+    """In place of the list `Layer._losses`: one for each thread, and so for each replica."""
+
+    def __init__(self):
+        self._own = threading.local()
+
+    def _losses(self) -> list:
+        return self._own.__dict__.setdefault("losses", [])
+
+    def extend(self, losses) -> None:
+        self._losses().extend(losses)
+
+    def clear(self) -> None:
+        self._losses().clear()
+
+    def __getitem__(self, where):
+        return self._losses()[where]
+
+
+def keep_losses_apart(model: keras.Model) -> None:
+    """Lets the losses that layers add be those of one replica.
+
+    Replicas of a MirroredStrategy take turns in the middle of a forward pass, wherever they have something
+    to tell each other, and would add to and clear the same lists.
+    """
+    for layer in model._flatten_layers():
+        layer.__dict__["_losses"] = _LossesOfReplica()
 
 
 # --- LiteRT

@@ -10,8 +10,11 @@ class UserError(ValueError):
     EXIT_CODE = 2
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """The work was asked to stop and is saved; the message says how to go on with it.
+
+    As `KeyboardInterrupt`, it is no `Exception`: a signal comes anywhere, and who catches whatever a layer
+    or a plug-in raises must not catch it.
 
     The command line exits with `EXIT_CODE`, by which a scheduler knows that the job only has to be started
     again (75 is EX_TEMPFAIL of sysexits.h).

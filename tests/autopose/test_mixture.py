@@ -195,7 +195,7 @@ class TestMix:
 
 
 class TestTargets:
-    @pytest.mark.parametrize("stages", [1, 2])
+    @pytest.mark.parametrize("stages", [1, pytest.param(2, marks=pytest.mark.slow)])
     def test_targets_are_averages_over_every_chain(self, stages):
         crops, keypoints = random_people()
         mixture = random_mixture(1, stages)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from p2net_tf.bench import everything
-from p2net_tf.bench.everything import Selection, bench_all, entry, print_bench
+from p2net_tf.bench.everything import Selection, bench_all, entry
+from p2net_tf.cli.bench_tables import print_everything
 from p2net_tf.utils.console import console
 from p2net_tf.utils.exceptions import UserError
 
@@ -38,7 +39,7 @@ def test_one_file_holds_all_and_the_reasons_for_what_is_missing(tmp_path, monkey
     assert written["command"] == "p2net bench all"
     assert written["load_average"].keys() == {"before", "after"}
     with console.capture() as shown:
-        print_bench(report, console)
+        print_everything(report, console)
     assert "skipped: needs another machine" in " ".join(shown.get().split())
     assert "missed" in shown.get()
 

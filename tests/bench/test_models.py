@@ -8,14 +8,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from p2net_tf.bench import models
-from p2net_tf.bench.models_plot import print_bench
 from p2net_tf.bench.runtimes import lite_function
 from p2net_tf.cli import app
+from p2net_tf.cli.bench_tables import print_models
 from p2net_tf.config.loading import load_config
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SMALL = """\
 data: {skeleton: lsp14, train: [{format: lsp, root: /lsp}]}
@@ -41,7 +41,6 @@ def measured(folder):
     return json.loads(done.stdout), json.loads((folder / "deep/bench.json").read_text())
 
 
-@pytest.mark.slow
 def test_prints_what_it_writes_and_draws_a_plot(measured, folder):
     assert measured[0] == measured[1]
     assert (folder / "deep/bench.png").read_bytes().startswith(b"\x89PNG")
@@ -68,7 +67,7 @@ def test_speeds_are_persons_of_a_batch_by_seconds():
 
 def test_the_table_names_all_that_was_measured(measured):
     console = Console(width=160, record=True)
-    print_bench(measured[1], console)
+    print_models(measured[1], console)
     text = console.export_text()
     for word in ("tiny", "keras", "litert", "+ dec", "train"):
         assert word in text
@@ -98,7 +97,6 @@ def test_names_tell_results_apart(folder, tmp_path):
         models.bench_models([config], tmp_path / "bench.json", torch_files={"other": tmp_path / "x.ts"})
 
 
-@pytest.mark.slow
 class TestTorch:
     @pytest.fixture(scope="class")
     def torch(self):

@@ -15,7 +15,7 @@ from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.keypoints import geometry, heatmaps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 CROP = (64, 48)
 STILL = AugmentConfig(scale=0, rotation_probability=0, flip_probability=0, half_body_probability=0)

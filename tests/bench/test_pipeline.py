@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from p2net_tf.bench import pipeline
 from p2net_tf.bench.pipeline import PipelineSettings, bench_pipeline
 from p2net_tf.cli import app
+from p2net_tf.cli.bench_tables import print_pipeline
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.records import read_record_samples, write_records
@@ -18,7 +19,7 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.utils.console import be_quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 STAGES = {
     "read",
@@ -127,7 +128,7 @@ def test_without_pytorch_ours_is_measured_alone(root, tmp_path, monkeypatch):
     assert report["images_per_second"].keys() == report["core_seconds"].keys() == OURS
     assert (report["peer"], report["ratio"]) == (None, {})
     console = Console(file=StringIO(), width=200)
-    pipeline.print_bench(report, console)
+    print_pipeline(report, console)
     assert "pip install 'p2net_tf[torch]'" in console.file.getvalue()
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from p2net_tf.cli import app
 from p2net_tf.utils.console import be_quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SMALL = (
     "model.width=4", "search.batch_size=8", "search.outer_batch_size=4",

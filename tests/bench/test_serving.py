@@ -13,7 +13,7 @@ from p2net_tf.cli import app
 from p2net_tf.serving.server import Server, ServeSettings
 from p2net_tf.utils.console import be_quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from p2net_tf.config.loading import load_config
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import be_quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SMALL = (
     "model.width=4", "model.backbone_width=4", "model.refine_bottlenecks=[0,0,0,0]", "model.exchange_units=1",

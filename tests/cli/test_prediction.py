@@ -1,5 +1,6 @@
 """`p2net predict`: what it writes, scores; what it is told, it does."""
 
+import functools
 import json
 import shutil
 
@@ -78,6 +79,20 @@ def pictures(data_root):
     return sorted((data_root / "coco_tiny/val2017").glob("*.jpg"))
 
 
+@pytest.fixture(scope="module")
+def of_detections(data_root, network, tmp_path_factory):
+    """`of_detections("--top", 2)`: what the command writes for all detected boxes, and what it says."""
+
+    @functools.cache
+    def predict(*options):
+        out = tmp_path_factory.mktemp("out")
+        files = ["--model", network[0], "--boxes", data_root / "coco_tiny" / DETECTIONS, "--out", out]
+        said = " ".join(call("predict", *pictures(data_root), *files, *options).output.split())
+        return json.loads((out / "predictions.json").read_text()), said
+
+    return predict
+
+
 @pytest.mark.parametrize(
     ("nms", "nms_threshold", "box_threshold"),
     [
@@ -122,23 +137,18 @@ def test_boxes_of_the_ground_truth_keep_its_ids(data_root, tmp_path, network, ne
     assert score_coco(truth, tmp_path / "predictions.json")["AP"] > 0
 
 
-def test_top_keeps_the_best_of_every_picture(data_root, tmp_path, network):
-    files = ["--model", network[0], "--boxes", data_root / "coco_tiny" / DETECTIONS, "--json"]
-    everything = json.loads(call("predict", *pictures(data_root), *files, "--out", tmp_path / "all").stdout)
-    best = json.loads(
-        call("predict", *pictures(data_root), *files, "--top", 2, "--out", tmp_path / "two").stdout
-    )
+def test_top_keeps_the_best_of_every_picture(of_detections):
+    (everything, _), (best, _) = of_detections(), of_detections("--top", 2)
     for number in {pose["image_id"] for pose in everything}:
         scores = sorted((p["score"] for p in everything if p["image_id"] == number), reverse=True)
         assert [p["score"] for p in best if p["image_id"] == number] == scores[:2]
     assert len(everything) == 118 and len(best) == 8
 
 
-def test_thinning_out_is_recommended_where_nothing_does(data_root, tmp_path, network):
-    files = ["--model", network[0], "--boxes", data_root / "coco_tiny" / DETECTIONS, "--out", tmp_path]
+def test_thinning_out_is_recommended_where_nothing_does(of_detections):
     words = "every one of 118 detected boxes has a pose; thin them out by evaluation.nms=oks"
-    assert words in " ".join(call("predict", *pictures(data_root), *files).output.split())
-    assert words not in " ".join(call("predict", *pictures(data_root), *files, "--top", 1).output.split())
+    assert words in of_detections()[1]
+    assert words not in of_detections("--top", 2)[1]
 
 
 def test_what_is_broken_is_listed_and_refused_by_strict(data_root, tmp_path, network):

@@ -84,6 +84,7 @@ class TestOfficialResNet50:
             "nms": "oks",
             "nms_threshold": 0.9,
             "keypoint_threshold": 0.2,
+            "box_threshold": 0.0,
         }
         assert run.config.data.skeleton == "coco17"
         assert [(s.format, s.split) for s in run.config.data.test] == [("coco", "val2017")]

@@ -3,9 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from p2net_tf.data.coco import from_coco_keypoints, read_coco, to_coco_keypoints, write_results
+from p2net_tf.data.coco import from_coco_keypoints, read_coco, to_coco_keypoints
 from p2net_tf.data.samples import DataError
 from p2net_tf.skeletons.skeleton import Skeleton
+
+PERSON = {"id": 1, "name": "person", "keypoints": list(Skeleton.load("coco17").keypoints)}
 
 
 def person(number=1, image_id=7, **changes) -> dict:
@@ -17,7 +19,7 @@ def person(number=1, image_id=7, **changes) -> dict:
 
 def data_set(annotations, images=None, categories=None) -> dict:
     images = images if images is not None else [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 90}]
-    return {"images": images, "annotations": annotations, "categories": categories or []}
+    return {"images": images, "annotations": annotations, "categories": categories or [PERSON]}
 
 
 def write(root, data, name="person_keypoints_train.json"):
@@ -73,16 +75,12 @@ class TestProblems:
             ({"keypoints": []}, "no_keypoints"),
             ({"keypoints": "absent"}, "no_keypoints"),
             ({"keypoints": [0] * 51}, "no_keypoints"),
-            ({"keypoints": [float("nan"), 2, 2] * 17}, "keypoint_not_finite"),
+            ({"keypoints": [float("nan"), 2, 2] * 17}, "no_keypoints"),
             ({"keypoints": [float("inf"), 2, 2] * 17}, "keypoint_not_finite"),
-            ({"keypoints": [1, None, 2] * 17}, "keypoint_not_finite"),
-            ({"keypoints": [1, 2, 3] * 17}, "visibility"),
-            ({"keypoints": [1, 2, 0.5] * 17}, "visibility"),
-            ({"bbox": "absent"}, "box_empty"),
-            ({"bbox": [1, 2, 3]}, "box_empty"),
-            ({"bbox": [1, 2, 0, 3]}, "box_empty"),
-            ({"bbox": [1, 2, 3, -3]}, "box_empty"),
-            ({"bbox": [1, float("nan"), 3, 3]}, "box_empty"),
+            ({"keypoints": [1, None, 2] * 17}, "no_keypoints"),
+            ({"keypoints": ["left", 2, 2] * 17}, "keypoint_not_finite"),
+            ({"keypoints": [1, 2, 4] * 17}, "visibility"),
+            ({"keypoints": [1, 2, "maybe"] * 17}, "visibility"),
             ({"id": 1}, "duplicate_id"),
         ],
     )
@@ -90,17 +88,30 @@ class TestProblems:
         people = [person(1), {**person(2), **changes}, person(3)]
         people[1] = {key: value for key, value in people[1].items() if value != "absent"}
         samples = read_coco(write(tmp_path, data_set(people)), "train")
-        assert kinds(samples) == [(kind, "error", people[1]["id"])]
+        (error,) = (problem for problem in samples.problems if problem.severity == "error")
+        assert (error.kind, error.sample_id) == (kind, people[1]["id"])
         assert samples.ids.tolist() == [1, 3]
-        assert samples.problems[0].file.endswith("person_keypoints_train.json")
-        assert samples.problems[0].remedy
+        assert error.file.endswith("person_keypoints_train.json")
+        assert error.remedy
 
-    def test_crowds_and_persons_without_keypoints_are_left_out_silently(self, tmp_path):
+    @pytest.mark.parametrize(
+        "box", ["absent", None, [1, 2, 3], [1, 2, 0, 3], [1, 2, 3, -3], [1, float("nan"), 3, 3], "box"]
+    )
+    def test_a_box_that_is_none_is_put_around_the_keypoints(self, tmp_path, box):
+        """They reach from (10, 20) to (26, 36), and a tenth of 16 is the margin."""
+        samples = read_coco(write(tmp_path, data_set([person(1, bbox=box), person(2)])), "train")
+        np.testing.assert_allclose(samples.boxes[0], [8.4, 18.4, 19.2, 19.2], rtol=1e-6)
+        assert kinds(samples) == [("read_as", "note", None)]
+        assert samples.problems[0].detail.startswith("1 of 2 persons: no bbox with an area")
+
+    def test_crowds_and_persons_without_keypoints_are_left_out(self, tmp_path):
         people = [person(1, iscrowd=1), person(2, num_keypoints=0, keypoints=[0] * 51), person(3)]
         people.append(person(4, category_id=18))
         samples = read_coco(write(tmp_path, data_set(people)), "train")
         assert samples.ids.tolist() == [3]
-        assert samples.problems == ()
+        assert [problem.detail for problem in samples.problems] == [
+            "annotations of other categories are not read: 1 of '18'",
+        ]
 
     def test_image_entries_without_a_file_or_id(self, tmp_path):
         images = [{"id": 7}, {"id": 8, "file_name": "b.jpg"}, {"id": 8, "file_name": "c.jpg"}, {"id": "x"}]
@@ -110,10 +121,12 @@ class TestProblems:
         assert samples.image_paths.tolist() == [str(tmp_path / "train/b.jpg")]
         assert [problem.kind for problem in samples.problems] == [
             "duplicate_image_id",
-            "image_entry",
+            "image_id",  # is text in one entry
+            "image_without_file",
             "image_without_file",
         ]
         assert "2 person(s)" in samples.problems[2].detail
+        assert samples.given_image_ids == [8]
 
     def test_empty_annotations_give_no_samples_and_a_warning(self, tmp_path):
         samples = read_coco(write(tmp_path, data_set([])), "train")
@@ -156,9 +169,16 @@ class TestUnusableFiles:
         fewer = [{"id": 1, "name": "person", "keypoints": names[:-1]}]
         with pytest.raises(DataError, match="has 16 keypoints, the card 'coco17' 17"):
             read_coco(write(tmp_path, data_set([person()], categories=fewer)), "train")
-        swapped = [{"id": 1, "name": "person", "keypoints": [names[0], names[2], names[1], *names[3:]]}]
-        with pytest.raises(DataError, match="in another order"):
-            read_coco(write(tmp_path, data_set([person()], categories=swapped)), "train")
+        other = [{"id": 1, "name": "person", "keypoints": ["snout", *names[1:]]}]
+        with pytest.raises(DataError, match="has a keypoint 'snout', which the card 'coco17' does not know"):
+            read_coco(write(tmp_path, data_set([person()], categories=other)), "train")
+
+    def test_keypoints_in_another_order_are_told_by_their_names(self, tmp_path):
+        names = PERSON["keypoints"]
+        swapped = [{**PERSON, "keypoints": [names[0], names[2], names[1], *names[3:]]}]
+        samples = read_coco(write(tmp_path, data_set([person()], categories=swapped)), "train")
+        assert samples.keypoints[0, :4, 0].tolist() == [10.5, 12.5, 11.5, 13.5]
+        assert kinds(samples) == [("keypoint_order", "note", None)]
 
 
 def test_custom_set_with_its_own_card(tmp_path):
@@ -172,47 +192,12 @@ def test_custom_set_with_its_own_card(tmp_path):
               person(2)]  # fmt: skip
     samples = read_coco(write(tmp_path, data_set(people, categories=categories)), "train", skeleton=card)
     assert samples.ids.tolist() == [1]
-    # A coordinate without a label is junk, and 0 here. Without a segment area it is the box's.
+    # A coordinate without a label is junk, and 0 here. Without a segment the area is 0.53 of the box.
     assert samples.keypoints.tolist() == [[[3.5, 4.5, 2], [0, 0, 0]]]
-    assert samples.areas.tolist() == [2000]
+    assert samples.areas.tolist() == [1060]
 
 
-class TestResults:
-    def test_border_is_half_a_pixel_both_ways(self):
-        coco = np.array([[[3, 4, 2], [0, 0, 0], [0, 0, 1]]])
-        assert from_coco_keypoints(coco).tolist() == [[[3.5, 4.5, 2], [0, 0, 0], [0.5, 0.5, 1]]]
-        np.testing.assert_array_equal(to_coco_keypoints(from_coco_keypoints(coco)), coco)
-
-    def test_results_of_the_ground_truth_are_the_annotations(self, data_root, tmp_path):
-        """What is read and written again scores AP 1 in pycocotools against the original annotations."""
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-
-        samples = read_coco(data_root / "coco_tiny", "val2017")
-        columns = (samples.image_ids, samples.keypoints, samples.scores, samples.boxes)
-        write_results(tmp_path / "r.json", *columns)
-        truth = COCO(str(data_root / "coco_tiny/annotations/person_keypoints_val2017.json"))
-        results = json.loads((tmp_path / "r.json").read_text())
-        for number, result in zip(samples.ids, results, strict=True):
-            assert result["keypoints"] == truth.anns[number]["keypoints"]
-            np.testing.assert_allclose(result["bbox"], truth.anns[number]["bbox"], atol=1e-3)
-            assert result["image_id"] == truth.anns[number]["image_id"]
-        evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "r.json")), "keypoints")
-        evaluation.params.imgIds = sorted(set(samples.image_ids.tolist()))
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-        assert evaluation.stats[0] == pytest.approx(1)
-
-    def test_values_that_are_no_result_are_refused(self, tmp_path):
-        keypoints = np.zeros((1, 17, 3))
-        with pytest.raises(ValueError, match="2 scores for 1 image ids"):
-            write_results(tmp_path / "r.json", [1], keypoints, [1, 1])
-        keypoints[0, 0, 0] = np.nan
-        with pytest.raises(ValueError, match="keypoints hold NaN"):
-            write_results(tmp_path / "r.json", [1], keypoints, [1])
-        assert list(tmp_path.iterdir()) == []
-
-    def test_no_results(self, tmp_path):
-        write_results(tmp_path / "r.json", [], np.zeros((0, 17, 3)), [])
-        assert json.loads((tmp_path / "r.json").read_text()) == []
+def test_border_is_half_a_pixel_both_ways():
+    coco = np.array([[[3, 4, 2], [0, 0, 0], [0, 0, 1]]])
+    assert from_coco_keypoints(coco).tolist() == [[[3.5, 4.5, 2], [0, 0, 0], [0.5, 0.5, 1]]]
+    np.testing.assert_array_equal(to_coco_keypoints(from_coco_keypoints(coco)), coco)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from p2net_tf.data import image_files
 from p2net_tf.data.image_files import (
     decode_image,
     image_headers,
@@ -38,6 +39,11 @@ def jpeg_with_orientation(orientation, endian="<", **options) -> bytes:
     return encoded(picture(), exif=exif, quality=95, **options)
 
 
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def decode_upright(contents):
+    return decode_image(contents, exif_orientation=True)
+
+
 class TestDecode:
     @pytest.mark.parametrize("endian", ["<", ">"])
     @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -48,8 +54,7 @@ class TestDecode:
         with Image.open(io.BytesIO(contents)) as image:
             expected = np.asarray(ImageOps.exif_transpose(image))
         assert int(jpeg_orientation(tf.constant(contents))) == orientation
-        decode = tf.function(lambda value: decode_image(value, exif_orientation=True))
-        np.testing.assert_array_equal(decode(tf.constant(contents)), expected)
+        np.testing.assert_array_equal(decode_upright(tf.constant(contents)), expected)
 
     @pytest.mark.parametrize("orientation", ORIENTATIONS)
     def test_orientation_is_ignored_unless_asked_for(self, orientation):
@@ -93,6 +98,21 @@ class TestDecode:
         dataset = tf.data.Dataset.from_tensor_slices(contents)
         shapes = [image.shape for image in dataset.map(lambda value: decode_image(value, True))]
         assert shapes == [(48, 80, 3), (80, 48, 3)]
+
+    def test_is_traced_once_for_all_pipelines(self, monkeypatch):
+        traces = []
+
+        def traced(contents, exif_orientation):
+            traces.append(contents)
+            return decode(contents, exif_orientation)
+
+        decode = image_files._decode
+        monkeypatch.setattr(image_files, "_decode", traced)
+        image_files._decoder.cache_clear()
+        for _ in range(3):
+            list(tf.data.Dataset.from_tensors(jpeg_with_orientation(6)).map(decode_image))
+        image_files._decoder.cache_clear()
+        assert len(traces) == 1
 
     @pytest.mark.parametrize("format_", ["PNG", "BMP", "GIF"])
     def test_lossless_formats_keep_their_pixels(self, format_):

@@ -39,7 +39,7 @@ def assert_same(first: Samples, second: Samples):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3, 99, None])
+@pytest.mark.parametrize("shards", [2, 99, None, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_round_trip_keeps_every_value(tmp_path, shards):
     samples = people(tmp_path)
     assert write_records(samples, tmp_path / "records", shards=shards) == []

@@ -59,6 +59,7 @@ class TestProbe:
     def facts(self):
         return probe.probe_tensorflow()
 
+    @pytest.mark.slow
     def test_is_what_tensorflow_says_here(self, facts):
         import keras
         import tensorflow as tf

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from p2net_tf.cli.doctor_table import print_report
 from p2net_tf.doctor.findings import GIB, Finding, find
 from p2net_tf.doctor.machine import Cpu, Disk, Machine, Memory, Package, TensorFlow
-from p2net_tf.doctor.report import print_report, to_document
+from p2net_tf.doctor.report import to_document
 from p2net_tf.utils.machine import Gpu
 
 MACHINE = Machine(

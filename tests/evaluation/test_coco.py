@@ -5,9 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from p2net_tf.evaluation.tables import print_result
+from rich.console import Console
 
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import METRICS, coco_ground_truth, coco_results, evaluate_coco
+from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
+from p2net_tf.evaluation.stored import score_coco
 from p2net_tf.skeletons.skeleton import Skeleton
 from tests.plain_pycocotools import plain_stats
 
@@ -159,7 +163,20 @@ def test_image_ids_that_do_not_match():
     finding = only_finding(truth(), results(image_ids=(0, 1, 2, 3)))
     assert "None of the predictions' image ids (e.g. 0)" in finding
     assert "(e.g. 10)" in finding
-    assert "text against number" in only_finding(truth(), results(image_ids=("10", "11", "12", "13")))
+
+
+@pytest.mark.parametrize("image_ids", [("10", "11", "12", "13"), ("0010", "0011", "0012", "0013")])
+def test_ids_as_text_and_as_numbers_are_the_same(image_ids):
+    assert evaluate_coco(truth(), results(image_ids=image_ids))["AP"] == pytest.approx(1)
+
+
+def test_ids_that_are_text():
+    ground_truth = truth()
+    for name, entries in (("id", ground_truth["images"]), ("image_id", ground_truth["annotations"])):
+        for number, entry in enumerate(entries):
+            entry[name] = f"street_{number}" if number else 7
+    predictions = results(image_ids=("7", "street_1", "street_2", "street_3"))
+    assert evaluate_coco(ground_truth, predictions)["AP"] == pytest.approx(1)
 
 
 def test_some_unknown_image_ids_are_always_reported():
@@ -197,12 +214,11 @@ def test_nothing_but_nan():
     assert "finite" in only_finding(truth(), results(np.full_like(POSES, np.nan)))
 
 
-@pytest.mark.parametrize(("area", "words"), [(0, "0 or missing"), (None, "0 or missing"), (0.25, "below 1")])
-def test_areas_missing_or_in_fractions(area, words):
+def test_areas_in_fractions():
     ground_truth = truth()
     for annotation in ground_truth["annotations"]:
-        annotation["area"] = area
-    assert words in only_finding(ground_truth, results(POSES + 1))
+        annotation["area"] = 0.25
+    assert "below 1" in only_finding(ground_truth, results(POSES + 1))
 
 
 def test_everybody_is_a_crowd():
@@ -219,14 +235,25 @@ def test_everybody_is_out_of_the_area_range():
     assert "outside COCO's range" in only_finding(ground_truth, results())
 
 
-def test_num_keypoints_0():
+def test_num_keypoints_is_counted():
     ground_truth = truth()
     for annotation in ground_truth["annotations"]:
         annotation["num_keypoints"] = 0
-    assert "although keypoints are labeled" in only_finding(ground_truth, results())
+    assert evaluate_coco(ground_truth, results())["AP"] == pytest.approx(1)
     for annotation in ground_truth["annotations"]:
         annotation["keypoints"][2::3] = [0] * 17
-    assert "no keypoint has a visibility of 1 or 2" in only_finding(ground_truth, results())
+    assert "No keypoint of any person has a visibility" in only_finding(ground_truth, results())
+
+
+@pytest.mark.parametrize("area", [0, None, "nothing"])
+def test_an_area_that_is_not_there_is_part_of_the_box(area):
+    """Equal to areas written out as 0.53 of the box, in every number."""
+    ground_truth, written = truth(), truth()
+    for annotation, other in zip(ground_truth["annotations"], written["annotations"], strict=True):
+        annotation["area"] = area
+        other["area"] = 0.53 * other["bbox"][2] * other["bbox"][3]
+    moved = results(POSES + 8)
+    assert evaluate_coco(ground_truth, moved).metrics == evaluate_coco(written, moved).metrics
 
 
 def test_nothing_predicted_and_nothing_annotated():
@@ -255,11 +282,15 @@ def test_poor_poses_are_called_poor():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda gt, dt: gt.pop("categories"), "no list 'categories'"),
+        (lambda gt, dt: gt.update(categories="person"), "'categories' is no list"),
+        (lambda gt, dt: gt["annotations"].append(None), r"annotations\[4\] is None"),
         (lambda gt, dt: [a.pop("keypoints") for a in gt["annotations"]], "person_keypoints_"),
-        (lambda gt, dt: gt["annotations"][1].update(keypoints=[1, 2, 2]), r"annotations\[1\]: 3 values"),
+        (
+            lambda gt, dt: gt["annotations"][1].update(keypoints=[1, 2, 2]),
+            r"annotations\[1\]: 'keypoints' holds 3, not 51",
+        ),
         (lambda gt, dt: gt["annotations"][1].pop("image_id"), r"annotations\[1\] has no 'image_id'"),
-        (lambda gt, dt: gt["annotations"][0]["keypoints"].__setitem__(0, float("nan")), "not a number"),
+        (lambda gt, dt: gt["annotations"][0]["keypoints"].__setitem__(0, float("inf")), "infinity"),
         (lambda gt, dt: dt[2].pop("score"), r"predictions: \[2\]: no 'score'"),
         (lambda gt, dt: dt[2].update(score=float("nan")), "the score is nan"),
         (lambda gt, dt: dt[2].update(keypoints=[0] * 42), "42 values in 'keypoints', expected 3 x 17"),
@@ -270,3 +301,62 @@ def test_broken_input_is_named(change, words):
     change(ground_truth, predictions)
     with pytest.raises(DataError, match=words):
         evaluate_coco(ground_truth, predictions)
+
+
+class TestCrowds:
+    """More people on a picture than COCO counts."""
+
+    @pytest.fixture
+    def thirty(self):
+        """30 people in a row on one picture, and their perfect poses."""
+        places = np.stack([np.arange(17) % 5 * 10.0, np.arange(17) // 5 * 10.0], axis=-1)
+        people = {"images": [{"id": 1}], "categories": [{"id": 1, "name": "person"}], "annotations": []}
+        poses = []
+        for number in range(30):
+            flat = np.column_stack([places + [100.0 * number, 0.0], np.full(17, 2)]).ravel().tolist()
+            person = {"image_id": 1, "category_id": 1, "keypoints": flat}
+            box = {"area": 10_000.0, "bbox": [100.0 * number, 0, 40, 30], "iscrowd": 0}
+            people["annotations"].append({**person, **box, "id": number + 1})
+            poses.append({**person, "score": 1.0 - 0.01 * number})
+        return people, poses
+
+    def test_coco_counts_twenty_and_says_so(self, thirty):
+        """20 of 30 are found, all rightly: precision is 1 up to a recall of 2/3, 67 of COCO's 101 steps."""
+        result = evaluate_coco(*thirty)
+        assert result["AP"] == pytest.approx(67 / 101)
+        assert result["AR"] == pytest.approx(20 / 30)
+        (note,) = result.diagnostics
+        assert note.startswith("COCO counts 20 poses of a picture: 10 of lower scores on 1 pictures do not")
+        assert "evaluation.max_people=30" in note
+        assert result.name == "OKS AP" and result.to_dict()["max_people"] == 20
+
+    def test_all_of_them(self, thirty):
+        result = evaluate_coco(*thirty, max_people=30)
+        assert result["AP"] == result["AR"] == result["AP50"] == result["AP(L)"] == pytest.approx(1)
+        assert result.diagnostics == ()
+        assert result.name == "OKS AP, 30 people a picture" and result.to_dict()["max_people"] == 30
+
+    def test_fewer_of_them(self, thirty):
+        result = evaluate_coco(*thirty, max_people=3)
+        assert result["AR"] == pytest.approx(3 / 30)
+        assert result.diagnostics[0].startswith("evaluation.max_people counts 3 poses of a picture: 27 of")
+
+    def test_twenty_are_no_crowd(self, thirty):
+        people, poses = thirty
+        result = evaluate_coco({**people, "annotations": people["annotations"][:20]}, poses[:20])
+        assert result["AP"] == pytest.approx(1) and result.diagnostics == ()
+
+    @pytest.mark.parametrize("limit", [20, 30])
+    def test_the_errors_are_those_of_the_same_poses(self, thirty, limit):
+        found = analyze_errors(*thirty, max_people=limit)
+        assert len(found.matches.pose_rows) == limit
+        assert found.original["AR"] == pytest.approx(limit / 30)
+
+    def test_the_table_names_the_limit(self, thirty, tmp_path):
+        files = [tmp_path / "truth.json", tmp_path / "poses.json"]
+        for file, document in zip(files, thirty, strict=True):
+            file.write_text(json.dumps(document))
+        console = Console(record=True, width=120)
+        print_result(score_coco(*files, max_people=25), console)
+        text = console.export_text()
+        assert "OKS AP, 25 people a picture" in text and "5 of lower scores" in text

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from p2net_tf.cli.score_tables import print_errors
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.coco import coco_results, evaluate_coco
 from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
@@ -18,7 +19,6 @@ from p2net_tf.evaluation.error_analysis.keypoints import NOT_COUNTED, TYPES, cla
 from p2net_tf.evaluation.error_analysis.plots import COLORS
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.error_analysis.sheet import draw_worst, pictures_in_folder
-from p2net_tf.evaluation.error_analysis.tables import print_errors
 from p2net_tf.skeletons.skeleton import Skeleton
 from tests.keypoint_faults import crowded_scene, faults_in_loops, moved_by_hand
 from tests.plain_pycocotools import plain_stats
@@ -236,7 +236,7 @@ class TestMatching:
         assert given == before
 
     def test_broken_input_is_named(self):
-        with pytest.raises(DataError, match="expected 3 x 17"):
+        with pytest.raises(DataError, match="holds 18, not 51 values"):
             analyze_errors(truth(PERSON), results(PERSON), "coco17")
 
 

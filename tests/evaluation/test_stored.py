@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 from scipy.io import loadmat, savemat
 
+from p2net_tf.cli.score_tables import print_result
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, read_arrays
-from p2net_tf.evaluation.stored import print_result, score_coco, score_lsp, score_mpii
+from p2net_tf.evaluation.stored import score_coco, score_lsp, score_mpii
 
 CPM = "lsp_cpm_predictions/LSP_prediction_model_MPII_LSP_6s.mat"
 CPM_LSP = {"Head": 97.80, "Shoulder": 92.50, "Elbow": 87.05, "Wrist": 83.90, "Hip": 91.50, "Knee": 90.85}

@@ -5,6 +5,10 @@ import math
 import pytest
 
 from p2net_tf.experiments.cells import CellFiles, ExperimentError, check_seeds, parse_seeds
+from p2net_tf.experiments.pool import _threads
+from p2net_tf.experiments.tuner.trial_records import record_of
+from p2net_tf.training.callbacks import read_history
+from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import Interrupted, UserError
 
 
@@ -71,3 +75,43 @@ class TestAttempts:
         files.refuse_another_request({"seed": 1, "loss": {"sigma": 2}, "policy": None})
         with pytest.raises(ExperimentError, match="cell was made with another loss, budget; delete it, or"):
             files.refuse_another_request({"seed": 1, "loss": {"sigma": 1}, "policy": None, "budget": 3})
+
+
+@pytest.mark.parametrize("left", ["", '{"metric": "AP", "val', "[1, 2]", "\0\0\0\0"])
+class TestWhatACrashOfTheMachineLeft:
+    """Files that lost their end are set aside and named, and what they told of is done again."""
+
+    def test_a_result_and_a_request(self, tmp_path, left):
+        files = CellFiles(tmp_path)
+        for name in ("cell.json", "request.json"):
+            (tmp_path / name).write_text(left)
+        with messages.capture() as said:
+            assert files.found() is None and files.request() == {}
+        for name in ("cell.json", "request.json"):
+            assert f"damaged {tmp_path / name} (" in said.get()
+            assert (tmp_path / f"{name}.damaged").read_text() == left
+        assert files.attempt(lambda: {"metric": "AP", "value": 0.5}) == files.found()
+        files.note_request({"seed": 1})
+        assert files.request() == {"seed": 1}
+
+    def test_the_plan_of_a_comparison(self, tmp_path, left):
+        (tmp_path / "plan.json").write_text(left)
+        threads = _threads(tmp_path, jobs=1)
+        assert threads == _threads(tmp_path, jobs=1000) >= 1
+
+    def test_a_trial(self, tmp_path, left):
+        """Its record is left out, and the tuner runs it again."""
+        files = CellFiles(tmp_path)
+        files.attempt(lambda: {"metric": "validation loss", "value": 0.5})
+        (tmp_path / "request.json").write_text(left)
+        assert record_of(files) is None
+
+
+@pytest.mark.parametrize("left", ["", "loss\n1\n", "epoch,loss\n0,1.5\n1", "epoch,loss\n\0,\0\n"])
+def test_a_history_that_lost_its_end_is_set_aside(tmp_path, left):
+    file = tmp_path / "history.csv"
+    file.write_text(left)
+    with messages.capture() as said:
+        assert read_history(file) == []
+    assert f"damaged {file} (" in said.get()
+    assert (tmp_path / "history.csv.damaged").read_text() == left and not file.exists()

@@ -1,15 +1,18 @@
-"""Run folders of p2net_tf 0.1 end in words that say what to do."""
+"""Opening runs: those of p2net_tf 0.1 end in words that say what to do; a file alone keeps its skeleton."""
 
 import json
 import zipfile
 
 import pytest
+from networks import two_convolutions
 
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.experiments.run_folder import RunError, demand_current
 from p2net_tf.experiments.runs import load_run
 from p2net_tf.experiments.training import train
-from p2net_tf.inference.keras_file import NetworkFileError
+from p2net_tf.inference.card import CardError, InferenceCard
+from p2net_tf.inference.keras_file import NetworkFileError, save_network
+from p2net_tf.skeletons.skeleton import Skeleton
 
 
 @pytest.fixture
@@ -57,3 +60,34 @@ def test_one_word_is_enough(tmp_path, word):
     file.write_text("name: new\nloss:\n  final_weight: 0.5\n")
     demand_current(file)
     demand_current(tmp_path / "nothing.yaml")
+
+
+MOUSE = """
+name: mouse
+keypoints: [left_ear, right_ear, tail]
+sigmas: [0.1, 0.1, 0.1]
+flip_pairs: [[left_ear, right_ear]]
+limbs: [{from: left_ear, to: tail, color: "#ffffff"}]
+upper_body: [left_ear, right_ear]
+"""
+
+
+@pytest.fixture
+def mouse(tmp_path):
+    """A file alone, of three keypoints; its card is gone, but for one of other names beside it."""
+    network = two_convolutions(3, (64, 64))
+    save_network(network, tmp_path / "mouse.keras", InferenceCard.of(network, Skeleton.parse(MOUSE)))
+    (tmp_path / "rat.yaml").write_text(MOUSE.replace("mouse", "rat").replace("tail", "nose"))
+    return tmp_path
+
+
+def test_a_file_alone_keeps_its_skeleton_unless_told_otherwise(mouse):
+    assert load_run(mouse / "mouse.keras").card.skeleton.keypoints == ("left_ear", "right_ear", "tail")
+    run = load_run(mouse / "mouse.keras", [f"data.skeleton={mouse / 'rat.yaml'}"])
+    assert (run.card.skeleton.name, run.card.skeleton.keypoints[2]) == ("rat", "nose")
+    assert run.config.data.skeleton == str(mouse / "rat.yaml")
+
+
+def test_another_number_of_keypoints_is_refused(mouse):
+    with pytest.raises(CardError, match="gives 3 heatmaps, but the skeleton 'coco17' has 17 keypoints"):
+        load_run(mouse / "mouse.keras", ["data.skeleton=coco17"])

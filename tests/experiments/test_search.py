@@ -299,6 +299,7 @@ def test_p2net(rendered, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("operation", "magnitude"), [("Brightness", "[0,1]"), ("Rotate", "[6.7,10]")])
 def test_planted_operation_is_found(tmp_path, monkeypatch, operation, magnitude):
     monkeypatch.setattr(trainer, "build_network", build_network)

@@ -13,6 +13,8 @@ from p2net_tf.augment.policies import Policy, PolicyError, Stage
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments import training as trainer
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.yaml_files import ConfigError
 
 pytestmark = pytest.mark.slow
 
@@ -157,6 +159,33 @@ class TestResuming:
         with pytest.raises(DataError, match="already holds a run; resume it"):
             trainer.train(tiny(seed=9), finished[0])
         assert (finished[0] / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.slow
+class TestFreezing:
+    def test_a_run_and_its_resume_leave_the_frozen_layer_alone(
+        self, straight, tiny, quick_train, quick_stop, tmp_path
+    ):
+        """The same weights as without the interruption, and the files say what is frozen."""
+        config = tiny(training={"freeze": ("parallel_4",)})
+        network = quick_train(config, tmp_path / "straight")
+        head = network.get_layer("parallel_4")
+        assert not head.trainable
+        quick_stop(config, tmp_path / "stopped")
+        resumed = quick_train(config, tmp_path / "stopped", resume=True)
+        assert_equal_weights(weights(resumed), weights(network))
+        assert any(np.any(a != b) for a, b in zip(weights(network), straight[1], strict=True))
+        np.testing.assert_array_equal(head.bias, np.zeros(17))  # as it began
+        for file in ("best.keras", "last.keras"):
+            opened = keras.saving.load_model(tmp_path / "stopped" / file)
+            assert [layer.name for layer in opened.layers if not layer.trainable] == ["parallel_4"]
+
+
+def test_a_layer_that_is_not_there_is_not_frozen(tiny):
+    with pytest.raises(
+        ConfigError, match="training.freeze: there is no layer 'neck' .*pyramid_net.*backbone"
+    ):
+        trainer.build_pose_model(tiny(training={"freeze": ("neck",)}), Skeleton.load("coco17"), 3)
 
 
 @pytest.mark.slow

@@ -86,6 +86,7 @@ def test_the_training_is_an_ordinary_run_with_its_score(config_file, tmp_path):
     assert (again["value"], again["resumed"]) == (found["value"], True)
 
 
+@pytest.mark.slow
 def test_ends_with_who_started_it():
     """Its stdin is all it knows of them; it would wait for an hour."""
     code = "import time; from p2net_tf.experiments import worker; worker.end_with_parent(); time.sleep(3600)"
@@ -106,14 +107,15 @@ ablate(sys.argv[1], [], ["apm=on,off"], [0, 1], sys.argv[2], jobs=2)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_the_middle_it_ends_with_the_same_bytes(config_file, tmp_path):
-    """Three times, after the first checkpoints of the trainings that are at work."""
+    """Twice, after the first checkpoints of the trainings that are at work."""
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     report = ablate(config_file, [], ["apm=on,off"], [0, 1], undisturbed, jobs=2)
     assert not any(entry["failed"] for entry in report["settings"])
     assert report["part"] == "validation"
     assert len({value for entry in report["settings"] for value in entry["values"]}) > 1
-    for checkpoints in np.random.default_rng(3).choice(np.arange(1, 15), 3, replace=False):
+    for checkpoints in np.random.default_rng(3).choice(np.arange(1, 15), 2, replace=False):
         process = subprocess.Popen([sys.executable, "-c", DRIVER, str(config_file), str(killed)])
         while process.poll() is None and saved_steps(killed) < checkpoints:
             time.sleep(0.02)

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import two_convolutions
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
@@ -17,6 +19,9 @@ from p2net_tf.experiments.runs import load_run
 from p2net_tf.export import saved_model as module
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.saved_model import export_saved_model
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.keras_file import save_network
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.yaml_files import ConfigError
 
@@ -46,44 +51,53 @@ def test_options_reach_the_graph_and_the_card(run, tmp_path):
     assert card["parity"] == document["parity"]
 
 
-def test_a_configuration_stands_for_its_run_folder(run, tmp_path, monkeypatch):
+def test_a_configuration_stands_for_its_run_folder(small_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    os.symlink(run.folder, tmp_path / "runs" / "tiny")
+    os.symlink(small_run.folder, tmp_path / "runs" / "tiny")
     config = tmp_path / "tiny.yaml"
-    config.write_text((run.folder / "config.yaml").read_text())
-    assert load_run(config).network.num_keypoints == 17
+    config.write_text((small_run.folder / "config.yaml").read_text())
+    assert load_run(config).folder == Path("runs/tiny")
 
 
-def test_an_unknown_decode_rule_is_refused(run, tmp_path):
+def test_a_file_alone_becomes_tflite_without_int8(tmp_path):
+    network = two_convolutions(17, (64, 64))
+    save_network(network, tmp_path / "pose.keras", InferenceCard.of(network, Skeleton.load("coco17")))
+    result = export(tmp_path / "pose.keras", "--format", "tflite", "--out", tmp_path / "out")
+    written = sorted(path.name for path in (tmp_path / "out/1").glob("*.tflite"))
+    assert written == ["pose_float16.tflite", "pose_float32.tflite"]
+    assert "no int8" in result.output and "add data.train=[{format:" in result.output
+
+
+def test_an_unknown_decode_rule_is_refused(small_run, tmp_path):
     with pytest.raises(ConfigError, match="evaluation.decode"):
-        export(run.folder, "--decode", "guess", "--out", tmp_path)
+        export(small_run.folder, "--decode", "guess", "--out", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", ["write_warmup", "write_card"])
-def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, last):
+def test_a_failed_export_leaves_nothing(small_run, tmp_path, monkeypatch, last):
     def fail(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, last, fail)
     with pytest.raises(KeyboardInterrupt):
-        export_saved_model(run.network, run.card, tmp_path)
+        export_saved_model(small_run.network, small_run.card, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_kill_at_20_random_moments_leaves_a_whole_version_or_none(run, tmp_path):
-    command = [sys.executable, "-m", "p2net_tf", "export", str(run.folder), "--out", str(tmp_path)]
+def test_a_kill_leaves_a_whole_version_or_none(small_run, tmp_path):
+    """At moments all over its second half: before, it imports and traces, and writes nothing."""
+    command = [sys.executable, "-m", "p2net_tf", "export", str(small_run.folder), "--out", str(tmp_path)]
     start = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - start
     expected = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*"))
-    random = np.random.default_rng(0)
-    for _ in range(20):
+    for moment in np.linspace(0.5, 1.05, 6):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0.5, 1.05) * whole)
+        time.sleep(moment * whole)
         process.send_signal(signal.SIGKILL)
         process.wait()
         for version in (path for path in tmp_path.iterdir() if path.name.isdecimal()):

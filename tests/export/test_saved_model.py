@@ -36,8 +36,8 @@ def c_session(exported):
 
 
 @pytest.fixture(scope="module")
-def evaluated(run, people):
-    return predict(run.network, people, run.card)
+def evaluated(small_run, people):
+    return predict(small_run.network, people, small_run.card)
 
 
 def contents(people, row: int) -> bytes:
@@ -77,11 +77,11 @@ class TestParity:
         given = session.run("serving_default", {"image_bytes": image, "boxes": box})
         np.testing.assert_array_equal(whole["keypoints"], given["keypoints"])
 
-    def test_crops_answer_in_crop_pixels(self, session, run):
+    def test_crops_answer_in_crop_pixels(self, session, small_run):
         # A picture of the size of the crop, whose box is what the padding makes the picture of.
-        height, width = run.network.input_size
+        height, width = small_run.card.input_size
         pixels = picture((height, width))
-        side = width / run.config.data.box_padding
+        side = width / small_run.config.data.box_padding
         box = np.array([[(width - side) / 2, (height - side) / 2, side, side]], np.float32)
         given = session.run("serving_default", {"image_bytes": encoded(pixels), "boxes": box})
         found = session.run("crops", {"crops": pixels[None]})
@@ -184,10 +184,9 @@ class TestBadRequests:
 @pytest.mark.slow
 class TestExif:
     @pytest.fixture(scope="class")
-    def upright(self, run, tmp_path_factory):
-        with SavedModelSession(
-            export_saved_model(run.network, run.card, tmp_path_factory.mktemp("upright"))
-        ) as opened:
+    def upright(self, small_run, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("upright")
+        with SavedModelSession(export_saved_model(small_run.network, small_run.card, folder)) as opened:
             yield opened
 
     @pytest.mark.parametrize("orientation", UPRIGHT_FROM)
@@ -217,18 +216,18 @@ class TestFiles:
         assert not names & {"ReadFile", "WriteFile", "PrintV2"}
 
     @pytest.mark.slow
-    def test_versions_count_up(self, run, exported):
-        again = export_saved_model(run.network, run.card, exported.parent)
+    def test_versions_count_up(self, small_run, exported):
+        again = export_saved_model(small_run.network, small_run.card, exported.parent)
         assert [exported.name, again.name] == ["1", "2"]
         assert sorted(path.name for path in exported.parent.iterdir()) == ["1", "2"]
 
-    def test_the_card_says_what_the_model_is(self, run, exported):
+    def test_the_card_says_what_the_model_is(self, small_run, exported):
         card = read_card(exported)
         assert card["input_size"] == [64, 64]
         assert card["skeleton"]["keypoints"][0] == "nose"
         assert [1, 2] in card["skeleton"]["flip_pairs"]
         assert card["exif"] == "stored"
-        assert card["recipe"]["decode"] == run.config.evaluation.decode
+        assert card["recipe"]["decode"] == small_run.config.evaluation.decode
         assert card["signatures"]["batched"]["boxes"] == {"dtype": "float32", "shape": [None, 4]}
         assert "CC BY 4.0" in card["licence"]
         assert card["environment"]["tensorflow"] == tf.__version__

@@ -1,5 +1,6 @@
 """The test recipe, with a network that sees: it reads keypoints off colored spots in the picture."""
 
+import functools
 from dataclasses import replace
 
 import cv2
@@ -50,9 +51,10 @@ def spot(x: float, y: float, radius: float) -> np.ndarray:
     return np.exp(-0.5 * ((columns - x) ** 2 + (rows - y) ** 2) / radius**2)
 
 
-@pytest.fixture
-def hands(tmp_path) -> Samples:
+@pytest.fixture(scope="module")
+def hands(tmp_path_factory) -> Samples:
     """5 persons in pictures of their own, with boxes of different size and place."""
+    tmp_path = tmp_path_factory.mktemp("hands")
     rng = np.random.default_rng(2)
     paths, boxes, keypoints = [], [], []
     for number in range(5):
@@ -71,6 +73,17 @@ def hands(tmp_path) -> Samples:
     )
 
 
+@pytest.fixture(scope="module")
+def found(hands):
+    """`found(flip_test=False, ...)`: what the spot reader finds on `hands`, each recipe asked for once."""
+
+    @functools.cache
+    def predictions(**recipe) -> Predictions:
+        return predict(SpotReader(), hands, card(**recipe))
+
+    return predictions
+
+
 def errors(predictions: Predictions, samples: Samples) -> np.ndarray:
     """`[N, K]` distances in image pixels."""
     return np.linalg.norm(predictions.keypoints - samples.keypoints[..., :2], axis=-1)
@@ -83,45 +96,59 @@ def heatmap_pixels(samples: Samples) -> np.ndarray:
 
 
 class TestPredict:
-    @pytest.mark.parametrize("flip_test", [False, True])
-    @pytest.mark.parametrize("filter_sigma", [0.0, 1.0])
-    def test_finds_the_spots_in_image_pixels(self, hands, flip_test, filter_sigma):
+    @pytest.mark.parametrize(
+        ("flip_test", "filter_sigma"),
+        [
+            (False, 0.0),
+            (True, 1.0),
+            *(pytest.param(*recipe, marks=pytest.mark.slow) for recipe in ((False, 1.0), (True, 0.0))),
+        ],
+    )
+    def test_finds_the_spots_in_image_pixels(self, hands, found, flip_test, filter_sigma):
         """`dark` is exact for Gaussians, up to the 8 bits of the picture and its bilinear crop."""
         recipe = {"decode": "dark", "flip_test": flip_test, "filter_sigma": filter_sigma, "batch_size": 2}
-        predictions = predict(SpotReader(), hands, card(**recipe))
+        predictions = found(**recipe)
         assert predictions.keypoints.shape == (5, 2, 2)
         # Measured 0.002 heatmap pixels; half a pixel of the crop, the usual slip, would be 0.125.
         assert np.all(errors(predictions, hands) < 0.01 * heatmap_pixels(hands))
 
-    def test_the_papers_rule_is_as_good_as_it_can_be(self, hands):
+    def test_the_papers_rule_is_as_good_as_it_can_be(self, hands, found):
         """At the corner of four pixels a quarter towards one of them leaves hypot(1/4, 1/2)."""
-        predictions = predict(SpotReader(), hands, card())
+        predictions = found()
         assert np.all(errors(predictions, hands) < 0.56 * heatmap_pixels(hands))
 
-    def test_left_and_right_are_exchanged_in_the_mirrored_pass(self, hands):
+    def test_left_and_right_are_exchanged_in_the_mirrored_pass(self, found):
         """Averaged with the wrong hand's map, a peak keeps half of its height."""
-        straight, both = (
-            predict(SpotReader(), hands, card(filter_sigma=0, flip_test=flip)) for flip in (False, True)
-        )
+        straight, both = (found(filter_sigma=0, flip_test=flip) for flip in (False, True))
         np.testing.assert_allclose(both.keypoint_scores, straight.keypoint_scores, rtol=1e-4)
 
-    def test_scores_are_box_score_times_mean_peak(self, hands):
-        predictions = predict(SpotReader(), hands, card())
+    def test_scores_are_box_score_times_mean_peak(self, hands, found):
+        predictions = found()
         assert np.all((predictions.keypoint_scores > 0.5) & (predictions.keypoint_scores < 1))
         expected = hands.scores * predictions.keypoint_scores.mean(axis=1)
         np.testing.assert_allclose(predictions.scores, expected, rtol=1e-6)
 
-    def test_the_batch_size_does_not_matter(self, hands):
+    @pytest.mark.parametrize("size", [2, pytest.param(5, marks=pytest.mark.slow)])
+    def test_the_batch_size_does_not_matter(self, found, size):
         """The last batch of 5 by 2 holds one person."""
-        found = [predict(SpotReader(), hands, card(batch_size=size)) for size in (2, 5, 32)]
-        for other in found[1:]:
-            np.testing.assert_allclose(other.keypoints, found[0].keypoints, atol=1e-4)
-            np.testing.assert_allclose(other.scores, found[0].scores, rtol=1e-5)
+        other, expected = found(batch_size=size), found()
+        np.testing.assert_allclose(other.keypoints, expected.keypoints, atol=1e-4)
+        np.testing.assert_allclose(other.scores, expected.scores, rtol=1e-5)
 
-    def test_the_truth_is_not_looked_at(self, hands):
-        blind = replace(hands, keypoints=np.zeros((5, 2, 3)))
-        sighted = predict(SpotReader(), hands, card())
-        np.testing.assert_array_equal(predict(SpotReader(), blind, card()).keypoints, sighted.keypoints)
+    def test_the_network_is_traced_once_though_the_last_batch_is_smaller(self, hands):
+        traces = []
+
+        class Counted(SpotReader):
+            def __call__(self, crops, training=None):
+                traces.append(crops.shape)
+                return super().__call__(crops, training)
+
+        predict(Counted(), hands, card(batch_size=2, flip_test=False))
+        assert traces == [(None, *CROP, 3)]
+
+    def test_the_truth_is_not_looked_at(self, hands, found):
+        blind = predict(SpotReader(), replace(hands, keypoints=np.zeros((5, 2, 3))), card())
+        np.testing.assert_array_equal(blind.keypoints, found().keypoints)
 
 
 class TestPredictions:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from networks import tiny_network
 
-from p2net_tf.config.networks import P2NetConfig, build_network
+from p2net_tf.config.model import P2NetConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.keras_file import NetworkFileError, save_network
 from p2net_tf.inference.transfer import inherited_arguments, transfer_weights

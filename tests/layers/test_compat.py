@@ -6,7 +6,14 @@ import pytest
 from keras import ops
 
 from p2net_tf.layers import ConvNorm
-from p2net_tf.layers.compat import MomentsHook, sublayers, unlocked
+from p2net_tf.layers.compat import (
+    BuildHook,
+    MomentsHook,
+    TrainableHook,
+    set_own_trainable,
+    sublayers,
+    unlocked,
+)
 
 
 def test_sublayers():
@@ -55,3 +62,46 @@ class TestMomentsHook:
         layer.build((None, 1))
         mean, variance = layer.moments(ops.array(self.INPUTS), None)
         assert (float(mean[0]), float(variance[0])) == (3.0, 4.0)
+
+
+def test_build_hook():
+    """To freeze again what a file says is frozen, also layers that `build` makes."""
+    seen = []
+
+    class Told(BuildHook):
+        def build(self, input_shape):
+            self.inner = keras.layers.Dense(2)
+            self.inner.build(input_shape)
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+        def after_build(self):
+            seen.append(self.inner.built)
+
+    Told()(np.zeros((1, 3), "float32"))
+    assert seen == [True]
+
+
+def test_own_trainable():
+    """To restore the flags of layers one by one, whatever lies inside of them."""
+    block = ConvNorm(4)
+    block.build((None, 8, 8, 3))
+    set_own_trainable(block.norm, False)
+    set_own_trainable(block, False)
+    assert (block.trainable, block.norm.trainable, block.conv.trainable) == (False, False, True)
+    frozen = [weight.name for weight in block.weights if not weight.trainable]
+    assert sorted(frozen) == ["beta", "gamma", "moving_mean", "moving_variance"]
+
+
+def test_trainable_hook():
+    """To unfreeze a model of which one layer was frozen; Keras on TensorFlow sees no change in `True`."""
+
+    class Reaches(TrainableHook, keras.Sequential):
+        pass
+
+    for kind, expected in {keras.Sequential: [False, True], Reaches: [True, True]}.items():
+        model = kind([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(2)])
+        model.layers[0].trainable = False
+        model.trainable = True
+        assert [layer.trainable for layer in model.layers] == expected

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from network_checks import CROPS, check_network, randomized
 
-from p2net_tf.config.networks import CPNConfig, build_network
+from p2net_tf.config.model import CPNConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.layers import DilatedBottleneck
 from p2net_tf.layers.resampling import interpolation_matrix
 from p2net_tf.losses.heatmap import PAPER_OHKM

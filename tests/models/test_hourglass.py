@@ -5,7 +5,8 @@ import pytest
 from layer_checks import check_layer, convolve, randomize_weights
 from network_checks import CROPS, check_network, randomized
 
-from p2net_tf.config.networks import HourglassConfig, build_network
+from p2net_tf.config.model import HourglassConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import StackedHourglass
 from p2net_tf.models.hourglass import Hourglass
 

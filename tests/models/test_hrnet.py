@@ -5,7 +5,8 @@ import pytest
 from layer_checks import check_layer, conv_norm, convolve
 from network_checks import CROPS, check_network, randomized
 
-from p2net_tf.config.networks import HRNetConfig, build_network
+from p2net_tf.config.model import HRNetConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import HRNet
 from p2net_tf.models.hrnet import HRModule
 from p2net_tf.models.pose_network import IMAGENET_MEAN, IMAGENET_STD

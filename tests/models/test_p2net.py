@@ -7,7 +7,8 @@ import tensorflow as tf
 from layer_checks import randomize_weights
 from networks import tiny_network
 
-from p2net_tf.config.networks import P2NetConfig, build_network
+from p2net_tf.config.model import P2NetConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import P2Net
 from p2net_tf.models.summary import summarize
 
@@ -21,6 +22,12 @@ def random_crops(size=(64, 64), batch: int = 2) -> np.ndarray:
 def randomized(network):
     randomize_weights(network, np.random.default_rng(0))
     return network
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Of random weights, which no test changes."""
+    return randomized(tiny_network())
 
 
 @pytest.mark.slow
@@ -44,19 +51,18 @@ def test_outputs_are_float32_heatmaps_at_stride_4():
     assert network.num_keypoints == 5
 
 
-def test_mixed_precision_changes_little_and_gives_float32_heatmaps():
-    exact, low = randomized(tiny_network()), tiny_network(dtype="mixed_bfloat16")
-    low.set_weights(exact.get_weights())
+def test_mixed_precision_changes_little_and_gives_float32_heatmaps(network):
+    low = tiny_network(dtype="mixed_bfloat16")
+    low.set_weights(network.get_weights())
     assert {weight.dtype for weight in low.weights} == {"float32"}
-    expected, found = exact(random_crops()), low(random_crops())
+    expected, found = network(random_crops()), low(random_crops())
     for name in OUTPUTS:
         assert found[name].dtype == "float32"
         assert not np.array_equal(found[name], expected[name])
         np.testing.assert_allclose(found[name], expected[name], atol=0.05 * np.abs(expected[name]).max())
 
 
-def test_a_batch_is_a_loop_of_singles():
-    network = randomized(tiny_network())
+def test_a_batch_is_a_loop_of_singles(network):
     crops = random_crops(batch=3)
     together = network(crops)
     for i in range(3):
@@ -76,10 +82,10 @@ def test_every_output_depends_on_the_coarsest_features():
         assert all(np.any(gradient) for gradient in tape.gradient(sums[name], variables)), name
 
 
-def test_apm_is_one_switch():
+def test_apm_is_one_switch(network):
     """Four modules of a 1x1 convolution each, and nothing else changes."""
-    with_apm, without = tiny_network(width=6), tiny_network(width=6, apm=False)
-    assert with_apm.count_params() - without.count_params() == 4 * (6 * 6 + 6)
+    without = tiny_network(apm=False)
+    assert network.count_params() - without.count_params() == 4 * (4 * 4 + 4)
 
 
 def test_refine_bottlenecks_change_the_refine_net_only():

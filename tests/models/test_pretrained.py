@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from p2net_tf.config.networks import P2NetConfig, SimpleBaselineConfig, build_network
+from p2net_tf.config.model import P2NetConfig, SimpleBaselineConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import P2Net, pretrained
 from p2net_tf.models.backbones import ResNet, ResNetSpec, backbone_spec
 
@@ -55,6 +56,7 @@ class TestApplications:
         randomize(network)
         return network
 
+    @pytest.mark.slow
     def test_resnet50_through_the_normalization_of_p2net(self, resnet50):
         """Their input is BGR 0..255 without the mean, ours RGB 0..1 in front of `CAFFE_NORMALIZATION`."""
         options = pretrained.needed_arguments("resnet50", "imagenet")

@@ -6,7 +6,8 @@ import pytest
 from layer_checks import randomize_weights
 
 from p2net_tf.config.loading import load_config
-from p2net_tf.config.networks import SimpleBaselineConfig, build_network
+from p2net_tf.config.model import SimpleBaselineConfig
+from p2net_tf.config.networks import build_network
 from p2net_tf.models import SimpleBaseline
 from p2net_tf.models.summary import count_multiply_adds
 from p2net_tf.training.pose_model import PoseModel

@@ -1,10 +1,12 @@
 """Arrays from protos and from JSON, for every kind of signature; hostile ones are in `malformed.py`."""
 
+import base64
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from p2net_tf.serving.json_tensors import COLUMNAR, ROW, arrays_of_json, body_of_arrays
+from p2net_tf.serving.json_tensors import COLUMNAR, ROW, arrays_of_json, body_of_arrays, decode_base64
 from p2net_tf.serving.signatures import Signature, TensorSpec
 from p2net_tf.serving.status import Code, RequestError
 from p2net_tf.serving.tensors import LARGEST_TENSOR, arrays_of_protos
@@ -97,3 +99,40 @@ def test_answers_with_strings_and_with_one_output():
     assert body_of_arrays(ROW, {"y": np.array([1, 2])}) == b'{"predictions": [1, 2]}'
     both = {"y": np.array([1, 2]), "z": np.array([[3], [4]])}
     assert body_of_arrays(ROW, both) == b'{"predictions": [{"y": 1, "z": [3]}, {"y": 2, "z": [4]}]}'
+
+
+class TestBase64:
+    """As TensorFlow Serving's own decoder: https://github.com/abseil/abseil-cpp, `absl::Base64Unescape`."""
+
+    @pytest.mark.parametrize("length", range(7))
+    @pytest.mark.parametrize("form", ["plain", "unpadded", "lines of 76", "spaced out", "after a line break"])
+    def test_of_every_length_and_form(self, length, form):
+        contents = bytes(range(250, 250 + 6))[:length] * (1 if length < 6 else 40)
+        text = base64.b64encode(contents).decode("ascii")
+        if form == "unpadded":
+            text = text.rstrip("=")
+        elif form == "lines of 76":
+            text = base64.encodebytes(contents).decode("ascii")
+        elif form == "spaced out":
+            text = "\t".join(text) + " \r\n\v\f"
+        elif form == "after a line break":
+            text = "\n" + text
+        assert decode_base64(text) == contents
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("A", "6 bits of a byte"),
+            ("AAAAA===", "6 bits of a byte"),
+            ("AA=", "1 '=' at the end, where 2 belong"),
+            ("AAA==", "2 '=' at the end, where 1 belong"),
+            ("AAAA====", "4 '=' at the end, where 0 belong"),
+            ("AA==AAAA", "."),
+            ("A-_A", "."),
+            ("AA\u00a0AA", "."),
+            ("AAÄA", "."),
+        ],
+    )
+    def test_what_is_none_is_refused(self, text, why):
+        with pytest.raises(ValueError, match=why):
+            decode_base64(text)

@@ -1,12 +1,14 @@
 """Checkpoint files that are cut off, damaged, too large for the disk, or from a killed process."""
 
+import re
 import resource
 import signal
 
 import numpy as np
 import pytest
+from disks import small_file_system
 
-from p2net_tf.training.checkpoints import CheckpointError, Checkpoints
+from p2net_tf.training.checkpoints import CheckpointError, Checkpoints, checkpoint_size
 from p2net_tf.utils.console import be_quiet, messages
 
 ARRAYS = {"network/0000/dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.int64(7)}
@@ -50,7 +52,9 @@ class TestSaving:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
         try:
             with pytest.raises(
-                CheckpointError, match=r"step_000000002.npz: cannot be written .*000001.npz is still"
+                CheckpointError,
+                match=r"step_000000002.npz: cannot be written: File too large; .* resume the run; what was "
+                rf"saved at step 1 is whole \({tmp_path}/checkpoints/step_000000001.npz\)$",
             ):
                 checkpoints.save(2, {"large": np.random.default_rng(0).random(4096)})
         finally:
@@ -58,6 +62,28 @@ class TestSaving:
             signal.signal(signal.SIGXFSZ, handler)
         assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000001.npz"]
         assert_same(checkpoints.newest()[1], ARRAYS)
+
+    @pytest.mark.parametrize("step", [1, 2])
+    def test_the_missing_bytes_are_told_before_any_is_written(self, tmp_path, step):
+        """Also where the same step was saved before, which is then still what it was."""
+        with small_file_system(tmp_path / "disk", 64):
+            checkpoints = Checkpoints(tmp_path / "disk/checkpoints")
+            checkpoints.save(1, ARRAYS)
+            with pytest.raises(CheckpointError) as full:
+                checkpoints.save(step, {"large": np.zeros(100_000)})
+            assert re.search(
+                r"npz: cannot be written: 800,\d{3} bytes are needed, .* missing", str(full.value)
+            )
+            assert str(full.value).count("cannot be written") == 1
+            assert "what was saved at step 1 is whole" in str(full.value)
+            assert_same(checkpoints.newest()[1], ARRAYS)
+
+    def test_the_size_is_known_before(self, tmp_path):
+        """Closely, and never too small."""
+        for count in (1, 7, 300):
+            arrays = {f"network/{number:04d}": np.zeros((number % 5, 3)) for number in range(count)}
+            size = Checkpoints(tmp_path).save(count, arrays).stat().st_size
+            assert size <= checkpoint_size(arrays) < 1.5 * size
 
     def test_what_a_killed_process_left_is_removed(self, checkpoints, tmp_path):
         checkpoints.save(1, ARRAYS)
@@ -104,7 +130,7 @@ class TestDamage:
         path.write_bytes(path.read_bytes()[:-1])
         with messages.capture() as said:
             checkpoints.newest()
-        assert f"damaged checkpoint {path}" in said.get()
+        assert f"damaged {path}" in said.get()
         assert path.with_name("step_000000002.npz.damaged").is_file()
 
     def test_damaged_ones_do_not_push_out_good_ones(self, checkpoints):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def found() -> dict:
     """Case -> what it did on 1, 2 and 4 replicas."""
     command = [sys.executable, replica_updates.__file__]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout)
 

@@ -16,8 +16,6 @@ from p2net_tf.training.health import NotFiniteError
 from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.exceptions import Interrupted
 
-pytestmark = pytest.mark.slow
-
 STEPS = 3
 """Of an epoch of `config`."""
 
@@ -156,6 +154,7 @@ except Interrupted as stop:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 class TestKilledProcesses:
     """A run of 40 steps in processes of its own, as a script of a user's would start it."""
 
@@ -182,7 +181,7 @@ class TestKilledProcesses:
         return folder
 
     @pytest.mark.parametrize(
-        ("number", "count", "code"), [(signal.SIGKILL, 10, -9), (signal.SIGTERM, 3, Interrupted.EXIT_CODE)]
+        ("number", "count", "code"), [(signal.SIGKILL, 3, -9), (signal.SIGTERM, 1, Interrupted.EXIT_CODE)]
     )
     def test_end_with_the_same_weights(self, command, undisturbed, tmp_path, number, count, code):
         steps = sorted(np.random.default_rng(7).choice(np.arange(1, 40), count, replace=False))

@@ -12,6 +12,7 @@ from networks import tiny_network, two_convolutions
 from p2net_tf.augment.policies import Policy, PolicyAugmentation, Stage
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 from p2net_tf.training.pose_model import PoseModel
+from p2net_tf.training.scoring import Scoring
 
 
 def random_people(number: int, seed: int = 0, size: int = 32):
@@ -65,16 +66,15 @@ def test_logs_are_means_over_persons_not_batches():
     assert uneven == pytest.approx(whole, rel=1e-5)
 
 
-def test_persons_of_weight_zero_do_not_count():
-    """Four people and two that fill a batch up score as the four do alone, penalty included."""
+def test_people_who_only_fill_a_batch_up_do_not_count():
+    """Four people and two blank ones score as the four do alone, penalty included; so in a blank batch."""
     model = tiny_model(weight_decay=0.1)
     people = random_people(6)
-    weights = np.float32([1, 1, 0, 1, 0, 1])
-    alone = tuple(part[weights == 1] for part in people)
-    found, expected = (
-        model.evaluate(batches(data, 6), verbose=0, return_dict=True) for data in ((*people, weights), alone)
-    )
-    assert found == pytest.approx(expected, rel=1e-5)
+    present = np.float32([1, 1, 0, 1, 0, 1])
+    alone = tuple(part[present == 1] for part in people)
+    filled = batches((*people, present), 6).concatenate(batches((*people, 0 * present), 6))
+    expected = model.evaluate(batches(alone, 6), verbose=0, return_dict=True)
+    assert Scoring(model, filled).score() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ from p2net_tf.data.synthetic.poses import sample_pose
 from p2net_tf.data.synthetic.scenery import background, fill, light, sample_occluder
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 from p2net_tf.utils.console import track
+from p2net_tf.utils.files import blaming_the_disk, demand_writable, make_folder
 
 RENDERER_VERSION = 1
 """Raised whenever the same seed renders something else, so that old folders are not taken for new ones."""
@@ -110,6 +111,7 @@ def write_synthetic(
 
     Raises:
         DataError: the folder holds another set, or part of one; names it and the remedy.
+        WriteError: the pictures cannot be written.
         ValueError: no images or a negative seed.
     """
     if images < 1 or seed < 0:
@@ -119,12 +121,14 @@ def write_synthetic(
     info = _info(images, seed, split, options)
     if _is_complete(folder, annotation_file, info):
         return
-    annotation_file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(annotation_file.parent)
+    demand_writable(root)
     scratch = Path(tempfile.mkdtemp(prefix=f".{split}-rendering-", dir=root))
     try:
-        (scratch / "images").mkdir()
-        scenes = _render_files(scratch / "images", images, split_seed(seed, split), options, workers)
-        document = _document(info, list(track(scenes, f"rendering {folder}", images)), options)
+        with blaming_the_disk(folder, scratch):
+            (scratch / "images").mkdir()
+            scenes = _render_files(scratch / "images", images, split_seed(seed, split), options, workers)
+            document = _document(info, list(track(scenes, f"rendering {folder}", images)), options)
         _move_into_place(scratch / "images", document, folder, annotation_file)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -23,6 +23,7 @@ from p2net_tf.evaluation.coco import CocoResult, evaluate_coco
 from p2net_tf.evaluation.error_analysis.correction import STEPS, correct
 from p2net_tf.evaluation.error_analysis.keypoints import TYPES, KeypointErrors, find_keypoint_errors
 from p2net_tf.evaluation.error_analysis.matching import Case, Matches, match_poses, read_case
+from p2net_tf.evaluation.settings import COCO_PEOPLE
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
 
@@ -82,6 +83,7 @@ def analyze_errors(
     ground_truth: dict | str | Path,
     results: list | dict | str | Path,
     skeleton: str | Path | Skeleton = "coco17",
+    max_people: int = COCO_PEOPLE,
 ) -> ErrorAnalysis:
     """Analyses COCO results against COCO ground truth, both in the same coordinate convention.
 
@@ -89,24 +91,25 @@ def analyze_errors(
         ground_truth, results: as `evaluate_coco` takes them; `coco_ground_truth` and `coco_results` make them
             of `Samples` and arrays.
         skeleton: card whose sigmas and flip pairs count.
+        max_people: as for `evaluate_coco`.
 
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     case = read_case(ground_truth, results, card)
-    matches = match_poses(case)
+    matches = match_poses(case, max_people)
     errors = find_keypoint_errors(case, matches)
     wanted = [*((step,) for step in STEPS), *(STEPS[: n + 1] for n in range(1, len(STEPS)))]
     scores = {
-        steps: evaluate_coco(*correct(case, matches, errors, steps), card.sigmas)
+        steps: evaluate_coco(*correct(case, matches, errors, steps), card.sigmas, max_people)
         for steps in track(wanted, "scoring without each error")
     }
     return ErrorAnalysis(
         case,
         matches,
         errors,
-        original=evaluate_coco(ground_truth, results, card.sigmas),
+        original=evaluate_coco(ground_truth, results, card.sigmas, max_people),
         alone={step: scores[(step,)] for step in STEPS},
         together={step: scores[STEPS[: n + 1]] for n, step in enumerate(STEPS)},
     )

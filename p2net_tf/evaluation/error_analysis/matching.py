@@ -12,6 +12,7 @@ from p2net_tf.evaluation.coco import run_pycocotools
 from p2net_tf.evaluation.coco_diagnostics import LARGEST_AREA
 from p2net_tf.evaluation.coco_files import read_ground_truth, read_results
 from p2net_tf.evaluation.oks import oks_matrix
+from p2net_tf.evaluation.settings import COCO_PEOPLE
 from p2net_tf.skeletons.skeleton import Skeleton
 
 MATCHING_OKS = 0.1
@@ -100,7 +101,7 @@ def read_case(ground_truth: dict | str | Path, results: list | dict | str | Path
     )
 
 
-def match_poses(case: Case) -> Matches:
+def match_poses(case: Case, max_people: int = COCO_PEOPLE) -> Matches:
     """Matches by pycocotools itself at `MATCHING_OKS`: by falling score, each to the free person of most OKS.
 
     A second pose of a person is neither matched nor background; the score that ranks it is its error.
@@ -111,6 +112,7 @@ def match_poses(case: Case) -> Matches:
         case.sigmas,
         iouThrs=np.array([MATCHING_OKS]),
         areaRng=[[0, LARGEST_AREA]],
+        maxDets=[max_people],
     )
     images = [image for image in evaluation.evalImgs if image is not None]
     poses, persons = _column(images, "dtIds") - 1, _column(images, "gtIds") - 1

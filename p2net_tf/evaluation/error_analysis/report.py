@@ -8,6 +8,7 @@ from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis
 from p2net_tf.evaluation.error_analysis.plots import plot_ap, plot_keypoints
 from p2net_tf.evaluation.error_analysis.tables import ap_rows, describe, keypoint_rows
 from p2net_tf.evaluation.report import write_report
+from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.provenance import describe_environment
 
 KEYPOINTS, AP, WORST = "errors_keypoints.png", "errors_ap.png", "errors_worst.jpg"
@@ -22,8 +23,7 @@ def write_errors(
         pictures: `sheet.Pictures` for the worst poses; None leaves them out.
         command: the command line, for the page.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     plot_ap(analysis, folder / AP)
     plot_keypoints(analysis, folder / KEYPOINTS)
     figures = [

@@ -1,24 +1,12 @@
-"""The error analysis as tables: for the terminal and for the page."""
+"""The error analysis as rows of tables, for the terminal and for the page."""
 
 from __future__ import annotations
 
 import math
 
-from rich.console import Console
-from rich.table import Table
-
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis
 from p2net_tf.evaluation.error_analysis.correction import STEPS
 from p2net_tf.evaluation.error_analysis.keypoints import TYPES
-from p2net_tf.utils.console import console as standard_output
-
-
-def print_errors(analysis: ErrorAnalysis, console: Console | None = None) -> None:
-    """Prints the share of each type of error per keypoint, and what each costs."""
-    console = console or standard_output
-    console.print(_table("Keypoints in percent", keypoint_rows(analysis), digits=1))
-    console.print(_table("AP without an error", ap_rows(analysis), digits=4))
-    console.print(describe(analysis))
 
 
 def keypoint_rows(analysis: ErrorAnalysis) -> dict[str, dict[str, float]]:
@@ -55,19 +43,3 @@ def describe(analysis: ErrorAnalysis) -> str:
 def _percent(row: list[int]) -> dict[str, float]:
     total = sum(row)
     return {name: 100 * count / total if total else math.nan for name, count in zip(TYPES, row, strict=True)}
-
-
-def _table(title: str, rows: dict[str, dict[str, float]], digits: int) -> Table:
-    table = Table(title=title)
-    table.add_column("", no_wrap=True)
-    for name in next(iter(rows.values())):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in rows.items():
-        table.add_row(name, *(_cell(value, digits) for value in row.values()))
-    return table
-
-
-def _cell(value: float, digits: int) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "-" if math.isnan(value) or value == -1 else f"{value:.{digits}f}"

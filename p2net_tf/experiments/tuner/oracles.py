@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.config.tuner import TunerConfig
-from p2net_tf.experiments.cells import read_json, write_json
+from p2net_tf.experiments.cells import read_kept, write_json
 from p2net_tf.experiments.tuner.library import TunerError, TunerMissing, keras_tuner, threadpool_limits
 from p2net_tf.experiments.tuner.trial_records import COMPLETED
 
@@ -87,7 +87,7 @@ class _Journaled:
         Raises:
             TunerError: it proposes other policies now.
         """
-        self._events = read_json(file) if file.is_file() else []
+        self._events = read_kept(file, list) or []
         for event in self._events:
             if "asked" in event:
                 self.replayed = event["asked"]

@@ -57,6 +57,7 @@ from p2net_tf.experiments.tuner.trial_records import (
     write_table,
 )
 from p2net_tf.utils.console import messages, progress
+from p2net_tf.utils.locks import lock_folder
 from p2net_tf.utils.provenance import describe_environment
 
 _JOURNAL = f"{PROJECT}/journal.json"
@@ -97,8 +98,17 @@ def run_tuning(
     Raises:
         DataError: see `autopose.split.open_split`.
         TunerError: see `tune`.
+        LockedError: another process searches in `folder`.
     """
     folder, start = Path(folder), time.perf_counter()
+    # The workers of a distributed search write into the folder of their chief, each a cell of its own.
+    with lock_folder(folder) if _role() != "worker" else contextlib.nullcontext():
+        return _tune_in(folder, config, resume, strict, start, command)
+
+
+def _tune_in(
+    folder: Path, config: ExperimentConfig, resume: bool, strict: bool, start: float, command: str
+) -> dict:
 
     def make_objective() -> Objective:
         search, size = config.search, config.model.input_size

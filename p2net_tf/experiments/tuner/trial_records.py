@@ -48,14 +48,14 @@ class TrialRecord:
 
 def record_of(files: CellFiles) -> TrialRecord | None:
     """Of a trial's cell; None where it has not ended."""
-    found, reason = files.found(), files.failure()
-    if found is None and reason is None:
+    request, found, reason = files.request(), files.found(), files.failure()
+    if not request or (found is None and reason is None):
         return None
     ended = {"status": FAILED, "reason": reason}
     if found is not None:
         scores = {name: value for name, value in found.items() if name not in ("metric", "value")}
         ended = {"status": COMPLETED, "validation_loss": found["value"], **scores}
-    return TrialRecord(**files.request() | ended)
+    return TrialRecord(**request | ended)
 
 
 def describe(policy: Policy) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from p2net_tf.config.loading import dump_config, load_config
-from p2net_tf.config.networks import SimpleBaselineConfig
+from p2net_tf.config.model import SimpleBaselineConfig
 from p2net_tf.experiments.ablation.axes import Axis, Value, parse_axes
 from p2net_tf.experiments.ablation.grid import make_grid
 from p2net_tf.experiments.cells import ExperimentError

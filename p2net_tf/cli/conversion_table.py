@@ -1,4 +1,4 @@
-"""A conversion in words."""
+"""A conversion as a table."""
 
 from __future__ import annotations
 

@@ -1,0 +1,171 @@
+"""Reports of `p2net bench` as tables."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from p2net_tf.bench.models_plot import short_name, tasks_of
+from p2net_tf.bench.pipeline import NO_PEER, STORED
+from p2net_tf.bench.timing import describe_load, milliseconds
+
+
+def print_search(report: dict, console: Console) -> None:
+    """Steps, ratios and parts."""
+    table = Table(title=f"{report['title']}: what a step costs", header_style="bold")
+    for heading, justify in (("step", "left"), ("ms", "right"), ("quartiles", "right"), ("ratio", "right")):
+        table.add_column(heading, justify=justify)
+    for name, seconds in report["seconds"].items():
+        ratio = report["ratio"].get(name, {"median": 1.0})["median"]
+        table.add_row(name, *milliseconds(seconds), f"{ratio:.2f}")
+    for name, part in report["parts"].items():
+        table.add_row(f"  {name}", *milliseconds(part), f"{part['share']:.0%} of expectation")
+    console.print(table)
+    verdict = "within" if report["ratio"]["expectation"]["median"] <= report["limit"] else "[red]above[/red]"
+    console.print(
+        f"expectation: {verdict} {report['limit']} training steps; {describe_load(report)}", soft_wrap=True
+    )
+
+
+def print_step(report: dict, console: Console) -> None:
+    """Steps, their ratio, and parts."""
+    table = Table(title=f"{report['title']}: what a training step costs", header_style="bold")
+    table.add_column("")
+    for heading in ("ms", "quartiles", "of the step"):
+        table.add_column(heading, justify="right")
+    for name, seconds in report["seconds"].items():
+        table.add_row(name, *milliseconds(seconds, digits=1))
+    for name, part in report["parts"].items():
+        table.add_row(f"  {name}", *milliseconds(part, digits=1), f"{part['share']:.1%}")
+    console.print(table)
+    ratio = report["ratio"]["median"]
+    verdict = "within" if ratio <= report["limit"] else "[red]above[/red]"
+    console.print(
+        f"{ratio:.3f} x the bare network, batch {report['batch']}: {verdict} {report['limit']:.2f}; "
+        f"{describe_load(report)}",
+        soft_wrap=True,
+    )
+
+
+def print_pipeline(report: dict, console: Console) -> None:
+    """Images per second, and where the time goes."""
+    table = Table(title=f"{report['title']}: input pipelines", header_style="bold")
+    table.add_column("")
+    for heading in ("images/s", "quartiles", "ratio", "ms of a core per image"):
+        table.add_column(heading, justify="right")
+    for name, rate in report["images_per_second"].items():
+        ratio = f"{report['ratio'][name]['median']:.2f}" if name in report["ratio"] else ""
+        busy, _ = milliseconds(report["core_seconds"][name], digits=2)
+        table.add_row(name, f"{rate['median']:.0f}", f"{rate['lower']:.0f}-{rate['upper']:.0f}", ratio, busy)
+    console.print(table)
+    table = Table(title="of ours, one thread alone", header_style="bold")
+    for heading, justify in (("stage", "left"), ("ms/image", "right"), ("quartiles", "right")):
+        table.add_column(heading, justify=justify)
+    for name, part in report["stages"].items():
+        table.add_row(name, *milliseconds(part, digits=3))
+    console.print(table)
+    console.print(f"{_verdict(report)}; {describe_load(report)}", soft_wrap=True)
+    if waiting := report["waiting"]:
+        verdict = "within" if waiting["share"] <= waiting["limit"] else "[red]above[/red]"
+        console.print(
+            f"{waiting['steps']} training steps of {waiting['network']['backbone']}, batch "
+            f"{waiting['batch']}: {waiting['share']:.1%} of the time waiting for data, {verdict} "
+            f"{waiting['limit']:.0%}",
+            soft_wrap=True,
+        )
+
+
+def _verdict(report: dict) -> str:
+    if report["peer"] is None:
+        return escape(NO_PEER)
+    ratio = report["ratio"][STORED]["median"]
+    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
+    return f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}"
+
+
+_HEADINGS = {"forward": "fwd", "forward + decode": "+ dec", "training step": "train"}
+
+
+def print_models(report: dict, console: Console) -> None:
+    """One row per network and runtime."""
+    tasks = tasks_of(report)
+    table = Table(
+        title=f"{report['title']}: persons per second", header_style="bold", box=box.SIMPLE, pad_edge=False
+    )
+    table.add_column("network", no_wrap=True)
+    for heading in ("M", "G"):
+        table.add_column(heading, justify="right")
+    table.add_column("", no_wrap=True)
+    for heading in (*(_HEADINGS.get(task, task) for task in tasks), "G/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for model in report["models"]:
+        _add_rows(table, model, tasks)
+    console.print(table)
+    console.print(
+        "M: million parameters; G: multiply-adds of a forward pass (fwd), 1e9; + dec: and decoding; "
+        f"batch {report['batch']}, {report['rounds']} rounds; {describe_load(report)}",
+        soft_wrap=True,
+    )
+
+
+def _add_rows(table: Table, model: dict, tasks: list[str]) -> None:
+    table.add_section()
+    giga = model["multiply_adds"] / 1e9
+    known = [short_name(model["name"]), f"{model['parameters'] / 1e6:.1f}", f"{giga:.1f}"]
+    for runtime, speeds in model["persons_per_second"].items():
+        cells = [f"{speeds[task]['median']:.2f}" if task in speeds else "" for task in tasks]
+        table.add_row(*known, runtime, *cells, f"{speeds[tasks[0]]['median'] * giga:.0f}")
+        known = [""] * len(known)
+
+
+def print_serving(report: dict, console: Console) -> None:
+    """Latencies, persons per second and overhead."""
+    table = Table(title=report["title"], header_style="bold")
+    for heading, justify in (
+        ("", "left"),
+        ("ms/person", "right"),
+        ("quartiles", "right"),
+        ("persons/s", "right"),
+    ):
+        table.add_column(heading, justify=justify)
+    for name, values in report["seconds_per_person"].items():
+        lower, median, upper = (1000 * values[key] for key in ("lower", "median", "upper"))
+        table.add_row(name, f"{median:.1f}", f"{lower:.1f}-{upper:.1f}", f"{1000 / median:.1f}")
+    console.print(table)
+    overhead = report["overhead"][report["plain"]]["median"]
+    verdict = "within" if overhead <= report["limit"] else "[red]above[/red]"
+    console.print(
+        f"the server costs {overhead:.2f} x {report['plain']}: {verdict} {report['limit']}", soft_wrap=True
+    )
+    print_load(report["server"], console)
+
+
+def print_load(server: dict, console: Console) -> None:
+    """Answers and latencies of a load."""
+    failed = ", ".join(f"{count} {code}" for code, count in server["failed"].items()) or "none failed"
+    console.print(
+        f"{server['answered']} right answers, {server['wrong']} wrong, {server['refused']} refused, "
+        f"{failed}; "
+        f"p50 {server['p50_ms']:.0f} ms, p99 {server['p99_ms']:.0f} ms, "
+        f"{server['persons_per_second']:.1f} persons/s",
+        soft_wrap=True,
+    )
+    for words in server["words"].values():
+        console.print(f"! {words}", markup=False, soft_wrap=True)
+
+
+def print_everything(report: dict, console: Console) -> None:
+    """Values, limits and verdicts."""
+    table = Table(title="what things cost here", header_style="bold")
+    for heading, justify in (("", "left"), ("value", "right"), ("aim", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)
+    for name, entry in report["benches"].items():
+        if "skipped" in entry:
+            table.add_row(name, "", "", f"skipped: {escape(entry['skipped'])}")
+            continue
+        aim = f"{entry['aim'].replace('_', ' ')} {entry['limit']:g}"
+        table.add_row(name, f"{entry['value']:.3f}", aim, "" if entry["within"] else "[red]missed[/red]")
+    console.print(table)
+    console.print(describe_load(report), soft_wrap=True)

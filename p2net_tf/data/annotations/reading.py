@@ -1,0 +1,37 @@
+"""How to read what annotation files do not agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from p2net_tf.data.annotations.areas import AREA_OF_BOX
+from p2net_tf.data.annotations.boxes import POINT_BOX, BoxForm
+
+Coordinates = Literal["pixels", "normalized", "percent", "declared"]
+"""What x and y count: pixels of the picture file; its width and height as 1 or as 100; or pixels of the size
+that the image entry declares, where pictures were resized after they were labeled."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Choices of the user; None leaves one to the reader, and to the check whether the numbers agree.
+
+    Attributes:
+        category: name or id of the people's category; None takes those whose keypoints are the card's.
+        coordinates: of keypoints, boxes and segments; None is `pixels`.
+        boxes: what the four numbers of `bbox` are; None is `xywh`.
+        detection_boxes: the same of detected boxes.
+        area_of_box: a person's area as a fraction of its box, where neither `area` nor a segment says it.
+        point_box: side in pixels of the box around keypoints without an extent, where there is no box.
+    """
+
+    category: str | int | None = None
+    coordinates: Coordinates | None = None
+    boxes: BoxForm | None = None
+    detection_boxes: BoxForm | None = None
+    area_of_box: float = AREA_OF_BOX
+    point_box: float = POINT_BOX
+
+
+USUAL = Reading()
