@@ -185,8 +185,10 @@ def test_data_check_lists_broken_items(run_folder, config, tmp_path):
     assert (report.pop("people"), report.pop("usable")) == (6, 5)
     assert report == json.loads((tmp_path / "problems.json").read_text())
     call("data", "check", root, "--out", tmp_path / "problems.json", "--strict", code=1)
-    assert "has no category 'dog'" in call("data", "check", root, "category=dog", code=2).output
-    assert "boxes: found 'xyxyz'" in call("data", "check", root, "boxes=xyxyz", code=2).output
+    with pytest.raises(UserError, match="has no category 'dog'"):
+        call("data", "check", root, "category=dog")
+    with pytest.raises(UserError, match="boxes: found 'xyxyz'"):
+        call("data", "check", root, "boxes=xyxyz")
 
 
 def test_data_browse_and_convert(run_folder, config, tmp_path):
