@@ -187,7 +187,7 @@ def test_data_check_lists_broken_items(run_folder, config, tmp_path):
     call("data", "check", root, "--out", tmp_path / "problems.json", "--strict", code=1)
     with pytest.raises(UserError, match="has no category 'dog'"):
         call("data", "check", root, "category=dog")
-    with pytest.raises(UserError, match="boxes: found 'xyxyz'"):
+    with pytest.raises(UserError, match="boxes: found text 'xyxyz'"):
         call("data", "check", root, "boxes=xyxyz")
 
 
