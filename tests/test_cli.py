@@ -182,8 +182,13 @@ def test_data_check_lists_broken_items(run_folder, config, tmp_path):
     report = json.loads(call("data", "check", root, "--out", tmp_path / "problems.json", "--json").stdout)
     assert report["errors"] == 1
     assert report["problems"][0]["file"].endswith("000000000002.jpg")
+    assert (report.pop("people"), report.pop("usable")) == (6, 5)
     assert report == json.loads((tmp_path / "problems.json").read_text())
     call("data", "check", root, "--out", tmp_path / "problems.json", "--strict", code=1)
+    with pytest.raises(UserError, match="has no category 'dog'"):
+        call("data", "check", root, "category=dog")
+    with pytest.raises(UserError, match="boxes: found text 'xyxyz'"):
+        call("data", "check", root, "boxes=xyxyz")
 
 
 def test_data_browse_and_convert(run_folder, config, tmp_path):

@@ -295,10 +295,13 @@ class TestNotebook:
         network = pose.network
         with pytest.raises(DataError, match="has no skeleton to make a data set for"):
             PoseModel(network).make_dataset(people)
-        with pytest.raises(DataError, match="do not fill a batch of 64; take a smaller batch_size"):
-            PoseModel(network, skeleton="coco17").make_dataset(people, batch_size=64)
         with pytest.raises(CardError, match="gives 17 heatmaps, but the skeleton 'lsp14' has 14"):
             PoseModel(network, skeleton="lsp14")
+
+    def test_fewer_people_than_a_batch_are_a_smaller_batch(self, pose, people, capfd):
+        batches = PoseModel(pose.network, skeleton="coco17").make_dataset(people, batch_size=64)
+        assert batches.element_spec[0].shape[0] == len(people)
+        assert f"{len(people)} people and not 64" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from p2net_tf.data.annotations.boxes import BoxForm
-from p2net_tf.data.annotations.reading import Coordinates, Reading
+from p2net_tf.data.annotations.reading import BoxForm, Coordinates, Reading
 from p2net_tf.utils.yaml_files import Probability, Section
 
 

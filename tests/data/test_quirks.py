@@ -158,6 +158,7 @@ def what_passes_the_check_fails_nowhere(original: Original, quirks: list[Quirk])
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_combination_passes_the_check_and_fails_later(original):
     passed = []
 

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from p2net_tf.evaluation.tables import print_result
 from rich.console import Console
 
+from p2net_tf.cli.score_tables import print_result
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.evaluation.coco import METRICS, coco_ground_truth, coco_results, evaluate_coco
 from p2net_tf.evaluation.error_analysis.analysis import analyze_errors
@@ -63,7 +63,9 @@ def test_real_predictions_to_every_printed_digit(data_root, capfd):
     assert [f"{result[name]:.5f}" for name in METRICS[:5]] == printed
     files = [json.loads((folder / name).read_text()) for name in ("annotations.json", "predictions.json")]
     assert [result[name] for name in METRICS] == plain_stats(*files).tolist()
-    assert result.diagnostics == ()
+    assert [finding[:50] for finding in result.diagnostics] == [
+        "COCO counts 20 poses of a picture: 1 of lower scor"
+    ]
     assert np.mean(list(result.ap_by_threshold.values())) == pytest.approx(result["AP"], abs=1e-12)
     assert (result.ap_by_threshold[0.5], result.ap_by_threshold[0.75]) == (result["AP50"], result["AP75"])
     assert (result.images, result.persons, result.predictions) == (4, 12, 73)

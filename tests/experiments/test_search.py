@@ -275,6 +275,7 @@ def test_mixture_writes_plain_json(rendered, tmp_path):
     assert report["noise"] is None
 
 
+@pytest.mark.slow
 def test_command_line_prints_one_document(rendered, tmp_path):
     file = tmp_path / "tiny.yaml"
     settings = make_config(rendered, steps=1, warmup_steps=0, gap_steps=0).model_dump(mode="json")

@@ -66,7 +66,7 @@ def test_a_file_alone_becomes_tflite_without_int8(tmp_path):
     result = export(tmp_path / "pose.keras", "--format", "tflite", "--out", tmp_path / "out")
     written = sorted(path.name for path in (tmp_path / "out/1").glob("*.tflite"))
     assert written == ["pose_float16.tflite", "pose_float32.tflite"]
-    assert "no int8" in result.output and "add data.train=[{format:" in result.output
+    assert "no int8" in result.output and "give a folder of any pictures to calibrate on" in result.output
 
 
 def test_an_unknown_decode_rule_is_refused(small_run, tmp_path):

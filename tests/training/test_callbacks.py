@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+import tensorflow as tf
 from one_weight import batches, one_weight
 
 from p2net_tf.training.callbacks import HistoryLog, Validate, read_history
@@ -10,7 +11,8 @@ from p2net_tf.utils.compat import averages_of
 
 class TestValidate:
     def validate(self, tmp_path, **options):
-        return Validate(batches(1), None, tmp_path / "best.keras", **options)
+        scored = batches(1).map(lambda crops, keypoints: (crops, keypoints, tf.ones(tf.shape(crops)[:1])))
+        return Validate(scored, None, tmp_path / "best.keras", **options)
 
     @pytest.fixture(autouse=True)
     def no_files(self, monkeypatch):

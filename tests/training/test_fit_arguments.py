@@ -143,6 +143,7 @@ class TestArguments:
             np.testing.assert_allclose(found[name], maps, atol=1e-6)
 
 
+@pytest.mark.slow
 class TestCallbacks:
     def test_learning_rate_scheduler(self):
         model = model_of()

@@ -467,7 +467,9 @@ class TestFiles:
         picture = (255 * people(1)[0][0]).astype("uint8")
         return estimator.predict(picture)[0].keypoints
 
-    @pytest.mark.parametrize("network", [two_convolutions, tiny_network])
+    @pytest.mark.parametrize(
+        "network", [two_convolutions, pytest.param(tiny_network, marks=pytest.mark.slow)]
+    )
     def test_a_checkpoint_of_keras_opens(self, network, tmp_path):
         model = self.model(network(14, (32, 32)))
         keep = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=True)

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from p2net_tf.data.annotations.reading import AREA_OF_BOX
 from p2net_tf.data.annotations.values import number, numbers
-
-AREA_OF_BOX = 0.53
-"""A person's segment fills about this much of its box (as Ultralytics scores, measured on COCO)."""
 
 
 def person_area(

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
+from p2net_tf.data.annotations.reading import POINT_BOX, BoxForm
 from p2net_tf.data.annotations.values import numbers
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
-BoxForm = Literal["xywh", "xyxy", "cxcywh"]
 KEYPOINT_MARGIN = 0.1
 """A box around keypoints is larger than their extent by this fraction of its longer side, on every side."""
-POINT_BOX = 64.0
-"""Side in pixels of the box around keypoints without an extent."""
 
 
 def as_xywh(box: np.ndarray, form: BoxForm) -> np.ndarray:

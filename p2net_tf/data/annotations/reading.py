@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from p2net_tf.data.annotations.areas import AREA_OF_BOX
-from p2net_tf.data.annotations.boxes import POINT_BOX, BoxForm
-
+AREA_OF_BOX = 0.53
+"""A person's segment fills about this much of its box (as Ultralytics scores, measured on COCO)."""
+POINT_BOX = 64.0
+"""Side in pixels of the box around keypoints without an extent."""
+BoxForm = Literal["xywh", "xyxy", "cxcywh"]
 Coordinates = Literal["pixels", "normalized", "percent", "declared"]
 """What x and y count: pixels of the picture file; its width and height as 1 or as 100; or pixels of the size
 that the image entry declares, where pictures were resized after they were labeled."""

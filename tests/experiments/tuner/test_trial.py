@@ -153,6 +153,7 @@ class TestTrials:
         losses = {trials.run(policy, STEPS, seed).validation_loss for policy, seed in runs}
         assert len(losses) == 3
 
+    @pytest.mark.slow
     def test_the_step_is_traced_once(self, trials):
         """Even for policies of another shape; which give other results."""
         policies = (ROTATE, DARKEN, Policy.load("none"))
