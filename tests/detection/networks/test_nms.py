@@ -114,6 +114,11 @@ def test_one_group_goes_to_lite_in_builtin_operators(scenes):
     concrete = suppress.get_concrete_function(tf.TensorSpec(boxes.shape), tf.TensorSpec(scores.shape))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    runner = Interpreter(model_content=converter.convert()).get_signature_runner()
-    (found,) = runner(b=boxes, s=scores).values()
+    session = Interpreter(model_content=converter.convert())
+    session.allocate_tensors()
+    values = {boxes.shape: boxes, scores.shape: scores}
+    for place in session.get_input_details():
+        session.set_tensor(place["index"], values[tuple(place["shape"])])
+    session.invoke()
+    found = session.get_tensor(session.get_output_details()[0]["index"])
     np.testing.assert_array_equal(found, suppress(boxes, scores))
