@@ -189,8 +189,8 @@ class PoseEstimator:
                 f"'{self.skeleton.name}'"
             )
         people = select_people(samples, skip_missing)
-        if said := people.describe():
-            messages.print(said, soft_wrap=True)
+        for said in filter(None, (*people.notes, people.describe())):
+            messages.print(said, markup=False, soft_wrap=True)
         recipe = self.card.recipe.model_dump(include=set(EvaluationConfig.model_fields))
         scorer = Scorer(people, self.card, EvaluationConfig(**(recipe | settings), metric=metric))
         scorer.demand_truth()

@@ -58,12 +58,3 @@ def finite_numbers(values: Any, count: int) -> np.ndarray | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return numbers if numbers.shape == (count,) and np.all(np.isfinite(numbers)) else None
-
-
-def whole_number(value: Any) -> int | None:
-    """A whole number, also when JSON holds it as 7.0 or "7"; None for anything else."""
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if str(value) in (str(number), f"{number}.0") and abs(number) < 2**63 else None

@@ -48,6 +48,11 @@ class People:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was read in another form than usual, in its one sensible way."""
+        return tuple(str(problem) for problem in self.problems if problem.severity == "note")
+
+    @property
     def scored(self) -> str:
         """`162 of 205`."""
         return f"{len(self.samples)} of {self.total}"

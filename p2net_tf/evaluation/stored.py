@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import load_json, whole_number
+from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotations.values import key, whole
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
 from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
@@ -257,7 +258,7 @@ def _lsp_rows(results: list[dict], path: str | Path) -> np.ndarray:
 def _lsp_number(pose: dict) -> int | None:
     """The picture's number: its file's where it is called im1001.jpg, since ids may be counted from 1."""
     named = re.fullmatch(r"im(\d+)\.\w+", Path(str(pose.get("file_name"))).name)
-    return int(named[1]) if named else whole_number(pose.get("image_id"))
+    return int(named[1]) if named else whole(key(pose.get("image_id")))
 
 
 def _predictions(path: str | Path, keypoints: int, persons: int) -> np.ndarray:

@@ -218,7 +218,7 @@ def evaluate_run(
     for name, source in sources.items():
         found = evaluate(run.network, run.card, source, run.config.evaluation, strict, skip_missing)
         evaluations[name] = found
-        if said := found.people.describe():
+        for said in filter(None, (*found.people.notes, found.people.describe())):
             messages.print(f"[yellow]{name}[/yellow] {escape(said)}", soft_wrap=True)
         if out is not None:
             place = make_folder(place_of(out, name, sources))

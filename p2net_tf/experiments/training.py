@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from rich.markup import escape
 
 from p2net_tf.augment.policies import Policy
 from p2net_tf.config.cards import card_of
@@ -310,6 +311,9 @@ def _open_data(config, folder, strict) -> tuple[Samples, Samples | None]:
         validation, more = open_datasets(config.data.validation, config.data.skeleton, strict)
         problems = problems + more
     write_problems(problems, folder / "problems.json")
+    for problem in problems:
+        if problem.severity == "note":
+            messages.print(f"[yellow]read[/yellow] {escape(str(problem))}", soft_wrap=True)
     found = Counter(problem.severity for problem in problems)
     messages.print(
         f"{len(samples)} people to train on, {len(validation) if validation else 0} to validate; "

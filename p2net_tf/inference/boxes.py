@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import finite_numbers, load_json
+from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotations.values import is_set, numbers
+from p2net_tf.data.annotations.values import number as value_of
 from p2net_tf.data.coco import PERSON_CATEGORY
 from p2net_tf.data.samples import DataError, Problem
 
@@ -140,7 +142,7 @@ class _BoxFile:
             owner = finder.owner(entry)
             if isinstance(owner, str):
                 self._refuse(number, owner, "give the pictures' folders in file_name, too")
-            elif owner is None or entry.get("iscrowd") or _category(entry) not in people:
+            elif owner is None or is_set(entry.get("iscrowd")) or _category(entry) not in people:
                 self.others += 1
             elif self._add(owner, entry.get("bbox"), entry, number):
                 ids.setdefault(owner, entry.get("image_id", owner + 1))
@@ -148,7 +150,7 @@ class _BoxFile:
         return ids
 
     def _add(self, owner: int, values: Any, entry: dict, number: int) -> bool:
-        box, score = finite_numbers(values, 4), finite_numbers([entry.get("score", 1.0)], 1)
+        box, score = numbers(values, 4), value_of(entry.get("score", 1.0))
         if box is None:
             self._refuse(number, f"bbox is {_short(values)}, not four numbers", "give x, y, width and height")
         elif not (box[2] > 0 and box[3] > 0):
@@ -159,7 +161,7 @@ class _BoxFile:
             self._refuse(number, f"score is {_short(entry['score'])}", "give a number, or leave it out")
         else:
             self.detected |= "score" in entry
-            self.rows.append((owner, box, score[0]))
+            self.rows.append((owner, box, score))
             return True
         return False
 
