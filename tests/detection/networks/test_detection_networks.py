@@ -26,7 +26,7 @@ def random_network(name, **options):
     return network
 
 
-@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("classes", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_detections(name, classes, tmp_path):
     network = random_network(name, num_classes=classes)

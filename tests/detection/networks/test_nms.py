@@ -65,7 +65,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("threshold", [0.5, 0.75])
+@pytest.mark.parametrize("threshold", [0.5, pytest.param(0.75, marks=pytest.mark.slow)])
 def test_it_is_torchvisions_on_1000_scenes(scenes, way, threshold):
     boxes, scores, groups = scenes
     groups = groups if way == "groups" else np.zeros_like(groups)
