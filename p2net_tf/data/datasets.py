@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.annotation_files import find_annotations
-from p2net_tf.data.check import check_samples, demand_form, first_error, usable
+from p2net_tf.data.check import check_samples, demand_form, first_error, usable, worst_of
 from p2net_tf.data.coco import read_coco, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
@@ -110,7 +110,7 @@ def open_datasets(
         parts.append(kept.take(np.tile(np.arange(len(kept)), source.repeat)))
     joined = concatenate(parts)
     if not len(joined):
-        reasons = f"; first of {len(problems)} problems: {problems[0]}" if problems else ""
+        reasons = f"; first of {len(problems)} problems: {worst_of(problems)}" if problems else ""
         raise DataError(f"{joined.source}: no usable sample{reasons}")
     return joined, problems
 

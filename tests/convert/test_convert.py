@@ -85,6 +85,7 @@ class TestOfficialResNet50:
             "nms_threshold": 0.9,
             "keypoint_threshold": 0.2,
             "box_threshold": 0.0,
+            "max_people": 20,
         }
         assert run.config.data.skeleton == "coco17"
         assert [(s.format, s.split) for s in run.config.data.test] == [("coco", "val2017")]

@@ -95,9 +95,13 @@ def read_images(entries: Sequence[Any], files: PictureFiles, notebook: Notebook)
     numbers = _numbers([found for found, _ in kept], notebook)
     names = [entry.get("file_name") for _, entry in kept]
     names = [name if isinstance(name, str) and name else None for name in names]
+    paths = [
+        _path(name, *found, number_, notebook)
+        for name, found, number_ in zip(names, files.find_all(names), numbers, strict=True)
+    ]
     images = [
-        Image(number_, _given(entry["id"]), name, _path(files, name, number_, notebook), _size(entry))
-        for number_, name, (_, entry) in zip(numbers, names, kept, strict=True)
+        Image(number_, _given(entry["id"]), name, path, _size(entry))
+        for number_, name, path, (_, entry) in zip(numbers, names, paths, kept, strict=True)
     ]
     for remedy, count in files.used.items():
         name, path = files.examples[remedy]
@@ -121,10 +125,9 @@ def _given(value: Any) -> Any:
     return int(value) if isinstance(value, float) else value
 
 
-def _path(files: PictureFiles, name: str | None, number_: int, notebook: Notebook) -> str | None:
-    if name is None:
-        return None
-    path, rivals = files.find(name)
+def _path(
+    name: str | None, path: str | None, rivals: list[str], number_: int, notebook: Notebook
+) -> str | None:
     if rivals:
         detail = f"'{name}' may be {rivals[0]} or {rivals[1]}"
         remedy = "write the path below the folder of the data set"

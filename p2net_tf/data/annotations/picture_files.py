@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -23,15 +24,27 @@ class PictureFiles:
         """
         self._root, self._folder = root, folder
         self._listings: dict[str, frozenset[str]] = {}
+        self._here: dict[str, list[str]] | None = None
         self._below: dict[str, list[str]] | None = None
         self.used: Counter[str] = Counter()
         self.examples: dict[str, tuple[str, str]] = {}
 
-    def find(self, name: str) -> tuple[str, list[str]]:
-        """`(path, [])` of the file called `name`, `(usual path, rivals)` where several could be meant.
+    def find_all(self, names: Sequence[str | None]) -> list[tuple[str | None, list[str]]]:
+        """Of each name `(path, [])`, or `(usual path, rivals)` where several files could be meant.
 
-        A file that is nowhere has its usual path, so that the check names it as missing.
+        A file that is nowhere has its usual path, so that the check names it as missing. Files of the same
+        name elsewhere below the root are taken only where not one picture is where it should be: the other
+        parts of a set may well use the same names.
         """
+        found = [(None, []) if name is None else self._find(name) for name in names]
+        if any(path is not None and self._is_there(path) for path, _ in found):
+            return found
+        return [
+            (None, []) if name is None else self._elsewhere(name, usual, rivals)
+            for name, (usual, rivals) in zip(names, found, strict=True)
+        ]
+
+    def _find(self, name: str) -> tuple[str, list[str]]:
         usual = str(self._folder / name)
         if self._is_there(usual):
             return usual, []
@@ -40,7 +53,25 @@ class PictureFiles:
                 path = str(base / candidate)
                 if self._is_there(path):
                     return self._noted(remedy, name, path), []
-        found = self._anywhere(name)
+        alike = self._alike(name)
+        if len(alike) == 1:
+            return self._noted("but for upper case, suffix or Unicode form", name, alike[0]), []
+        return usual, alike
+
+    def _alike(self, name: str) -> list[str]:
+        """Files of the usual folder that are called the same but for case, suffix or Unicode form."""
+        if self._here is None:
+            self._here = _index_of(str(self._folder), sorted(self._names_of(str(self._folder))))
+        return _matches(self._here, name)
+
+    def _elsewhere(self, name: str, usual: str, rivals: list[str]) -> tuple[str, list[str]]:
+        if self._below is None:
+            self._below = defaultdict(list)
+            for folder, below, names in os.walk(self._root):
+                below.sort()  # os.walk goes there in this order
+                for known, paths in _index_of(folder, sorted(names)).items():
+                    self._below[known] += paths
+        found = rivals or _matches(self._below, name)
         if len(found) == 1:
             return self._noted("elsewhere below the folder of the data set", name, found[0]), []
         return usual, found
@@ -62,14 +93,6 @@ class PictureFiles:
         for start in range(1, len(parts)):
             yield "without the folders in front", str(PurePosixPath(*parts[start:]))
 
-    def _anywhere(self, name: str) -> list[str]:
-        """Files below the root of the same name but for the case, the Unicode form or a lacking suffix."""
-        if self._below is None:
-            self._below = _index(self._root)
-        base = PurePosixPath(unquote(name.replace("\\", "/"))).name
-        found = self._below.get(_folded(base), [])
-        return found or ([] if PurePosixPath(base).suffix else self._below.get(_folded(base) + ".", []))
-
     def _noted(self, remedy: str, name: str, path: str) -> str:
         self.used[remedy] += 1
         self.examples.setdefault(remedy, (name, path))
@@ -78,24 +101,31 @@ class PictureFiles:
     def _is_there(self, path: str) -> bool:
         """By one listing of each folder: a data set has many files and a network may lie between."""
         folder, name = os.path.split(path)
+        return name in self._names_of(folder)
+
+    def _names_of(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:
             try:
                 self._listings[folder] = frozenset(os.listdir(folder))
             except (OSError, ValueError):
                 self._listings[folder] = frozenset()
-        return name in self._listings[folder]
+        return self._listings[folder]
 
 
-def _index(root: Path) -> dict[str, list[str]]:
-    """Folded names, and folded stems with a dot, to the files below `root` that have them."""
+def _index_of(folder: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Folded names, and folded stems with a dot, to the files of a folder that have them."""
     found = defaultdict(list)
-    for folder, below, names in os.walk(root):
-        below.sort()  # os.walk goes there in this order
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            found[_folded(name)].append(path)
-            found[_folded(os.path.splitext(name)[0]) + "."].append(path)
+    for name in names:
+        path = os.path.join(folder, name)
+        found[_folded(name)].append(path)
+        found[_folded(os.path.splitext(name)[0]) + "."].append(path)
     return found
+
+
+def _matches(index: dict[str, list[str]], name: str) -> list[str]:
+    base = PurePosixPath(unquote(name.replace("\\", "/"))).name
+    found = index.get(_folded(base), [])
+    return found or ([] if PurePosixPath(base).suffix else index.get(_folded(base) + ".", []))
 
 
 def _folded(name: str) -> str:
