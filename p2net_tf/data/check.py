@@ -74,10 +74,16 @@ def demand_usable(samples: Samples, problems: Sequence[Problem]) -> Samples:
     demand_form(problems)
     kept = usable(samples, problems)
     if not len(kept):
-        worst = worst_of(problems)
-        first = f"; first of {len(problems)} problems: {worst}" if worst else ""
-        raise DataError(f"{samples.source}: no usable sample{first}")
+        raise nothing_usable(samples.source, problems)
     return kept
+
+
+def nothing_usable(source: str, problems: Sequence[Problem]) -> DataError:
+    """The error of a set of which no sample is left, with the worst of its problems: an error, if any."""
+    order = ("error", "warning", "note")
+    worst = min(problems, key=lambda problem: order.index(problem.severity), default=None)
+    first = f"; first of {len(problems)} problems: {worst}" if worst else ""
+    return DataError(f"{source}: no usable sample{first}")
 
 
 def demand_form(problems: Iterable[Problem]) -> None:
@@ -124,12 +130,6 @@ def unseen(samples: Samples, problems: Iterable[Problem]) -> Samples:
 def first_error(problems: Iterable[Problem]) -> Problem | None:
     """The first problem that is an error, for callers that stop on it; None where there is none."""
     return next((problem for problem in problems if problem.severity == "error"), None)
-
-
-def worst_of(problems: Iterable[Problem]) -> Problem | None:
-    """The first error, else the first warning, else the first note."""
-    order = ("error", "warning", "note")
-    return min(problems, key=lambda problem: order.index(problem.severity), default=None)
 
 
 def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:

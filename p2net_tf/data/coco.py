@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.annotation_files import find_annotations
-from p2net_tf.data.annotations.categories import PERSON
 from p2net_tf.data.annotations.coordinates import PIXEL_CENTER
 from p2net_tf.data.annotations.detections import read_detections
 from p2net_tf.data.annotations.document import Document
@@ -22,7 +21,6 @@ from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
-PERSON_CATEGORY = PERSON
 _SAME_TRUTH = ("file_name",)
 """Kinds of notes on readings that change nothing of what pycocotools reads."""
 
@@ -96,13 +94,13 @@ def read_coco_truth(
     annotations: str | Path | None = None,
     exif_orientation: bool = False,
     reading: Reading = USUAL,
-) -> tuple[dict, bool]:
+) -> tuple[dict, Path | None]:
     """What `read_coco` reads, as COCO ground truth in COCO's pixels, with crowds and unlabeled people.
 
     Images and categories have the ids of the file. Arguments as for `read_coco`.
 
     Returns:
-        `(ground truth, whether it is no other than the file's)`: then the file itself scores the same.
+        `(ground truth, the annotation file)`; None for the file where it does not itself score the same.
     """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation)
     people = document.people()
@@ -124,7 +122,21 @@ def read_coco_truth(
             for person in people
         ],
     }
-    return truth, not any(problem.kind not in _SAME_TRUTH for problem in document.notebook.problems)
+    notebook = document.notebook
+    same = all(problem.kind in _SAME_TRUTH for problem in notebook.problems)
+    return truth, Path(notebook.source) if same else None
+
+
+def read_coco_image_ids(
+    root: str | Path,
+    split: str,
+    skeleton: str | Path | Skeleton = "coco17",
+    annotations: str | Path | None = None,
+    reading: Reading = USUAL,
+) -> list[int | str]:
+    """The ids of the images as the file has them, in its order. Arguments as for `read_coco`."""
+    document = _open(root, split, annotations, skeleton, reading, exif_orientation=False)
+    return [image.given for image in document.images.images]
 
 
 def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:

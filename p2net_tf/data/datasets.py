@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import find_annotations
-from p2net_tf.data.check import check_samples, demand_form, first_error, usable, worst_of
-from p2net_tf.data.coco import read_coco, read_coco_truth
+from p2net_tf.data.check import check_samples, demand_form, first_error, nothing_usable, usable
+from p2net_tf.data.coco import read_coco, read_coco_image_ids, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
@@ -57,15 +56,9 @@ def coco_truth(config: DatasetConfig, skeleton: Skeleton) -> tuple[dict, Path | 
     """
     if config.format not in ("coco", "synthetic"):
         return None
-    truth, same = read_coco_truth(
+    return read_coco_truth(
         config.root, config.split, skeleton, config.annotations, bool(config.exif_orientation), config.reading
     )
-    return truth, _annotation_file(config) if same else None
-
-
-def _annotation_file(config: DatasetConfig) -> Path:
-    usual = [f"annotations/person_keypoints_{config.split}.json"]
-    return find_annotations(Path(config.root), config.annotations, usual)
 
 
 def pictures_of_rows(config: DatasetConfig, skeleton: Skeleton) -> frozenset[int | str] | None:
@@ -79,8 +72,8 @@ def pictures_of_rows(config: DatasetConfig, skeleton: Skeleton) -> frozenset[int
     """
     if config.rows is None or config.detections is None:
         return None
-    truth, _ = coco_truth(config, skeleton)
-    ids, (start, stop) = [image["id"] for image in truth["images"]], config.rows
+    ids = read_coco_image_ids(config.root, config.split, skeleton, config.annotations, config.reading)
+    start, stop = config.rows
     if start >= len(ids):
         raise DataError(f"{config.root}: rows {start}..{stop} of {len(ids)} pictures select nothing")
     return frozenset(ids[start:stop])
@@ -110,8 +103,7 @@ def open_datasets(
         parts.append(kept.take(np.tile(np.arange(len(kept)), source.repeat)))
     joined = concatenate(parts)
     if not len(joined):
-        reasons = f"; first of {len(problems)} problems: {worst_of(problems)}" if problems else ""
-        raise DataError(f"{joined.source}: no usable sample{reasons}")
+        raise nothing_usable(joined.source, problems)
     return joined, problems
 
 

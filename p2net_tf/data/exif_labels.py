@@ -13,8 +13,8 @@ import numpy as np
 
 from p2net_tf.data.exif import TURNED
 from p2net_tf.data.image_files import image_headers, image_orientations
+from p2net_tf.data.label_fit import labels_fit
 from p2net_tf.data.samples import Problem, Samples
-from p2net_tf.keypoints.visibility import NOT_LABELED
 
 KIND = "exif_orientation"
 _SLACK = 2.0
@@ -57,16 +57,7 @@ def _count(samples: Samples) -> _Votes:
         return _Votes(0, 0, 0)
     people = samples.take(rows)
     sizes, _ = image_headers(people.image_paths)
-    in_stored, in_turned = _fits(people, sizes), _fits(people, sizes[:, ::-1])
+    in_stored, in_turned = (labels_fit(people, part, _SLACK) for part in (sizes, sizes[:, ::-1]))
     return _Votes(
         int(turned_paths.sum()), int(np.sum(in_stored & ~in_turned)), int(np.sum(in_turned & ~in_stored))
     )
-
-
-def _fits(people: Samples, sizes: np.ndarray) -> np.ndarray:
-    """`[N]` bool: the labels lie in a picture of `sizes` `[N, 2]`."""
-    xy, labeled = people.keypoints[..., :2], people.keypoints[..., 2] > NOT_LABELED
-    inside = np.all((xy >= -_SLACK) & (xy <= sizes[:, None] + _SLACK), axis=-1)
-    corners = people.boxes[:, :2] + people.boxes[:, 2:]
-    box_inside = np.all((people.boxes[:, :2] >= -_SLACK) & (corners <= sizes + _SLACK), axis=-1)
-    return np.where(labeled.any(axis=1), np.all(inside | ~labeled, axis=1), box_inside)

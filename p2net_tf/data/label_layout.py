@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_xywh, overlaps
+from p2net_tf.data.label_fit import boxes_fit, labels_fit
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
@@ -120,8 +121,8 @@ def _resized(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     detail = f"{pictures} pictures have another size than their entries declare, e.g. {example} in the file"
     ratios = sizes[differ] / declared[differ]
     alike = np.abs(ratios[:, 0] / ratios[:, 1] - 1) < _SLACK
-    in_files = _fit(samples, sizes)[differ]
-    in_declared = _fit(samples, declared)[differ]
+    in_files = labels_fit(samples, sizes, _slack(sizes))[differ]
+    in_declared = labels_fit(samples, declared, _slack(declared))[differ]
     if differ.sum() < stated.sum() / 2 or in_declared.mean() < 1 - _SLACK or not (alike.mean() > _MOST):
         return [
             _of_set(samples, "warning", "declared_size", detail, "correct width and height; the file's count")
@@ -140,7 +141,7 @@ def _exchanged(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     if not labeled.any():
         return []
     people, sizes = samples.take(labeled), sizes[labeled]
-    out, out_exchanged = ~_fit(people, sizes), ~_fit(people, sizes[:, ::-1])
+    out, out_exchanged = (~labels_fit(people, part, _slack(part)) for part in (sizes, sizes[:, ::-1]))
     if out.sum() < max(2, len(people) / 10) or out_exchanged.any():
         return []
     detail = (
@@ -183,12 +184,12 @@ def _box_bounds(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     if np.any(samples.keypoints[..., 2] > NOT_LABELED) or len(samples) < _FEW_PEOPLE:
         return []
     boxes = samples.boxes.astype(np.float64)
-    outside = np.mean(~_inside(boxes, sizes))
+    outside = np.mean(~boxes_fit(boxes, sizes, _slack(sizes)))
     if outside < _LEAVING:
         return []
     for form in ("xyxy", "cxcywh"):
         others = as_xywh(boxes, form)
-        if np.mean(_inside(others, sizes) & np.all(others[:, 2:] > 0, axis=1)) > 1 - _SLACK:
+        if np.mean(boxes_fit(others, sizes, _slack(sizes)) & np.all(others[:, 2:] > 0, axis=1)) > 1 - _SLACK:
             detail = f"{outside:.0%} of the boxes leave their pictures, as {form} none would"
             remedy = f"set detection_boxes: {form} for this data set"
             return [_of_set(samples, "error", "box_form", detail, remedy)]
@@ -220,19 +221,6 @@ def _reach(samples: Samples) -> tuple[float, float]:
     points = samples.keypoints[..., :2][labeled]
     boxes = np.concatenate([samples.boxes, samples.boxes[:, :2] + samples.boxes[:, 2:]], axis=1)
     return tuple(float(np.abs(values).max()) if values.size else np.inf for values in (points, boxes))
-
-
-def _fit(samples: Samples, sizes: np.ndarray) -> np.ndarray:
-    """`[N]` bool: labeled keypoints, or the box where there are none, lie in pictures of `sizes`."""
-    xy, labeled = samples.keypoints[..., :2], samples.keypoints[..., 2] > NOT_LABELED
-    slack = _slack(sizes)[:, None]
-    inside = np.all((xy >= -slack) & (xy <= sizes[:, None] + slack), axis=-1)
-    return np.where(labeled.any(axis=1), np.all(inside | ~labeled, axis=1), _inside(samples.boxes, sizes))
-
-
-def _inside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    slack, ends = _slack(sizes), boxes[:, :2] + boxes[:, 2:]
-    return np.all((boxes[:, :2] >= -slack) & (ends <= sizes + slack), axis=1)
 
 
 def _slack(sizes: np.ndarray) -> np.ndarray:

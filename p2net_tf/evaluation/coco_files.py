@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -184,5 +185,5 @@ def _check_detection(where: str, pose, num_keypoints: int):
             f"{where}: {len(pose['keypoints'])} values in 'keypoints', expected 3 x {num_keypoints} "
             "(x, y, score of each); predict the skeleton of the ground truth"
         )
-    if not isinstance(pose["score"], numbers.Real) or not np.isfinite(pose["score"]):
+    if not isinstance(pose["score"], numbers.Real) or not abs(pose["score"]) <= sys.float_info.max:
         raise DataError(f"{where}: the score is {pose['score']}; poses are ranked by it, so give a number")

@@ -247,19 +247,21 @@ class Scorer:
 
     @cached_property
     def _ground_truth(self) -> dict | Path:
-        found = None if self._rows_of_people else coco_truth(self.source, self.people.samples.skeleton)
-        if found is None:
+        if self._stored_truth is None:
             return coco_ground_truth(_in_coco_pixels(self._everyone))
-        truth, file = found
+        truth, file = self._stored_truth
         pictures = pictures_of_rows(self.source, self.people.samples.skeleton)
         if file is not None and pictures is None and not self.people.skipped_images:
             return file
         return _of_pictures(truth, pictures, self._skipped)
 
-    @property
-    def _rows_of_people(self) -> bool:
-        """Rows select people, of whom the file holds more; with detections they select whole pictures."""
-        return self.source is None or (self.source.rows is not None and self.source.detections is None)
+    @cached_property
+    def _stored_truth(self) -> tuple[dict, Path | None] | None:
+        """See `coco_truth`. None also where rows select people, of whom the file holds more: with detections
+        they select whole pictures."""
+        if self.source is None or (self.source.rows is not None and self.source.detections is None):
+            return None
+        return coco_truth(self.source, self.people.samples.skeleton)
 
     @property
     def _skipped(self) -> set[int | str]:
@@ -269,8 +271,10 @@ class Scorer:
     def _anyone_labeled(self) -> bool:
         if np.any(self._everyone.keypoints[..., 2] > NOT_LABELED):
             return True
-        found = None if self._rows_of_people else coco_truth(self.source, self.people.samples.skeleton)
-        return found is not None and any(entry["num_keypoints"] for entry in found[0]["annotations"])
+        if self._stored_truth is None:
+            return False
+        truth, _ = self._stored_truth
+        return any(entry["num_keypoints"] for entry in truth["annotations"])
 
 
 def keep_poses(

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotations.categories import PERSON
 from p2net_tf.data.annotations.values import is_set, numbers
 from p2net_tf.data.annotations.values import number as value_of
-from p2net_tf.data.coco import PERSON_CATEGORY
 from p2net_tf.data.samples import DataError, Problem
 
 _LISTS = ("annotations", "detections", "predictions", "results", "boxes")
@@ -41,7 +41,7 @@ class PictureBoxes:
     windows: np.ndarray
     scores: np.ndarray
     image_ids: tuple[Any, ...]
-    category_id: Any = PERSON_CATEGORY
+    category_id: Any = PERSON
     detected: bool = False
     problems: tuple[Problem, ...] = ()
     others: int = 0
@@ -95,7 +95,7 @@ class _BoxFile:
     """(owner, box [4], score) of each."""
     problems: list[Problem] = field(default_factory=list)
     others: int = 0
-    category_id: Any = PERSON_CATEGORY
+    category_id: Any = PERSON
     detected: bool = False
 
     def read(self) -> PictureBoxes:
@@ -243,11 +243,11 @@ def _person_categories(entries: list, categories: Any) -> set[str]:
         return {_key(c.get("id")) for c in chosen} | {"person"}
     counts = Counter(_category(entry) for entry in entries if isinstance(entry, dict))
     # A detector of persons alone may count them as it likes.
-    return set(counts) if len(counts) == 1 else {_key(PERSON_CATEGORY), "person"}
+    return set(counts) if len(counts) == 1 else {_key(PERSON), "person"}
 
 
 def _category(entry: dict) -> str:
-    return _key(entry.get("category_id", PERSON_CATEGORY))
+    return _key(entry.get("category_id", PERSON))
 
 
 def _key(value: Any) -> str:

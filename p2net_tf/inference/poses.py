@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from p2net_tf.data.coco import PERSON_CATEGORY, to_coco_keypoints
+from p2net_tf.data.annotations.categories import PERSON
+from p2net_tf.data.coco import to_coco_keypoints
 from p2net_tf.inference.pictures import PictureSource, load_picture, to_levels
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -76,7 +77,7 @@ class Poses:
         image = to_levels(load_picture(self.source)) if image is None else image
         return draw_poses(image, self, self.boxes if boxes else None, self.skeleton, threshold)
 
-    def to_coco(self, image_id: int | str, category_id: int | str = PERSON_CATEGORY) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, category_id: int | str = PERSON) -> list[dict[str, Any]]:
         """Entries of a COCO result file, one a person; coordinates are COCO's."""
         scored = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
         return [

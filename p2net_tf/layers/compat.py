@@ -20,8 +20,10 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
     """While open, a built layer takes sub-layers in place of its own, as in Keras' own `quantize`."""
     layer._tracker.unlock()
-    yield
-    layer._tracker.lock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
 
 
 def set_own_trainable(layer: keras.layers.Layer, value: bool) -> None:

@@ -8,16 +8,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from p2net_tf.data.check import check_samples, demand_usable
-from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.samples import DataError
-from p2net_tf.data.settings import DatasetConfig
-from p2net_tf.evaluation import evaluate as module
-from p2net_tf.evaluation.settings import EvaluationConfig
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
-from tests.data.quirk_set import Original, QuirkSet
+from tests.data.quirk_set import Original, QuirkSet, run_check, score
 from tests.data.quirks import QUIRKS, Quirk
 
 OUT = Path("docs/which_data.md")
@@ -57,21 +50,17 @@ def main() -> None:
 def _row(quirk: Quirk, made: QuirkSet) -> str:
     quirk.change(made)
     made.write()
-    source = DatasetConfig(format="coco", root=str(made.root), split="train", **quirk.keys)
-    card = InferenceCard(skeleton=Skeleton.load("coco17"), input_size=(64, 48))
-    module.predict = lambda network, samples, card: made.predict(samples)
+    source = made.source(quirk.keys)
     try:
-        samples = read_dataset(source, card.skeleton)
-        problems = check_samples(samples)
-        kept = demand_usable(samples, problems)
-        scored = module.evaluate(None, card, source, EvaluationConfig(nms=None))
+        kept, problems = run_check(source)
+        scored = score(made, source)
     except DataError as error:
         words = str(error).replace(str(made.root) + "/", "").replace("|", "\\|")
         return f"| {quirk.name} | refused: {words} | | |"
     said = list(dict.fromkeys(f"{p.detail}; {p.remedy}".strip("; ") for p in problems))
     more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
     words = (said[0] + more if said else "").replace(str(made.root) + "/", "").replace("|", "\\|")
-    return f"| {quirk.name} | {words} | {len(kept)} | {scored.result['AP']:.4f} |"
+    return f"| {quirk.name} | {words} | {len(kept)} | {scored['AP']:.4f} |"
 
 
 if __name__ == "__main__":

@@ -9,13 +9,24 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from p2net_tf.data.check import check_samples, demand_usable
+from p2net_tf.data.datasets import read_dataset
+from p2net_tf.data.samples import Problem, Samples
+from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.data.synthetic.render import write_synthetic
+from p2net_tf.evaluation import evaluate as module
+from p2net_tf.evaluation.coco import CocoResult
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.test_recipe import Predictions
+from p2net_tf.skeletons.skeleton import Skeleton
 from tests.plain_pycocotools import plain_stats
 
+COCO17 = Skeleton.load("coco17")
 PICTURES, SEED = 14, 5
 ANNOTATIONS = "annotations/person_keypoints_train.json"
 
@@ -116,6 +127,9 @@ class QuirkSet:
         image = next(image for image in self.images if image["id"] == entry["image_id"])
         return image["width"], image["height"]
 
+    def source(self, keys: dict) -> DatasetConfig:
+        return DatasetConfig(format="coco", root=str(self.root), split="train", **keys)
+
     def write(self) -> None:
         text = json.dumps(self.document) if self.text is None else self.text
         text = text.encode() if isinstance(text, str) else text
@@ -141,3 +155,18 @@ class QuirkSet:
         keypoints = (self.original.poses[rows] + 0.5) * scale
         scores = 1 - 0.01 * np.asarray(rows)
         return Predictions(keypoints.astype(np.float32), np.ones(keypoints.shape[:2], np.float32), scores)
+
+
+def run_check(source: DatasetConfig) -> tuple[Samples, list[Problem]]:
+    """`(usable people, what was found)`: what `p2net data check` does."""
+    samples = read_dataset(source, COCO17)
+    problems = check_samples(samples)
+    return demand_usable(samples, problems), problems
+
+
+def score(made: QuirkSet, source: DatasetConfig) -> CocoResult:
+    """Of the poses near the people, in the place of a network's."""
+    card = InferenceCard(skeleton=COCO17, input_size=(64, 48))
+    predict = mock.patch.object(module, "predict", lambda network, samples, card: made.predict(samples))
+    with predict:
+        return module.evaluate(None, card, source, EvaluationConfig(nms=None)).result

@@ -31,6 +31,7 @@ ODD = [
         1e308,
         -1e308,
         10**30,
+        10**400,
         float("nan"),
         float("inf"),
         True,

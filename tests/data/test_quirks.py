@@ -9,21 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from p2net_tf.data.check import check_samples, demand_usable
-from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.pipeline import validation_dataset
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
-from p2net_tf.evaluation import evaluate as module
-from p2net_tf.evaluation.settings import EvaluationConfig
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
-from tests.data.quirk_set import Original, QuirkSet
+from tests.data.quirk_set import COCO17, Original, QuirkSet, run_check, score
 from tests.data.quirks import QUIRKS, TRUTHS, Quirk
 
-COCO17 = Skeleton.load("coco17")
-CARD = InferenceCard(skeleton=COCO17, input_size=(64, 48))
 PICTURES_OWN = ("image_extension",)
 """Kinds of warnings that a quirk's own pictures bring along."""
 
@@ -50,23 +43,6 @@ def made(original, tmp_path):
     return QuirkSet.copy_of(original, tmp_path / "set")
 
 
-def source_of(made: QuirkSet, quirk: Quirk, **changes) -> DatasetConfig:
-    return DatasetConfig(format="coco", root=str(made.root), split="train", **{**quirk.keys, **changes})
-
-
-def run_check(source: DatasetConfig):
-    """`(people, what was said, first error of the whole)`: what `p2net data check` does."""
-    samples = read_dataset(source, COCO17)
-    problems = check_samples(samples)
-    return demand_usable(samples, problems), problems
-
-
-def score(made: QuirkSet, source: DatasetConfig, monkeypatch) -> float:
-    monkeypatch.setattr(module, "predict", lambda network, samples, card: made.predict(samples))
-    found = module.evaluate(None, CARD, source, EvaluationConfig(nms=None))
-    return found.result["AP"]
-
-
 def rows(quirks, quick: int = 0) -> list:
     """Parameters of a test; all but every `quick`-th are slow."""
     return [
@@ -81,12 +57,12 @@ def said_of(problems) -> list[str]:
 
 
 @pytest.mark.parametrize("quirk", rows(QUIRKS, quick=10))
-def test_checked_and_scored(quirk, made, original, monkeypatch):
+def test_checked_and_scored(quirk, made, original):
     quirk.change(made)
     made.write()
-    source = source_of(made, quirk)
+    source = made.source(quirk.keys)
     if quirk.refused is not None:
-        refused_by_all(source, quirk.refused, lambda: score(made, source, monkeypatch))
+        refused_by_all(source, quirk.refused, lambda: score(made, source)["AP"])
         return
     kept, problems = run_check(source)
     everyone = original.document["annotations"]
@@ -98,7 +74,7 @@ def test_checked_and_scored(quirk, made, original, monkeypatch):
     else:
         assert any(quirk.says in detail for detail in said), said
     expected = TRUTHS[quirk.average_precision](original)
-    assert score(made, source, monkeypatch) == pytest.approx(expected, abs=1e-9)
+    assert score(made, source)["AP"] == pytest.approx(expected, abs=1e-9)
 
 
 def refused_by_all(source: DatasetConfig, words: str, evaluate) -> None:
@@ -117,7 +93,7 @@ def refused_by_all(source: DatasetConfig, words: str, evaluate) -> None:
 def test_trained_on(quirk, made, model):
     quirk.change(made)
     made.write()
-    people, _ = open_datasets([source_of(made, quirk)], COCO17)
+    people, _ = open_datasets([made.source(quirk.keys)], COCO17)
     batches = model.make_dataset(people, batch_size=4)
     history = model.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
@@ -145,15 +121,14 @@ def what_passes_the_check_fails_nowhere(original: Original, quirks: list[Quirk])
         except Exception:  # one change left nothing to the next
             return False
         keys = {key: value for quirk in quirks for key, value in quirk.keys.items()}
-        source = DatasetConfig(format="coco", root=str(made.root), split="train", **keys)
+        source = made.source(keys)
         try:
             run_check(source)
         except DataError:
             return False
         people, _ = open_datasets([source.model_copy(update={"detections": None})], COCO17)
         next(iter(validation_dataset(people, (64, 48), 2, 1.25)))
-        with pytest.MonkeyPatch.context() as patch:
-            score(made, source, patch)
+        score(made, source)
         return True
 
 

@@ -4,14 +4,10 @@ A backend is chosen once per process, so the step runs in a process of its own:
 `python -m pytest -m jax tests/models/test_jax.py`, with any Python that has jax.
 """
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from jax_process import needs_jax, run_on_jax
 from networks import TINY_OPTIONS
 
 ONE_STEP = """
@@ -51,22 +47,11 @@ print(json.dumps({
 
 
 @pytest.mark.jax
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="jax is not installed: pip install 'jax[cpu]'"
-)
+@needs_jax
 @pytest.mark.parametrize("name", TINY_OPTIONS)
 def test_one_training_step_on_jax(name):
     """The loss falls by the step times the squared gradient, to first order."""
-    checkout = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-c", ONE_STEP, name, json.dumps(TINY_OPTIONS[name])],
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(checkout)},
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
+    found = run_on_jax(ONE_STEP, name, json.dumps(TINY_OPTIONS[name]))
     assert not found["tensorflow"]
     assert found["statistics_moved"]
     assert 0 <= found["accuracy"] <= 1

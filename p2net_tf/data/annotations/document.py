@@ -21,7 +21,7 @@ from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
 from p2net_tf.data.annotations.categories import Categories, Category, choose_categories
 from p2net_tf.data.annotations.coordinates import Scales
 from p2net_tf.data.annotations.images import Image, Images, read_images
-from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints, settle
+from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.picture_files import PictureFiles
 from p2net_tf.data.annotations.reading import USUAL, Reading
@@ -191,10 +191,6 @@ class _People:
             return nothing
         limits = self.scales.limits(image)
         try:
-            if is_standard(values, len(category.names)):
-                rows = np.asarray(values, np.float64).reshape(-1, 3)
-                given = ~np.isnan(rows[:, 2])
-                return settle(rows[:, :2], rows[:, 2], given, limits, self.rules)
             return read_keypoints(values, category.names, limits, self.rules)
         except KeypointFault as fault:
             self._refuse(entry, number_, *fault.args)
@@ -273,7 +269,11 @@ def _by_names(rows: Sequence[tuple]) -> dict[tuple[str, ...], list[int]]:
 
 def _bulk(rows: Sequence[tuple], places: Sequence[int], count: int) -> list[np.ndarray | None]:
     """`[count, 3]` of the usual ones; None where a value needs a rule."""
-    values = np.asarray([rows[place][0]["keypoints"] for place in places], np.float64).reshape(-1, count, 3)
+    try:
+        values = np.asarray([rows[place][0]["keypoints"] for place in places], np.float64)
+    except OverflowError:  # a whole number that no float holds; who it is comes out one by one
+        return [None] * len(places)
+    values = values.reshape(-1, count, 3)
     flags = np.isin(values[..., 2], (0, 1, 2))
     with np.errstate(invalid="ignore"):
         usual = (

@@ -68,10 +68,10 @@ def read_keypoints(values: Any, names: Sequence[str], size: Sequence[float], rul
     given = np.asarray([flag is not None for flag in flags]) & ~np.isnan(visibility)
     if any(isinstance(flag, bool) for flag in flags):
         rules["visibility true and false"] += 1
-    return settle(xy, visibility, given, size, rules)
+    return _settle(xy, visibility, given, size, rules)
 
 
-def settle(xy, visibility, given, size, rules: Counter) -> np.ndarray:
+def _settle(xy, visibility, given, size, rules: Counter) -> np.ndarray:
     """`[n, 3]` of coordinates `[n, 2]` and flags `[n]`, NaN where null, by the rules of this module.
 
     Raises:

@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 
 _SEPARATORS = re.compile(r"[\s,;]+")
-_NUMBERS = {int, float}
-_LARGEST = float("inf")
 _WHOLE = re.compile(r"^(-?\d+)\.0+$")
 _NO = frozenset({"", "0", "0.0", "false", "no", "none", "null"})
 
 
 def number(value: Any) -> float | None:
     """A finite number, also as text; None for anything else, booleans too."""
-    if type(value) is float or type(value) is int:  # nearly always: files are large
-        return float(value) if abs(value) < _LARGEST else None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -31,9 +27,6 @@ def number(value: Any) -> float | None:
 
 def numbers(values: Any, count: int) -> np.ndarray | None:
     """`[count]` float64 of a list of finite numbers, also as text; None where it is no such list."""
-    if type(values) is list and len(values) == count and set(map(type, values)) <= _NUMBERS:
-        found = [number(value) for value in values]
-        return None if None in found else np.asarray(found, np.float64)
     values = as_list(values)
     if not isinstance(values, list | tuple) or len(values) != count:
         return None

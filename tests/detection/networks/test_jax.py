@@ -4,16 +4,9 @@ A backend is chosen once per process, so the step runs in a process of its own:
 `python -m pytest -m jax --noconftest tests/detection/networks/test_jax.py`, with any Python that has jax.
 """
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from jax_process import needs_jax, run_on_jax
 
-CHECKOUT = Path(__file__).parents[3]
 NAMES = ("faster_rcnn", "detnet", "tridentnet", "one_stage")
 
 ONE_STEP = """
@@ -57,24 +50,10 @@ print(json.dumps({
 
 
 @pytest.mark.jax
-@pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="jax is not installed: pip install 'jax[cpu]'"
-)
+@needs_jax
 @pytest.mark.parametrize("name", NAMES)
 def test_one_training_step_on_jax(name):
-    run = subprocess.run(
-        [sys.executable, "-c", ONE_STEP, name],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")]),
-        },
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
+    found = run_on_jax(ONE_STEP, name)
     assert not found["tensorflow"]
     assert found["statistics_moved"]
     assert found["shape"] == [2, 10, 4]
