@@ -367,6 +367,7 @@ class TestExport:
         np.testing.assert_allclose(scores, expected.scores, rtol=1e-4)
         assert not list(tmp_path.rglob("*.yaml"))
 
+    @pytest.mark.slow
     def test_tflite_without_people_has_no_int8(self, pose, tmp_path):
         version = pose.export(tmp_path, format="tflite")
         assert sorted(file.name for file in version.glob("*.tflite")) == [
@@ -394,6 +395,7 @@ class TestPreset:
         assert "research" in pose.card.licence
         assert "p2net_small_lsp" in PoseEstimator.presets()
 
+    @pytest.mark.slow
     def test_imagenet_weights_are_an_argument(self, monkeypatch):
         """Not downloaded here: what is called, and how the network is built for it."""
         from p2net_tf.models import pretrained

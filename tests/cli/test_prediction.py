@@ -137,6 +137,7 @@ def test_boxes_of_the_ground_truth_keep_its_ids(data_root, tmp_path, network, ne
     assert score_coco(truth, tmp_path / "predictions.json")["AP"] > 0
 
 
+@pytest.mark.slow
 def test_top_keeps_the_best_of_every_picture(of_detections):
     (everything, _), (best, _) = of_detections(), of_detections("--top", 2)
     for number in {pose["image_id"] for pose in everything}:

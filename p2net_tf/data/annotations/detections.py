@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotation_files import entries_of, load_json
 from p2net_tf.data.annotations.boxes import read_box
 from p2net_tf.data.annotations.document import Document
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.values import key, number
 from p2net_tf.data.samples import DataError
-
-_WRAPPERS = ("detections", "annotations", "predictions", "results", "boxes")
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,10 @@ def read_detections(path: Path, document: Document, notebook: Notebook) -> list[
 
 
 def _entries(content: Any, path: Path) -> list:
-    if isinstance(content, dict):
-        content = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), list)), content)
-    if not isinstance(content, list):
+    entries = entries_of(content)
+    if entries is None:
         raise DataError(f"{path}: holds a {type(content).__name__} where a list of detections is expected")
-    return content
+    return entries
 
 
 def _categories(entries: list, document: Document, notebook: Notebook) -> set:
