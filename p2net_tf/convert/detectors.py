@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from p2net_tf.convert.assign import assign_tensors
 from p2net_tf.convert.checkpoint import ConversionError, read_tensors
+from p2net_tf.convert.convert import check_output, digest_of
 from p2net_tf.detection.card import DetectorCard
 from p2net_tf.detection.coco_classes import COCO_91, PERSON
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks import FasterRCNN
+from p2net_tf.models.summary import count_parameters
+from p2net_tf.utils.console import progress
 
 MODEL = "fasterrcnn_resnet50_fpn"
 PUBLISHED_EPSILON, OUR_EPSILON = 0.0, 1e-5
@@ -29,6 +33,66 @@ _RENAMED = (
     (r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
 )
 """Names before torchvision 0.13, which the published file has, and what they are now."""
+
+
+@dataclass(frozen=True)
+class DetectorConversion:
+    """What was converted, into what, and from where it came.
+
+    Attributes:
+        sha256: of the checkpoint.
+        classes: of the detector, one of them `person`.
+        tensors: of the checkpoint that are in the network, all but counters.
+    """
+
+    source: str
+    sha256: str
+    model: str
+    classes: tuple[str, ...]
+    tensors: int
+    parameters: int
+    network_file: str
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def rows(self) -> dict[str, str]:
+        """For a table."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "model": f"{self.model}, {len(self.classes)} classes",
+            "tensors": f"{self.tensors}, all of them",
+            "parameters": f"{self.parameters / 1e6:.1f} M",
+            "written": self.network_file,
+        }
+
+
+def convert_detector(source: str | Path, out: str | Path, force: bool = False) -> DetectorConversion:
+    """Writes the detector of a state dict of `fasterrcnn_resnet50_fpn` to the `.keras` file `out`.
+
+    Args:
+        force: write over a file that is there.
+
+    Raises:
+        ConversionError: it cannot be read, is another network, or there is a file already.
+    """
+    source, out = Path(source), Path(out)
+    check_output(out, force=force)
+    with progress("converting, steps", total=2) as advance:
+        detector = convert_torchvision_detector(source)
+        advance()
+        detector.save(out)
+        advance()
+    return DetectorConversion(
+        source=source.name,
+        sha256=digest_of(source),
+        model=MODEL,
+        classes=detector.card.classes,
+        tensors=len(detector.network.weights),
+        parameters=count_parameters(detector.network),
+        network_file=str(out),
+    )
 
 
 def convert_torchvision_detector(

@@ -82,7 +82,7 @@ def read_coco(
         problems=tuple(notebook.problems),
         image_names=document.images.renamed,
         category_id=document.categories.written,
-        label_sizes=[_label_size(row.image.size, reading) for row in rows],
+        label_sizes=[_label_size(row.image.size, reading, detections is not None) for row in rows],
         settled=_settled(reading, detections is not None),
     )
 
@@ -127,16 +127,19 @@ def read_coco_truth(
     return truth, Path(notebook.source) if same else None
 
 
-def read_coco_image_ids(
+def read_coco_images(
     root: str | Path,
     split: str,
     skeleton: str | Path | Skeleton = "coco17",
     annotations: str | Path | None = None,
     reading: Reading = USUAL,
-) -> list[int | str]:
-    """The ids of the images as the file has them, in its order. Arguments as for `read_coco`."""
+) -> dict[int | str, str | None]:
+    """The ids of the images as the file has them, in its order, and their paths, None without a `file_name`.
+
+    Arguments as for `read_coco`.
+    """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation=False)
-    return [image.given for image in document.images.images]
+    return {image.given: image.path for image in document.images.images}
 
 
 def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:
@@ -146,18 +149,18 @@ def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orient
     return Document(path, root, _image_folder(root, split), card, reading, exif_orientation)
 
 
-def _label_size(declared: tuple[float, float], reading: Reading) -> tuple[float, float]:
+def _label_size(declared: tuple[float, float], reading: Reading, detected: bool) -> tuple[float, float]:
     """Of fractions and of what was scaled already, no size is left to differ from the picture's."""
-    return declared if reading.coordinates is None else (0.0, 0.0)
+    stated = reading.coordinates or (reading.detection_coordinates if detected else None)
+    return declared if stated is None else (0.0, 0.0)
 
 
 def _settled(reading: Reading, detected: bool) -> frozenset[str]:
-    boxes = reading.detection_boxes if detected else reading.boxes
-    return frozenset(
-        name
-        for name, choice in (("coordinates", reading.coordinates), ("boxes", boxes))
-        if choice is not None
-    )
+    boxes, coordinates = reading.boxes, reading.coordinates
+    if detected:
+        boxes, coordinates = reading.detection_boxes, reading.detection_coordinates or coordinates
+    stated = {"coordinates": coordinates, "boxes": boxes}
+    return frozenset(name for name, choice in stated.items() if choice is not None)
 
 
 def _warn_of_nobody(document: Document) -> None:

@@ -25,7 +25,8 @@ class DatasetConfig(Section):
     annotations: str | None = None
     """Annotation file, when it does not lie where the format puts it."""
     detections: str | None = None
-    """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
+    """Boxes to take instead of the ground truth's, in evaluation: a COCO detector-box JSON, or a detector (a
+    `.keras` file, run folder, SavedModel, preset, `hub:PRESET` or `whole_image`), which is asked once."""
     rows: tuple[int, int] | None = None
     """Keep the samples [start, stop) only; how a validation part is split off. With `detections`:
     the pictures."""
@@ -45,6 +46,8 @@ class DatasetConfig(Section):
     """coco: what the four numbers of a `bbox` are. None: `xywh`, and the check tells where they are not."""
     detection_boxes: BoxForm | None = None
     """coco: the same of `detections`."""
+    detection_coordinates: Coordinates | None = None
+    """coco: what the boxes of `detections` count; None: what `coordinates` says."""
     area_of_box: Probability | None = None
     """coco: a person's area as a fraction of its box, where no `area` and no segment says it. None: 0.53."""
     point_box: PositiveFloat | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,6 +43,11 @@ class PersonDetector(ABC):
     def detect_in(self, picture: np.ndarray) -> Boxes:
         """The boxes of one picture `[H, W, 3]`, RGB in grey levels 0..255."""
 
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Equal where weights and settings are equal, so that boxes can be kept under it."""
+
 
 class NetworkDetector(PersonDetector):
     """One of the project's own networks.
@@ -77,6 +83,13 @@ class NetworkDetector(PersonDetector):
         corners, scores = self._graph(np.asarray(picture, np.float32))
         return Boxes.of_corners(corners.numpy(), scores.numpy(), picture.shape[:2])
 
+    @property
+    def digest(self) -> str:
+        found = hashlib.sha256(repr((self.network.get_config(), self.card.to_plain())).encode())
+        for weight in self.network.weights:
+            found.update(np.ascontiguousarray(weight))
+        return found.hexdigest()
+
     def _detections(self, picture):
         """`(corners [n, 4], scores [n])` of the persons, in pixels of the picture."""
         card = self.card
@@ -96,6 +109,8 @@ class NetworkDetector(PersonDetector):
 
 class WholeImageDetector(PersonDetector):
     """Takes every picture for one person: for pictures that are cut out already."""
+
+    digest = "whole_image"
 
     def detect_in(self, picture: np.ndarray) -> Boxes:
         height, width = picture.shape[:2]

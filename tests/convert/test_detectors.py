@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 from torchvision_peer import torch, torchvision
+from typer.testing import CliRunner
 
+from p2net_tf.cli import app
 from p2net_tf.convert import detectors
 from p2net_tf.convert.checkpoint import ConversionError
 from p2net_tf.convert.names import published_weights
@@ -157,7 +159,17 @@ def test_a_file_of_the_published_kind(tmp_path, data_root):
     old = {name.replace("rpn.head.conv.0.0.", "rpn.head.conv."): value for name, value in old.items()}
     assert "backbone.fpn.inner_blocks.0.weight" in old and "rpn.head.conv.weight" in old
     torch.save(old, tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
-    detector = detectors.convert_torchvision_detector(tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
+    said = CliRunner().invoke(
+        app,
+        [
+            "import-weights",
+            str(tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"),
+            *("--model", "fasterrcnn_resnet50_fpn", "--out", str(tmp_path / "faster.keras"), "--json"),
+        ],
+    )
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["parameters"] == 41_755_286
+    detector = NetworkDetector.load(tmp_path / "faster.keras")
     assert detector.card.classes == COCO_91 and not detector.card.antialias
     detector = NetworkDetector(
         detector.network, detector.card.model_copy(update={"shorter_side": 160, "longer_side": 266})

@@ -24,7 +24,7 @@ from p2net_tf.data.annotations.images import Image, Images, read_images
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.picture_files import PictureFiles
-from p2net_tf.data.annotations.reading import USUAL, Reading
+from p2net_tf.data.annotations.reading import USUAL, Coordinates, Reading
 from p2net_tf.data.annotations.values import is_set, key, number, whole
 from p2net_tf.data.samples import DataError
 from p2net_tf.keypoints.visibility import NOT_LABELED
@@ -93,7 +93,12 @@ class Document:
         wanted = reading.category
         self.categories: Categories = choose_categories(listed, self.annotations, card, wanted, self.notebook)
         self.images: Images = read_images(entries, PictureFiles(root, folder), self.notebook)
-        self.scales = Scales(self.images.images, reading, exif_orientation)
+        self._exif_orientation = exif_orientation
+        self.scales = self.scales_of(reading.coordinates)
+
+    def scales_of(self, coordinates: Coordinates | None) -> Scales:
+        """From such coordinates to pixels of this file's pictures."""
+        return Scales(self.images.images, coordinates, self._exif_orientation)
 
     def people(self) -> list[Person]:
         """Crowds and people, with keypoints and without; what is broken is in the notebook."""

@@ -24,6 +24,7 @@ class Reading:
         coordinates: of keypoints, boxes and segments; None is `pixels`.
         boxes: what the four numbers of `bbox` are; None is `xywh`.
         detection_boxes: the same of detected boxes.
+        detection_coordinates: of detected boxes; None is `coordinates`.
         area_of_box: a person's area as a fraction of its box, where neither `area` nor a segment says it.
         point_box: side in pixels of the box around keypoints without an extent, where there is no box.
     """
@@ -32,6 +33,7 @@ class Reading:
     coordinates: Coordinates | None = None
     boxes: BoxForm | None = None
     detection_boxes: BoxForm | None = None
+    detection_coordinates: Coordinates | None = None
     area_of_box: float = AREA_OF_BOX
     point_box: float = POINT_BOX
 
