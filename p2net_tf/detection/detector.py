@@ -92,6 +92,17 @@ class NetworkDetector(PersonDetector):
 
     def _detections(self, picture):
         """`(corners [n, 4], scores [n])` of the persons, in pixels of the picture."""
+        corners, scores, classes, wanted = self.all_detections(picture)
+        persons = wanted & (classes == self.card.person)
+        return corners[persons], scores[persons]
+
+    def all_detections(self, picture):
+        """What the network finds in a picture `[H, W, 3]` in grey levels; runs in a graph.
+
+        Returns:
+            `(corners [n, 4] in pixels of the picture, scores [n], classes [n], wanted [n])`, best first, n
+            the network's `max_detections`; what is not `wanted` fills up, or scores too low.
+        """
         card = self.card
         canvas, size, scale = canvas_of(
             picture,
@@ -102,9 +113,9 @@ class NetworkDetector(PersonDetector):
             card.antialias,
         )
         found = self.network(canvas, size, training=False)
-        wanted = found["valid"] & (found["classes"] == card.person) & (found["scores"] > card.score_threshold)
         corners = found["boxes"][0] / tf.tile(scale[::-1], [2])
-        return corners[wanted[0]], found["scores"][0][wanted[0]]
+        scores, classes = found["scores"][0], found["classes"][0]
+        return corners, scores, classes, found["valid"][0] & (scores > card.score_threshold)
 
 
 class WholeImageDetector(PersonDetector):
