@@ -1,8 +1,11 @@
-"""torchvision's Faster R-CNN on ResNet-50-FPN: from its state dict to a detector with the same boxes."""
+"""Faster R-CNN on ResNet-50-FPN: from a published state dict to a detector with the same boxes.
+
+torchvision's code is the measure; detectron2's and mmdetection's weights come by its names
+(`p2net_tf.convert.detector_names`).
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +15,9 @@ import numpy as np
 from p2net_tf.convert.assign import assign_tensors
 from p2net_tf.convert.checkpoint import ConversionError, read_tensors
 from p2net_tf.convert.convert import check_output, digest_of
+from p2net_tf.convert.detector_names import as_torchvision
 from p2net_tf.detection.card import DetectorCard
-from p2net_tf.detection.coco_classes import COCO_91, PERSON
+from p2net_tf.detection.coco_classes import COCO_80, COCO_91, PERSON
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks import FasterRCNN
 from p2net_tf.models.summary import count_parameters
@@ -28,11 +32,6 @@ _PUBLISHED_FILE = f"{MODEL}_coco"
 _FIRST_DENSE = "roi_heads.box_head.fc6.weight"
 _CLASSES = "roi_heads.box_predictor.cls_score.weight"
 _POOLED = 7
-_RENAMED = (
-    (r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
-    (r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
-)
-"""Names before torchvision 0.13, which the published file has, and what they are now."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def convert_detector(source: str | Path, out: str | Path, force: bool = False) -
     source, out = Path(source), Path(out)
     check_output(out, force=force)
     with progress("converting, steps", total=2) as advance:
-        detector = convert_torchvision_detector(source)
+        detector = read_detector(source)
         advance()
         detector.save(out)
         advance()
@@ -95,10 +94,10 @@ def convert_detector(source: str | Path, out: str | Path, force: bool = False) -
     )
 
 
-def convert_torchvision_detector(
+def read_detector(
     source: str | Path, classes: Sequence[str] | None = None, norm_epsilon: float | None = None
 ) -> NetworkDetector:
-    """The detector of a state dict of torchvision's `fasterrcnn_resnet50_fpn`.
+    """The detector of a state dict of `fasterrcnn_resnet50_fpn`, whosever of the three.
 
     Args:
         source: `.pth`, `.pt`, `.tar` or `.safetensors`.
@@ -120,29 +119,22 @@ def detector_of_tensors(
     classes: Sequence[str] | None = None,
     norm_epsilon: float = OUR_EPSILON,
 ) -> NetworkDetector:
-    """`convert_torchvision_detector` of named tensors; `source` names them in errors."""
-    tensors = {_renamed(name): tensor for name, tensor in tensors.items()}
+    """`read_detector` of named tensors; `source` names them in errors."""
+    tensors, origin = as_torchvision(tensors)
     if _CLASSES not in tensors or _FIRST_DENSE not in tensors:
         raise ConversionError(
-            f"{source}: has no {_CLASSES}; give a state dict of torchvision's fasterrcnn_resnet50_fpn"
+            f"{source}: has no {_CLASSES}; give a state dict of torchvision's fasterrcnn_resnet50_fpn, or of "
+            "the same network of detectron2 or mmdetection"
         )
     names = _class_names(len(tensors[_CLASSES]) - 1, classes, source)
-    network = FasterRCNN(
-        num_classes=len(names), anchor_offset=0.0, rounded_anchors=True, aligned=False, name=MODEL
-    )
+    network = FasterRCNN(num_classes=len(names), name=MODEL, **origin.arguments)
     assign_tensors(network, _as_ours(tensors, norm_epsilon))
-    return NetworkDetector(network, DetectorCard(name=MODEL, classes=names, antialias=False))
-
-
-def _renamed(name: str) -> str:
-    for pattern, replacement in _RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return NetworkDetector(network, DetectorCard(name=MODEL, classes=names, antialias=origin.antialias))
 
 
 def _class_names(count: int, classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
     if classes is None:
-        known = {1: (PERSON,), len(COCO_91): COCO_91}
+        known = {1: (PERSON,), len(COCO_80): COCO_80, len(COCO_91): COCO_91}
         if count not in known:
             raise ConversionError(f"{source}: has {count} classes; give their names, without the background")
         classes = known[count]
