@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from p2net_tf.data import check as check_module
+from p2net_tf.data import picture_check
 from p2net_tf.data.coco import read_coco
 from p2net_tf.evaluation.stored import score_coco
 from p2net_tf.inference.boxes import read_boxes
@@ -130,7 +131,7 @@ def folder(tmp_path, monkeypatch):
         lambda paths, turn: (np.tile(sizes, (len(paths), 1)), np.full(len(paths), "JPEG")),
     )
     monkeypatch.setattr(check_module.exif_labels, "exif_label_problems", lambda samples: [])
-    monkeypatch.setattr(check_module, "unreadable_images", lambda paths, turn: {})
+    monkeypatch.setattr(picture_check, "unreadable_images", lambda paths, turn: {})
     (tmp_path / "annotations").mkdir()
     (tmp_path / "train").mkdir()
     return tmp_path

@@ -24,6 +24,16 @@ def as_xywh(box: np.ndarray, form: BoxForm) -> np.ndarray:
     return np.concatenate([first, second], axis=-1)
 
 
+def as_form(box: np.ndarray, form: BoxForm) -> np.ndarray:
+    """`[..., 4]` xywh boxes in another form: the opposite of `as_xywh`."""
+    first, second = box[..., :2], box[..., 2:]
+    if form == "xyxy":
+        second = first + second
+    elif form == "cxcywh":
+        first = first + second / 2
+    return np.concatenate([first, second], axis=-1)
+
+
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """`[...]` IoU of xywh boxes `[..., 4]`, one by one; 0 for what is no box."""
     low = np.maximum(boxes[..., :2], others[..., :2])

@@ -38,7 +38,7 @@ class Notebook:
     ):
         self.problems.append(Problem(severity, kind, self.source, detail, remedy, sample_id, image_id))
 
-    def note_rules(self, of: int) -> None:
+    def note_rules(self, of: int, items: str = "persons") -> None:
         """One note for each rule that was used."""
         for rule, count in self.rules.items():
-            self.note("read_as", f"{count} of {of} persons: {rule}")
+            self.note("read_as", f"{count} of {of} {items}: {rule}")
