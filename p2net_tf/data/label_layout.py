@@ -26,6 +26,7 @@ KINDS = ("coordinates", "axes", "box_form")
 _FRACTION = 1.6
 """No coordinate of a set of fractions is larger; half a pixel was added to each on reading."""
 _NORMALIZED = "set coordinates: normalized for this data set"
+_X_FIRST = "write x before y"
 _PERCENT = 101.0
 _SMALL_PICTURE = 150.0
 """Pixels; in smaller pictures coordinates up to 100 say nothing."""
@@ -62,15 +63,10 @@ def layout_problems(
         return []
     samples, sizes = samples.take(known), np.asarray(sizes[known], np.float64)
     checks: list[Callable[[Samples, np.ndarray], list[Problem]]] = []
-    doubts_pixels, doubts_boxes = (name not in samples.settled for name in ("coordinates", "boxes"))
-    if doubts_pixels:
-        checks += [partial(_fractions, detected=detected), _percents, _resized]
-    if doubts_boxes:  # before the next, which few boxes of another form may look like
-        checks.append(partial(_box_bounds, read=box_form, detected=detected))
-    if doubts_pixels:
-        checks.append(_exchanged)
-    if doubts_boxes:
-        checks.append(_box_form)
+    if "coordinates" not in samples.settled:
+        checks += [partial(_fractions, detected=detected), _percents, _resized, _exchanged]
+    if "boxes" not in samples.settled:
+        checks += [_box_form, partial(_box_bounds, read=box_form, detected=detected)]
     found: list[Problem] = []
     for check in checks:
         found += check(samples, sizes)
@@ -151,7 +147,8 @@ def _resized(samples: Samples, sizes: np.ndarray) -> list[Problem]:
 def _exchanged(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     """Labels that leave their pictures, and would not with y before x."""
     labeled = np.any(samples.keypoints[..., 2] > NOT_LABELED, axis=1)
-    labeled |= ~labeled.any()
+    if not labeled.any():
+        return []
     people, sizes = samples.take(labeled), sizes[labeled]
     out, out_exchanged = (~labels_fit(people, part, _slack(part)) for part in (sizes, sizes[:, ::-1]))
     if out.sum() < max(2, len(people) / 10) or out_exchanged.any():
@@ -159,7 +156,7 @@ def _exchanged(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     detail = (
         f"the labels of {out.sum()} of {len(people)} people leave their pictures; with x for y all would fit"
     )
-    return [_of_set(samples, "error", "axes", detail, "write x before y")]
+    return [_of_set(samples, "error", "axes", detail, _X_FIRST)]
 
 
 def _box_form(samples: Samples, sizes: np.ndarray) -> list[Problem]:
@@ -199,14 +196,22 @@ def _box_bounds(samples: Samples, sizes: np.ndarray, read: BoxForm, detected: bo
     outside = np.mean(~boxes_fit(boxes, sizes, _slack(sizes)))
     if outside < _LEAVING:
         return []
+    key = "detection_boxes" if detected else "boxes"
     written = as_form(boxes, read)
-    for form in _FORMS:
-        others = as_xywh(written, form)
-        if np.mean(boxes_fit(others, sizes, _slack(sizes)) & np.all(others[:, 2:] > 0, axis=1)) > 1 - _SLACK:
-            detail = f"{outside:.0%} of the boxes leave their pictures, as {form} none would"
-            remedy = f"set {'detection_boxes' if detected else 'boxes'}: {form} for this data set"
-            return [_of_set(samples, "error", "box_form", detail, remedy)]
-    return []
+    others = {
+        f"as {form}": (as_xywh(written, form), f"set {key}: {form} for this data set") for form in _FORMS
+    }
+    others["with x for y"] = boxes[:, [1, 0, 3, 2]], _X_FIRST
+    fitting = {
+        name: remedy
+        for name, (other, remedy) in others.items()
+        if np.mean(boxes_fit(other, sizes, _slack(sizes)) & np.all(other[:, 2:] > 0, axis=1)) > 1 - _SLACK
+    }
+    if not fitting:
+        return []
+    kind = "axes" if list(fitting) == ["with x for y"] else "box_form"
+    detail = f"{outside:.0%} of the boxes leave their pictures, {' or '.join(fitting)} none would"
+    return [_of_set(samples, "error", kind, detail, ", or ".join(fitting.values()))]
 
 
 def _lying(samples: Samples) -> list[Problem]:

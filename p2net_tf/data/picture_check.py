@@ -8,14 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.image_files import unreadable_images
+from p2net_tf.data.image_kinds import EXTENSIONS
 from p2net_tf.data.samples import Problem
 
 KINDS = ("image_missing", "image_broken")
 """Of errors that leave nothing to look at."""
-_EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
-               "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo"),
-               "TIFF": (".tif", ".tiff"), "AVIF": (".avif", ".avifs")}  # fmt: skip
-
 _IN_GRAPH = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 """Formats that TensorFlow decodes, but for rare kinds of BMP and WebP."""
 
@@ -50,7 +47,7 @@ def picture_problems(
             kind = "image_missing" if reason == "missing" else "image_broken"
             remedy = "bring the picture there, or remove its annotations"
             problems.append(Problem("error", kind, path, reason, remedy, image_id=image_id))
-        elif Path(path).suffix.lower() not in _EXTENSIONS.get(format_, (Path(path).suffix.lower(),)):
+        elif Path(path).suffix.lower() not in EXTENSIONS.get(format_, (Path(path).suffix.lower(),)):
             detail = f"is a {format_} by its contents; it is used"
             remedy = "give it the extension of its format"
             problems.append(Problem("warning", "image_extension", path, detail, remedy, image_id=image_id))

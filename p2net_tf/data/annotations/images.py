@@ -103,9 +103,7 @@ def read_images(entries: Sequence[Any], files: PictureFiles, notebook: Notebook)
         Image(number_, _given(entry["id"]), name, path, _size(entry))
         for number_, name, path, (_, entry) in zip(numbers, names, paths, kept, strict=True)
     ]
-    for remedy, count in files.used.items():
-        name, path = files.examples[remedy]
-        notebook.note("file_name", f"{count} of {len(images)} pictures found {remedy}: '{name}' is {path}")
+    files.note_used(len(images), notebook)
     return Images(images)
 
 

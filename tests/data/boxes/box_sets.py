@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.skeletons import drawing
+from p2net_tf.utils.files import write_text
 
 SIZE = (200, 150)
 """(width, height) of every picture."""
@@ -56,4 +57,52 @@ def write_coco(root: Path, document: dict | None = None, pictures: bool = True) 
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     content = coco_document() if document is None else document
     (root / "annotations/instances_train.json").write_text(json.dumps(content))
+    return root
+
+
+def voc_text(boxes, name="person", filename="a.png", size=SIZE, first_pixel=1, extra="") -> str:
+    """An annotation file; `first_pixel` 1 is Pascal VOC's own way of counting."""
+    objects = "".join(
+        f"<object><name>{name}</name><difficult>0</difficult><bndbox>"
+        f"<xmin>{x + first_pixel}</xmin><ymin>{y + first_pixel}</ymin>"
+        f"<xmax>{x + width}</xmax><ymax>{y + height}</ymax></bndbox>{extra}</object>"
+        for x, y, width, height in boxes
+    )
+    return (
+        f"<annotation><filename>{filename}</filename><size><width>{size[0]}</width><height>{size[1]}</height>"
+        f"<depth>3</depth></size>{objects}</annotation>"
+    )
+
+
+def write_voc(root: Path, boxes=BOXES, pictures: bool = True, **options) -> Path:
+    """A root with `Annotations/`, `JPEGImages/` and lists: `train` of all and `val` of the last."""
+    if pictures:
+        write_pictures(root / "JPEGImages", boxes)
+    for name, own in boxes.items():
+        write_text(root / f"Annotations/{name}.xml", voc_text(own, filename=f"{name}.png", **options))
+    write_text(root / "ImageSets/Main/train.txt", "\n".join(boxes) + "\n")
+    write_text(root / "ImageSets/Main/val.txt", list(boxes)[-1])
+    return root
+
+
+def yolo_lines(boxes, kind=0, size=SIZE) -> str:
+    lines = [
+        f"{kind} {(x + width / 2) / size[0]:.6f} {(y + height / 2) / size[1]:.6f} "
+        f"{width / size[0]:.6f} {height / size[1]:.6f}\n"
+        for x, y, width, height in boxes
+    ]
+    return "".join(lines)
+
+
+def write_yolo(root: Path, boxes=BOXES, pictures: bool = True, settings: str | None = None) -> Path:
+    """A root with `images/train`, `labels/train` and `data.yaml`."""
+    for name, own in boxes.items():
+        if pictures:
+            write_pictures(root / "images/train", [name])
+        else:
+            write_text(root / f"images/train/{name}.png", "")
+        write_text(root / f"labels/train/{name}.txt", yolo_lines(own))
+    if settings is None:
+        settings = "train: images/train\nval: images/val\nnames: [person, dog]\n"
+    write_text(root / "data.yaml", settings)
     return root
