@@ -200,7 +200,7 @@ def _label_of(picture: Path) -> Path | None:
     if "images" in parts:
         place = len(parts) - 1 - parts[::-1].index("images")
         candidates.insert(0, Path(*parts[:place], "labels", *parts[place + 1 :], name))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def _names_of_settings(settings: Mapping, source: str) -> dict[str, str]:
