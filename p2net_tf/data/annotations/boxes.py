@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from p2net_tf.data.annotations.reading import POINT_BOX, BoxForm
@@ -63,3 +65,16 @@ def box_of_keypoints(keypoints: np.ndarray, point_box: float = POINT_BOX) -> np.
         return np.concatenate([low - point_box / 2, [point_box, point_box]])
     margin = KEYPOINT_MARGIN * extent
     return np.concatenate([low - margin, high - low + 2 * margin])
+
+
+def box_of_segments(segmentation: Any) -> np.ndarray | None:
+    """`[4]` xywh around polygons `[[x, y, ...], ...]`; None where there are none."""
+    if not isinstance(segmentation, list):
+        return None
+    polygons = [numbers(polygon, len(polygon)) for polygon in segmentation if isinstance(polygon, list)]
+    points = [polygon.reshape(-1, 2) for polygon in polygons if polygon is not None and len(polygon) % 2 == 0]
+    if not points or not sum(map(len, points)):
+        return None
+    points = np.concatenate(points)
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.concatenate([low, high - low]) if np.all(high > low) else None

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from p2net_tf.data.annotation_files import find_annotations
 from p2net_tf.data.annotations.annotation_file import AnnotationFile, EntryReader
-from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
+from p2net_tf.data.annotations.boxes import box_of_keypoints, box_of_segments, read_box
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
 from p2net_tf.data.annotations.reading import USUAL, Reading
-from p2net_tf.data.annotations.values import as_list, is_set, key, numbers
+from p2net_tf.data.annotations.values import as_list, is_set, key
 from p2net_tf.data.boxes.classes import PERSON, Classes, Listed, choose_classes
 from p2net_tf.data.boxes.columns import Columns
 from p2net_tf.data.coco import image_folder, label_size
@@ -174,7 +173,7 @@ class _BoxReader(EntryReader):
         box = read_box(entry.get("bbox"), self.file.reading.boxes or "xywh")
         if box is not None:
             return box
-        box = _box_of_segments(entry.get("segmentation"))
+        box = box_of_segments(entry.get("segmentation"))
         if box is not None:
             self.rules["no bbox with an area: that of the segmentation"] += 1
             return box
@@ -193,16 +192,3 @@ class _BoxReader(EntryReader):
         except KeypointFault:
             return None
         return box_of_keypoints(keypoints, self.file.reading.point_box)
-
-
-def _box_of_segments(segmentation: Any) -> np.ndarray | None:
-    """`[4]` xywh around polygons `[[x, y, ...], ...]`; None where there are none."""
-    if not isinstance(segmentation, list):
-        return None
-    polygons = [numbers(polygon, len(polygon)) for polygon in segmentation if isinstance(polygon, list)]
-    points = [polygon.reshape(-1, 2) for polygon in polygons if polygon is not None and len(polygon) % 2 == 0]
-    if not points or not sum(map(len, points)):
-        return None
-    points = np.concatenate(points)
-    low, high = points.min(axis=0), points.max(axis=0)
-    return np.concatenate([low, high - low]) if np.all(high > low) else None
