@@ -13,6 +13,7 @@ import numpy as np
 from p2net_tf.data.boxes.label_form import box_form_problems
 from p2net_tf.data.check import HUGE, demand_form, nothing_usable
 from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.picture_check import KINDS as OF_PICTURES
 from p2net_tf.data.picture_check import picture_problems
 from p2net_tf.data.samples import Problem
 from p2net_tf.data.scenes import Scenes
@@ -66,15 +67,27 @@ def usable_scenes(scenes: Scenes, problems: Iterable[Problem]) -> Scenes:
     """
     errors = [problem for problem in problems if problem.severity == "error"]
     of_pictures = [problem.file for problem in errors if problem.sample_id is None]
+    left = scenes.without_objects(_are_broken(scenes, errors))
+    refused = {problem.image_id for problem in errors if problem.sample_id is not None} - {None}
+    emptied = (left.counts == 0) & np.isin(left.image_ids, list(refused))
+    return left.take(~np.isin(left.image_paths, of_pictures) & ~emptied)
+
+
+def unseen_scenes(scenes: Scenes, problems: Iterable[Problem]) -> Scenes:
+    """The pictures that nobody can look at, missing or broken ones, with those of their boxes that are right.
+
+    Whoever scores a detector must count their objects as missed, or a score rises with every lost picture.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    lost = [problem.file for problem in errors if problem.kind in OF_PICTURES]
+    return scenes.without_objects(_are_broken(scenes, errors)).take(np.isin(scenes.image_paths, lost))
+
+
+def _are_broken(scenes: Scenes, errors: Sequence[Problem]) -> np.ndarray:
+    """`[N]` bool, of the boxes."""
     broken = {(problem.file, problem.sample_id) for problem in errors if problem.sample_id is not None}
     paths = scenes.image_paths[scenes.owners].tolist()
-    bad = np.asarray([pair in broken for pair in zip(paths, scenes.ids.tolist(), strict=True)], bool)
-    refused = {problem.image_id for problem in errors if problem.sample_id is not None}
-    left = scenes.without_objects(bad)
-    emptied = (left.counts == 0) & np.isin(
-        left.image_ids, [number for number in refused if number is not None]
-    )
-    return left.take(~np.isin(left.image_paths, of_pictures) & ~emptied)
+    return np.asarray([pair in broken for pair in zip(paths, scenes.ids.tolist(), strict=True)], bool)
 
 
 def _box_problems(scenes: Scenes, sizes: np.ndarray) -> list[Problem]:
