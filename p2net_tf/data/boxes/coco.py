@@ -71,17 +71,26 @@ def find_box_annotations(root: Path, split: str, annotations: str | Path | None 
     Raises:
         DataError: there is none, or it is not clear which one.
     """
-    usual = [name.format(split=split) for name in _USUAL_FILES]
-    if annotations is None and not any((root / name).is_file() for name in usual):
-        likely = sorted(
-            path for folder in (root / "annotations", root) for path in folder.glob("*.json")
-            if path.stem == split or path.stem.endswith(f"_{split}")
-        )  # fmt: skip
+    if annotations is None:
+        likely = likely_annotations(root, split)
         if len(likely) > 1:
             names = " or ".join(map(str, likely[:2]))
             raise DataError(f"{root}: {names}? name the file in `annotations`")
-        annotations = likely[0].relative_to(root) if likely else None
-    return find_annotations(root, annotations, usual)
+        if likely:
+            return likely[0]
+    return find_annotations(root, annotations, [name.format(split=split) for name in _USUAL_FILES])
+
+
+def likely_annotations(root: Path, split: str) -> list[Path]:
+    """The first of the usual files, else all whose names end in the split."""
+    usual = [root / name.format(split=split) for name in _USUAL_FILES]
+    there = [path for path in usual if path.is_file()]
+    return there[:1] or sorted(
+        path
+        for folder in (root / "annotations", root)
+        for path in folder.glob("*.json")
+        if path.stem == split or path.stem.endswith(f"_{split}")
+    )
 
 
 class _BoxFile(AnnotationFile):
