@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +15,7 @@ from p2net_tf.cli.options import (
     Annotations,
     AsJson,
     Card,
+    CheckedFormat,
     DataFormat,
     ExifOrientation,
     Format,
@@ -20,6 +24,8 @@ from p2net_tf.cli.options import (
     Split,
     print_json,
     read_samples,
+    read_source,
+    source_fields,
     start,
     writable_file,
     writable_folder,
@@ -33,10 +39,18 @@ app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=
 def data_check(
     root: Root,
     reading: Reading = None,
-    data_format: Format = DataFormat.coco,
+    data_format: Annotated[
+        CheckedFormat | None,
+        typer.Option(
+            "--format", help="how it is laid out; boxes is COCO's form", show_default="by its files"
+        ),
+    ] = None,
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    classes: Annotated[
+        str, typer.Option(help="of boxes that are read: names with commas between, or all")
+    ] = "person",
     exif_orientation: ExifOrientation = None,
     out: Annotated[Path, typer.Option(help="JSON list of what was found", callback=writable_file)] = Path(
         "problems.json"
@@ -46,30 +60,90 @@ def data_check(
 ):
     """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
     start(as_json)
-    from p2net_tf.cli.problem_table import print_problems
-    from p2net_tf.data.check import (
-        check_samples,
-        demand_usable,
-        first_error,
-        problem_report,
-        usable,
-        write_problems,
+    from p2net_tf.data.check import first_error, problem_report, write_problems
+    from p2net_tf.data.recognise import BOXES, recognise
+
+    chosen = data_format.value if data_format else recognise(root, split, annotations)
+    if chosen in BOXES:
+        named = source_fields(BOXES[chosen], root, split, annotations, exif_orientation)
+        found = _check_boxes(named, reading, classes)
+    else:
+        samples = read_samples(
+            root, DataFormat(chosen), split, annotations, skeleton, exif_orientation, reading
+        )
+        found = _check_people(samples)
+    write_problems(found.problems, out)
+    if as_json:
+        print_json(problem_report(found.problems) | found.counts)
+    else:
+        from p2net_tf.cli.problem_table import print_problems
+
+        if data_format is None and chosen in BOXES:
+            console.print(f"read as {_CALLED[chosen]}, by its files", highlight=False)
+        print_problems(found.problems, console)
+        console.print(f"{found.words}; the whole list: {out}", soft_wrap=True)
+    found.demand()
+    if strict and first_error(found.problems) is not None:
+        raise typer.Exit(1)
+
+
+_CALLED = {
+    "boxes": "boxes of COCO's form",
+    "voc": "boxes of Pascal VOC's form",
+    "yolo": "boxes of YOLO's form",
+}
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What a check found.
+
+    Attributes:
+        counts: of what there is and what is usable, for JSON.
+        words: the same as a sentence.
+        demand: raises where nothing can be used.
+    """
+
+    problems: list
+    counts: dict
+    words: str
+    demand: Callable
+
+
+def _check_people(samples) -> _Checked:
+    from p2net_tf.data.check import check_samples, demand_usable, usable
+
+    problems = check_samples(samples)
+    total, kept = len(samples), len(usable(samples, problems))
+    words = f"{kept} of {total} people are usable"
+    return _Checked(
+        problems, {"people": total, "usable": kept}, words, partial(demand_usable, samples, problems)
     )
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
-    problems = check_samples(samples)
-    write_problems(problems, out)
-    kept = usable(samples, problems)
-    if as_json:
-        print_json(problem_report(problems) | {"people": len(samples), "usable": len(kept)})
-    else:
-        print_problems(problems, console)
-        console.print(
-            f"{len(kept)} of {len(samples)} people are usable; the whole list: {out}", soft_wrap=True
-        )
-    demand_usable(samples, problems)
-    if strict and first_error(problems) is not None:
-        raise typer.Exit(1)
+
+def _check_boxes(named: dict, reading: list[str] | None, classes: str) -> _Checked:
+    from p2net_tf.data.boxes.check import check_scenes, demand_usable_scenes, usable_scenes
+    from p2net_tf.data.boxes.datasets import read_scenes
+    from p2net_tf.data.boxes.settings import BoxDatasetConfig
+
+    wanted = () if classes == "all" else tuple(filter(None, map(str.strip, classes.split(","))))
+    scenes = read_scenes(read_source(BoxDatasetConfig, named, reading), wanted)
+    problems = check_scenes(scenes)
+    kept = usable_scenes(scenes, problems)
+    counts = {
+        "format": named["format"],
+        "pictures": len(scenes),
+        "usable": len(kept),
+        "boxes": len(scenes.owners),
+        "usable_boxes": len(kept.owners),
+        "without_boxes": int((kept.counts == 0).sum()),
+        "classes": dict(zip(kept.class_names, kept.class_counts.tolist(), strict=True)),
+    }
+    words = (
+        f"{len(kept)} of {len(scenes)} pictures with {len(kept.owners)} of {len(scenes.owners)} boxes are "
+        f"usable, {counts['without_boxes']} of them without any"
+    )
+    return _Checked(problems, counts, words, partial(demand_usable_scenes, scenes, problems))
 
 
 @app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --skeleton lsp14`")
