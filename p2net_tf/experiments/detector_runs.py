@@ -70,13 +70,17 @@ def sources_of_run(
 
     Args:
         part: `test`, `validation` or `train`.
-        overrides: `key=value` on the configuration.
+        overrides: `key=value` on the section `data` of the configuration; how the network is asked says its
+            card.
         config: configuration instead of the `config.yaml` beside the network.
 
     Raises:
         RunError: there is no configuration, or it names no data for this part.
-        ConfigError: a source that is none of boxes.
+        ConfigError: a source that is none of boxes, or an override of another section.
     """
+    strange = next((word for word in overrides if not word.startswith("data.")), None)
+    if strange is not None:
+        raise ConfigError(f"override '{strange}': a detector is asked as its card says; change data.* alone")
     file = Path(config) if config else network_file(path).parent / "config.yaml"
     if not file.is_file():
         raise RunError(f"{path}: no {file.name} beside it says which data it is for; name the data set")
@@ -124,10 +128,15 @@ def evaluate_sources(
             messages.print(f"[yellow]{name}[/yellow] {escape(said)}", soft_wrap=True)
         if out is not None:
             place = make_folder(place_of(out, name, sources))
-            write_json(place / "predictions.json", found.results)
-            write_json(place / "ground_truth.json", found.ground_truth)
-            write_problems(found.problems, place / problems_file(out, file.parent, part))
+            save_evaluation(place, found, problems_file(out, file.parent, part))
     return evaluations
+
+
+def save_evaluation(folder: Path, found: BoxEvaluation, problems_name: str = "problems.json") -> None:
+    """Writes exactly what was scored, and what was wrong with the data."""
+    write_json(folder / "predictions.json", found.results)
+    write_json(folder / "ground_truth.json", found.ground_truth)
+    write_problems(found.problems, folder / problems_name)
 
 
 def analyze_sources(

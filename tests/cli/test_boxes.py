@@ -154,6 +154,10 @@ class TestEvaluate:
         with pytest.raises(ConfigError, match="unknown key 'skeleton'"):
             call("evaluate", detector, "data.validation.0.skeleton=x", "--part", "validation")
 
+    def test_the_card_says_how_a_detector_is_asked(self, detector):
+        with pytest.raises(ConfigError, match="asked as its card says; change data"):
+            call("evaluate", detector, "evaluation.score_threshold=0.3")
+
     def test_no_data(self, detector, tmp_path):
         lonely = tmp_path / "lonely.keras"
         lonely.write_bytes(detector.read_bytes())
