@@ -84,8 +84,8 @@ class EntryReader:
     FIELDS = "image_id and keypoints"
     """What an annotation needs, for messages."""
     ITEMS = "person(s)"
-    AREA_OF_BOX: float | None = None
-    """Takes the place of `Reading.area_of_box`."""
+    WHOLE_AREAS = False
+    """Whether missing areas are those of whole boxes, and not `Reading.area_of_box`."""
 
     def __init__(self, file: AnnotationFile):
         self.file, self.notebook = file, file.notebook
@@ -142,7 +142,7 @@ class EntryReader:
         """Square pixels; `factor` brings those of the file there."""
         # Where coordinates are fractions, areas may be pixels: nothing is larger than its box.
         largest = np.inf if self.scales.pixels else box[2] * box[3]
-        part = self.file.reading.area_of_box if self.AREA_OF_BOX is None else self.AREA_OF_BOX
+        part = None if self.WHOLE_AREAS else self.file.reading.area_of_box
         area, rule = person_area(entry, box, part, factor, largest)
         if rule is not None and not crowd:
             self.rules[rule] += 1

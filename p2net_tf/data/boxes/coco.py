@@ -124,7 +124,7 @@ class _BoxReader(EntryReader):
 
     FIELDS = "image_id and bbox"
     ITEMS = "box(es)"
-    AREA_OF_BOX = 1.0
+    WHOLE_AREAS = True
 
     def read(self, exif_orientation: bool) -> Scenes:
         images = self._images()
