@@ -16,9 +16,11 @@ from p2net_tf.cli.options import (
     AsJson,
     Card,
     CheckedFormat,
+    Classes,
     DataFormat,
     ExifOrientation,
     Format,
+    KnownFormat,
     Reading,
     Root,
     Split,
@@ -39,18 +41,11 @@ app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=
 def data_check(
     root: Root,
     reading: Reading = None,
-    data_format: Annotated[
-        CheckedFormat | None,
-        typer.Option(
-            "--format", help="how it is laid out; boxes is COCO's form", show_default="by its files"
-        ),
-    ] = None,
+    data_format: KnownFormat = None,
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
-    classes: Annotated[
-        str, typer.Option(help="of boxes that are read: names with commas between, or all")
-    ] = "person",
+    classes: Classes = "person",
     exif_orientation: ExifOrientation = None,
     out: Annotated[Path, typer.Option(help="JSON list of what was found", callback=writable_file)] = Path(
         "problems.json"
@@ -61,12 +56,12 @@ def data_check(
     """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
     start(as_json)
     from p2net_tf.data.check import first_error, problem_report, write_problems
-    from p2net_tf.data.recognise import BOXES, recognise
 
-    chosen = data_format.value if data_format else recognise(root, split, annotations)
-    if chosen in BOXES:
-        named = source_fields(BOXES[chosen], root, split, annotations, exif_orientation)
-        found = _check_boxes(named, reading, classes)
+    chosen, called = _format_of(data_format, root, split, annotations)
+    if called:
+        found = _check_boxes(
+            _read_boxes(chosen, root, split, annotations, exif_orientation, reading, classes), chosen
+        )
     else:
         samples = read_samples(
             root, DataFormat(chosen), split, annotations, skeleton, exif_orientation, reading
@@ -78,8 +73,8 @@ def data_check(
     else:
         from p2net_tf.cli.problem_table import print_problems
 
-        if data_format is None and chosen in BOXES:
-            console.print(f"read as {_CALLED[chosen]}, by its files", highlight=False)
+        if data_format is None and called:
+            console.print(f"read as {called}, by its files", highlight=False)
         print_problems(found.problems, console)
         console.print(f"{found.words}; the whole list: {out}", soft_wrap=True)
     found.demand()
@@ -87,11 +82,27 @@ def data_check(
         raise typer.Exit(1)
 
 
-_CALLED = {
-    "boxes": "boxes of COCO's form",
-    "voc": "boxes of Pascal VOC's form",
-    "yolo": "boxes of YOLO's form",
-}
+def _format_of(given: CheckedFormat | None, root: Path, split: str, annotations: Path | None):
+    """`(format, what it is called where it is one of boxes)`; that of the files where none is given."""
+    from p2net_tf.data.recognise import recognise
+
+    called = {
+        "boxes": "boxes of COCO's form",
+        "voc": "boxes of Pascal VOC's form",
+        "yolo": "boxes of YOLO's form",
+    }
+    chosen = given.value if given else recognise(root, split, annotations)
+    return chosen, called.get(chosen)
+
+
+def _read_boxes(chosen: str, root, split, annotations, exif_orientation, reading, classes: str):
+    from p2net_tf.data.boxes.datasets import read_scenes
+    from p2net_tf.data.boxes.settings import BoxDatasetConfig
+    from p2net_tf.data.recognise import BOXES
+
+    named = source_fields(BOXES[chosen], root, split, annotations, exif_orientation)
+    wanted = () if classes == "all" else tuple(filter(None, map(str.strip, classes.split(","))))
+    return read_scenes(read_source(BoxDatasetConfig, named, reading), wanted)
 
 
 @dataclass(frozen=True)
@@ -121,17 +132,13 @@ def _check_people(samples) -> _Checked:
     )
 
 
-def _check_boxes(named: dict, reading: list[str] | None, classes: str) -> _Checked:
+def _check_boxes(scenes, chosen: str) -> _Checked:
     from p2net_tf.data.boxes.check import check_scenes, demand_usable_scenes, usable_scenes
-    from p2net_tf.data.boxes.datasets import read_scenes
-    from p2net_tf.data.boxes.settings import BoxDatasetConfig
 
-    wanted = () if classes == "all" else tuple(filter(None, map(str.strip, classes.split(","))))
-    scenes = read_scenes(read_source(BoxDatasetConfig, named, reading), wanted)
     problems = check_scenes(scenes)
     kept = usable_scenes(scenes, problems)
     counts = {
-        "format": named["format"],
+        "format": chosen,
         "pictures": len(scenes),
         "usable": len(kept),
         "boxes": len(scenes.owners),
@@ -150,24 +157,33 @@ def _check_boxes(named: dict, reading: list[str] | None, classes: str) -> _Check
 def data_browse(
     root: Root,
     reading: Reading = None,
-    data_format: Format = DataFormat.coco,
+    data_format: KnownFormat = None,
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    classes: Classes = "person",
     exif_orientation: ExifOrientation = None,
-    count: Annotated[int, typer.Option(help="people on the sheet", min=1)] = 24,
+    count: Annotated[int, typer.Option(help="people, or pictures with boxes, on the sheet", min=1)] = 24,
     height: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 256,
     width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
     augmented: Annotated[bool, typer.Option("--augmented", help="as training augments them")] = False,
     seed: Annotated[int, typer.Option(help="of the choice")] = 0,
     out: Annotated[Path, typer.Option(help="PNG or JPEG", callback=writable_file)] = Path("sheet.png"),
 ):
-    """Write a contact sheet of crops with their skeletons and heatmaps."""
+    """Write a contact sheet of crops with their skeletons and heatmaps, or of pictures with their boxes."""
     start(as_json=False)
+    chosen, called = _format_of(data_format, root, split, annotations)
+    if called:
+        from p2net_tf.data.boxes.browse import browse_scenes
+
+        scenes = _read_boxes(chosen, root, split, annotations, exif_orientation, reading, classes)
+        shown = browse_scenes(scenes, out, count=count, seed=seed)
+        console.print(f"{len(shown)} of {len(scenes)} pictures: {out}", soft_wrap=True)
+        return
     from p2net_tf.augment.settings import AugmentConfig
     from p2net_tf.data.browse import browse
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
+    samples = read_samples(root, DataFormat(chosen), split, annotations, skeleton, exif_orientation, reading)
     augment = AugmentConfig() if augmented else None
     shown = browse(samples, out, count=count, crop_size=(height, width), seed=seed, augment=augment)
     console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)

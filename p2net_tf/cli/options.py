@@ -49,6 +49,11 @@ _OVERRIDE = re.compile(r"[a-z_]+(\.\w+)+=|[a-z_]+=")
 
 Root = Annotated[Path, typer.Argument(help="folder of the data set")]
 Format = Annotated[DataFormat, typer.Option("--format", help="how it is laid out")]
+KnownFormat = Annotated[
+    CheckedFormat | None,
+    typer.Option("--format", help="how it is laid out; boxes is COCO's form", show_default="by its files"),
+]
+Classes = Annotated[str, typer.Option(help="of boxes that are read: names with commas between, or all")]
 Split = Annotated[str, typer.Option(help="e.g. train2017 (coco), test (lsp), valid (mpii)")]
 Annotations = Annotated[Path | None, typer.Option(help="annotation file, where it lies elsewhere")]
 Card = Annotated[str, typer.Option(help="skeleton card of a COCO-form set: a name or a YAML")]

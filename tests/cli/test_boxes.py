@@ -30,7 +30,7 @@ class TestCheck:
         report = json.loads(
             call("data", "check", write(tmp_path / "set"), "--out", problems, "--json").stdout
         )
-        names = {write_coco: "coco", write_voc: "voc", write_yolo: "yolo"}
+        names = {write_coco: "boxes", write_voc: "voc", write_yolo: "yolo"}
         assert report["format"] == names[write]
         assert (report["pictures"], report["usable"], report["usable_boxes"]) == (4, 4, 6)
         assert (report["without_boxes"], report["classes"], report["errors"]) == (1, {"person": 6}, 0)
@@ -65,6 +65,13 @@ class TestCheck:
         assert json.loads(call("data", "check", root, *options).stdout)["people"] == 12
         report = json.loads(call("data", "check", root, "--format", "boxes", *options).stdout)
         assert report["boxes"] == 14
+
+
+def test_browse(tmp_path):
+    root, sheet = write_voc(tmp_path / "set"), tmp_path / "sheet.png"
+    text = call("data", "browse", root, "--count", "3", "--out", sheet).stdout
+    assert "3 of 4 pictures" in text
+    assert sheet.is_file()
 
 
 class TestScore:
