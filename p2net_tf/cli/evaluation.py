@@ -78,6 +78,7 @@ def evaluate(
     start(as_json)
     from p2net_tf.experiments import detector_runs as detectors
     from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks
+    from p2net_tf.inference.run_folder import network_file
 
     if detectors.is_detector(run):
         words = overrides or []
@@ -90,6 +91,7 @@ def evaluate(
         _show({name: (evaluation, analyses.get(name)) for name, evaluation in found.items()}, as_json)
         return
     if data is not None or score_limit is not None:
+        network_file(run)  # which says where there is no network at all
         raise typer.BadParameter("--data and --score-limit belong to detectors; this is a network of poses")
     loaded = load_run(run, overrides or [], config)
     if errors:

@@ -12,6 +12,7 @@ from p2net_tf.detection.card import DetectorCard
 from p2net_tf.detection.detector import NetworkDetector, WholeImageDetector
 from p2net_tf.experiments import detector_runs
 from p2net_tf.experiments.run_folder import RunError
+from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.utils.yaml_files import ConfigError
 from tests.data.boxes.box_sets import coco_document, write_coco, write_voc, write_yolo
 from tests.evaluation.boxes.perturbed import perturbed_boxes
@@ -174,3 +175,5 @@ class TestEvaluate:
             call("evaluate", lonely)
         with pytest.raises(DataError, match="no such folder"):
             call("evaluate", lonely, "--data", tmp_path / "nowhere")
+        with pytest.raises(NetworkFileError, match="no run folder with best.keras"):
+            call("evaluate", tmp_path / "nowhere.keras", "--data", tmp_path)

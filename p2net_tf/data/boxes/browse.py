@@ -83,5 +83,6 @@ def _tile(scenes: Scenes, row: int) -> np.ndarray:
 def _caption(scenes: Scenes, row: int) -> str:
     own = scenes.objects_of(row)
     crowds = int(scenes.crowds[own].sum())
-    words = f"{own.stop - own.start - crowds} boxes" + (f", {crowds} to ignore" if crowds else "")
+    count = own.stop - own.start - crowds
+    words = f"{count} {'box' if count == 1 else 'boxes'}" + (f", {crowds} to ignore" if crowds else "")
     return f"row {row}: {Path(scenes.image_paths[row]).name}\n{words}"
