@@ -7,6 +7,7 @@ import pytest
 import yaml
 from tiny_detectors import tiny_detector
 
+from p2net_tf.data import picture_check
 from p2net_tf.data.samples import DataError
 from p2net_tf.detection.card import DetectorCard
 from p2net_tf.detection.detector import NetworkDetector, WholeImageDetector
@@ -26,7 +27,8 @@ def folder(tmp_path_factory):
 
 class TestCheck:
     @pytest.mark.parametrize("write", [write_coco, write_voc, write_yolo])
-    def test_sets_are_recognised(self, tmp_path, write):
+    def test_sets_are_recognised(self, tmp_path, monkeypatch, write):
+        monkeypatch.setattr(picture_check, "unreadable_images", lambda paths, turn: {})
         problems = tmp_path / "problems.json"
         report = json.loads(
             call("data", "check", write(tmp_path / "set"), "--out", problems, "--json").stdout

@@ -13,7 +13,7 @@ PICTURES_OWN = ("image_extension",)
     "quirk",
     [
         pytest.param(
-            quirk, id=f"{quirk.topic}: {quirk.name}", marks=() if number % 5 == 0 else pytest.mark.slow
+            quirk, id=f"{quirk.topic}: {quirk.name}", marks=() if number % 10 == 0 else pytest.mark.slow
         )
         for number, quirk in enumerate(BOX_QUIRKS)
     ],

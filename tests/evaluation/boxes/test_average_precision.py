@@ -44,7 +44,7 @@ class TestAgainstPycocotools:
     def people(self, data_root):
         return json.loads((data_root / "people_boxes/person_boxes_val.json").read_text())
 
-    @pytest.mark.parametrize("seed", [0, 1])
+    @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
     def test_perturbed_boxes_of_people(self, people, seed):
         results = perturbed_boxes(people, seed)
         result = evaluate_boxes(people, results)
