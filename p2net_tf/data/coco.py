@@ -55,6 +55,7 @@ def read_coco(
         DataError: a file is missing or not JSON of this form, or its keypoints are not the card's.
     """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation)
+    of_rows = reading if detections is None else reading.of_detections
     if detections is None:
         rows = [person for person in document.people() if not person.crowd and person.labels]
         _warn_of_nobody(document)
@@ -82,8 +83,8 @@ def read_coco(
         problems=tuple(notebook.problems),
         image_names=document.images.renamed,
         category_id=document.categories.written,
-        label_sizes=[_label_size(row.image.size, reading, detections is not None) for row in rows],
-        settled=_settled(reading, detections is not None),
+        label_sizes=[label_size(row.image.size, of_rows) for row in rows],
+        settled=of_rows.settled,
     )
 
 
@@ -146,21 +147,15 @@ def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orient
     root = Path(root)
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     path = find_annotations(root, annotations, [f"annotations/person_keypoints_{split}.json"])
-    return Document(path, root, _image_folder(root, split), card, reading, exif_orientation)
+    return Document(path, root, image_folder(root, split), card, reading, exif_orientation)
 
 
-def _label_size(declared: tuple[float, float], reading: Reading, detected: bool) -> tuple[float, float]:
-    """Of fractions and of what was scaled already, no size is left to differ from the picture's."""
-    stated = reading.coordinates or (reading.detection_coordinates if detected else None)
-    return declared if stated is None else (0.0, 0.0)
+def label_size(declared: tuple[float, float], reading: Reading) -> tuple[float, float]:
+    """The size of a picture that its labels refer to, as far as it may differ from the file's.
 
-
-def _settled(reading: Reading, detected: bool) -> frozenset[str]:
-    boxes, coordinates = reading.boxes, reading.coordinates
-    if detected:
-        boxes, coordinates = reading.detection_boxes, reading.detection_coordinates or coordinates
-    stated = {"coordinates": coordinates, "boxes": boxes}
-    return frozenset(name for name, choice in stated.items() if choice is not None)
+    Of fractions and of what was scaled already, none is left.
+    """
+    return declared if reading.coordinates is None else (0.0, 0.0)
 
 
 def _warn_of_nobody(document: Document) -> None:
@@ -184,6 +179,7 @@ def to_coco_keypoints(keypoints) -> np.ndarray:
     return keypoints
 
 
-def _image_folder(root: Path, split: str) -> Path:
+def image_folder(root: Path, split: str) -> Path:
+    """Where the pictures of a set of COCO's form lie."""
     folders = (root / split, root / "images" / split, root / "images")
     return next((folder for folder in folders if folder.is_dir()), root)

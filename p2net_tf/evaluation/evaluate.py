@@ -73,6 +73,11 @@ class Evaluation:
         return self.people.problems
 
     @property
+    def scope(self) -> str:
+        """`162 of 205`, the people."""
+        return self.people.scored
+
+    @property
     def headline(self) -> float:
         """Of `result`: see the function."""
         return headline(self.result)

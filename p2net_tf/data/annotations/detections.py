@@ -41,8 +41,8 @@ def read_detections(path: Path, document: Document, notebook: Notebook) -> list[
     scored = any(entry.get("score") is not None for entry in dicts)
     if dicts and not scored:
         notebook.note("score", "no detection has a score: 1 is taken for all")
-    wanted = document.reading.detection_coordinates
-    scales = document.scales if wanted is None else document.scales_of(wanted)
+    wanted = document.reading.of_detections.coordinates
+    scales = document.scales if wanted == document.reading.coordinates else document.scales_of(wanted)
     found = []
     for place, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):

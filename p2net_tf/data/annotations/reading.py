@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 AREA_OF_BOX = 0.53
@@ -36,6 +36,18 @@ class Reading:
     detection_coordinates: Coordinates | None = None
     area_of_box: float = AREA_OF_BOX
     point_box: float = POINT_BOX
+
+    @property
+    def of_detections(self) -> Reading:
+        """How the file of detected boxes is read."""
+        coordinates = self.detection_coordinates or self.coordinates
+        return replace(self, boxes=self.detection_boxes, coordinates=coordinates)
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """What of the labels' form the user has stated, which no check doubts."""
+        stated = {"coordinates": self.coordinates, "boxes": self.boxes}
+        return frozenset(name for name, choice in stated.items() if choice is not None)
 
 
 USUAL = Reading()

@@ -1,0 +1,1 @@
+"""Sets of labeled boxes, read into pictures with their objects, and checked."""
