@@ -45,7 +45,7 @@ def kept_boxes(
     asked = {"exif": exif_orientation, "category": category_id, "pictures": _stated(pictures)}
     key = hashlib.sha256(f"{detector.digest}{json.dumps(asked)}".encode()).hexdigest()[:32]
     file = (folder or boxes_folder()) / f"{key}.json"
-    if _is_whole(file):
+    if detector.digest is not None and _is_whole(file):
         messages.print(f"boxes of this detector are known: {file}", soft_wrap=True)
         return file
     found = []
