@@ -32,7 +32,7 @@ from rich.markup import escape
 
 from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import load_config
+from p2net_tf.config.loading import load_pose_config
 from p2net_tf.config.model import describe_model
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
@@ -175,7 +175,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     """
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
-        path = Path("runs") / load_config(path).name
+        path = Path("runs") / load_pose_config(path).name
     file = network_file(path)
     config_file = Path(config) if config else file.parent / "config.yaml"
     if config and not config_file.is_file():
@@ -183,7 +183,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     demand_current(config_file)
     network, stored = open_network(file)
     if config_file.is_file():
-        loaded = load_config(config_file, list(overrides))
+        loaded = load_pose_config(config_file, list(overrides))
     else:
         loaded = config_of(stored, str(file), overrides)
     named = any(override.partition("=")[0].strip() == "data.skeleton" for override in overrides)

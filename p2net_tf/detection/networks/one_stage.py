@@ -103,6 +103,8 @@ class OneStageDetector(DetectionNetwork):
         options: see `DetectionNetwork`.
     """
 
+    loss_names = ("class_loss", "box_loss")
+
     def __init__(
         self,
         backbone: str = "resnet50",

@@ -1,0 +1,1 @@
+"""Boxes of objects in pictures: from annotation files to batches."""
