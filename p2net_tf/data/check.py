@@ -14,8 +14,10 @@ import numpy as np
 
 from p2net_tf.data import exif_labels, label_layout
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.image_files import image_headers, unreadable_images
+from p2net_tf.data.image_files import image_headers
 from p2net_tf.data.left_right import left_right_problems
+from p2net_tf.data.picture_check import KINDS as OF_PICTURES
+from p2net_tf.data.picture_check import picture_problems
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
@@ -23,16 +25,10 @@ FAR = 1.0
 """A keypoint farther beyond the border than this many image sizes is an error, not a cut-off limb."""
 HUGE = 1e6
 """Pixels; no coordinate is larger, even where the image's size is not known."""
-_UNSEEN = ("image_missing", "image_broken", "box_empty", "box_outside")
+_UNSEEN = (*OF_PICTURES, "box_empty", "box_outside")
 """Kinds of errors that say nothing against the keypoints of a person."""
 _OF_THE_SET = (exif_labels.KIND, *label_layout.KINDS)
 """Kinds of errors about the labels of a whole set."""
-_EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "GIF": (".gif",),
-               "BMP": (".bmp", ".dib"), "WEBP": (".webp",), "MPO": (".jpg", ".jpeg", ".mpo"),
-               "TIFF": (".tif", ".tiff"), "AVIF": (".avif", ".avifs")}  # fmt: skip
-
-_IN_GRAPH = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
-"""Formats that TensorFlow decodes, but for rare kinds of BMP and WebP."""
 
 
 def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
@@ -52,7 +48,9 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
         sizes, image_problems = np.zeros((len(samples), 2), np.float32), []
     else:
         sizes, formats = image_headers(samples.image_paths, samples.exif_orientation)
-        image_problems = _image_problems(samples, formats, decode)
+        image_problems = picture_problems(
+            samples.image_paths, samples.image_ids, formats, samples.source, samples.exif_orientation, decode
+        )
     known = sizes[:, 0] > 0
     return [
         *samples.problems,
@@ -78,12 +76,12 @@ def demand_usable(samples: Samples, problems: Sequence[Problem]) -> Samples:
     return kept
 
 
-def nothing_usable(source: str, problems: Sequence[Problem]) -> DataError:
-    """The error of a set of which no sample is left, with the worst of its problems: an error, if any."""
+def nothing_usable(source: str, problems: Sequence[Problem], item: str = "sample") -> DataError:
+    """The error of a set of which no `item` is left, with the worst of its problems: an error, if any."""
     order = ("error", "warning", "note")
     worst = min(problems, key=lambda problem: order.index(problem.severity), default=None)
     first = f"; first of {len(problems)} problems: {worst}" if worst else ""
-    return DataError(f"{source}: no usable sample{first}")
+    return DataError(f"{source}: no usable {item}{first}")
 
 
 def demand_form(problems: Iterable[Problem]) -> None:
@@ -159,38 +157,6 @@ def _form_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
         return []
     turned = exif_labels.exif_label_problems(samples)
     return turned or label_layout.layout_problems(samples, sizes)
-
-
-def _image_problems(samples: Samples, formats: np.ndarray, decode: bool) -> list[Problem]:
-    paths, rows = np.unique(samples.image_paths, return_index=True)
-    if decode:
-        reasons = unreadable_images(paths, samples.exif_orientation)
-    else:
-        no_header = paths[formats[rows] == ""].tolist()
-        reasons = {path: "no image header" if Path(path).is_file() else "missing" for path in no_header}
-    problems = []
-    for path, row in zip(paths.tolist(), rows, strict=True):
-        image_id, reason, format_ = int(samples.image_ids[row]), reasons.get(path), formats[row]
-        if reason is not None:
-            kind = "image_missing" if reason == "missing" else "image_broken"
-            remedy = "bring the picture there, or remove its annotations"
-            problems.append(Problem("error", kind, path, reason, remedy, image_id=image_id))
-        elif Path(path).suffix.lower() not in _EXTENSIONS.get(format_, (Path(path).suffix.lower(),)):
-            detail = f"is a {format_} by its contents; it is used"
-            remedy = "give it the extension of its format"
-            problems.append(Problem("warning", "image_extension", path, detail, remedy, image_id=image_id))
-    return [*problems, *_slow_formats(samples.source, formats[rows])]
-
-
-def _slow_formats(source: str, formats: np.ndarray) -> list[Problem]:
-    """One warning for all pictures that only Pillow reads."""
-    slow = Counter(formats[~np.isin(formats, ["", *_IN_GRAPH])].tolist())
-    if not slow:
-        return []
-    counts = ", ".join(f"{count} {format_}" for format_, count in slow.most_common())
-    detail = f"{counts} of {len(formats)} pictures are read by Pillow, one at a time; they are used"
-    remedy = "make PNGs of them with `p2net data convert-images` if loading is slow"
-    return [Problem("warning", "image_format", source, detail, remedy)]
 
 
 def _keypoint_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> list[Problem]:

@@ -82,8 +82,8 @@ def read_coco(
         problems=tuple(notebook.problems),
         image_names=document.images.renamed,
         category_id=document.categories.written,
-        label_sizes=[_label_size(row.image.size, reading) for row in rows],
-        settled=_settled(reading, detections is not None),
+        label_sizes=[label_size(row.image.size, reading) for row in rows],
+        settled=reading.settled(detections is not None),
     )
 
 
@@ -143,21 +143,15 @@ def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orient
     root = Path(root)
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     path = find_annotations(root, annotations, [f"annotations/person_keypoints_{split}.json"])
-    return Document(path, root, _image_folder(root, split), card, reading, exif_orientation)
+    return Document(path, root, image_folder(root, split), card, reading, exif_orientation)
 
 
-def _label_size(declared: tuple[float, float], reading: Reading) -> tuple[float, float]:
-    """Of fractions and of what was scaled already, no size is left to differ from the picture's."""
+def label_size(declared: tuple[float, float], reading: Reading) -> tuple[float, float]:
+    """The size of a picture that its labels refer to, as far as it may differ from the file's.
+
+    Of fractions and of what was scaled already, none is left.
+    """
     return declared if reading.coordinates is None else (0.0, 0.0)
-
-
-def _settled(reading: Reading, detected: bool) -> frozenset[str]:
-    boxes = reading.detection_boxes if detected else reading.boxes
-    return frozenset(
-        name
-        for name, choice in (("coordinates", reading.coordinates), ("boxes", boxes))
-        if choice is not None
-    )
 
 
 def _warn_of_nobody(document: Document) -> None:
@@ -181,6 +175,7 @@ def to_coco_keypoints(keypoints) -> np.ndarray:
     return keypoints
 
 
-def _image_folder(root: Path, split: str) -> Path:
+def image_folder(root: Path, split: str) -> Path:
+    """Where the pictures of a set of COCO's form lie."""
     folders = (root / split, root / "images" / split, root / "images")
     return next((folder for folder in folders if folder.is_dir()), root)

@@ -14,6 +14,7 @@ from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
+from p2net_tf.data.scenes import Scenes
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.data.synthetic.render import write_synthetic
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -99,7 +100,7 @@ def open_datasets(
         demand_form(found)
         problems += found
         kept = usable(samples, found)
-        _refuse_mixed_orientation(parts, kept)
+        refuse_mixed_orientation(parts, kept)
         parts.append(kept.take(np.tile(np.arange(len(kept)), source.repeat)))
     joined = concatenate(parts)
     if not len(joined):
@@ -122,8 +123,12 @@ def _refuse_mixed_records(sources: Sequence[DatasetConfig]) -> None:
             )
 
 
-def _refuse_mixed_orientation(parts: list[Samples], part: Samples) -> None:
-    """One pipeline turns all pictures or none."""
+def refuse_mixed_orientation(parts: Sequence[Samples | Scenes], part: Samples | Scenes) -> None:
+    """One pipeline turns all pictures or none.
+
+    Raises:
+        DataError: `part` disagrees with one of `parts` on `exif_orientation`.
+    """
     other = next((p for p in parts if p.exif_orientation != part.exif_orientation), None)
     if other is not None:
         raise DataError(

@@ -19,6 +19,20 @@ PICTURES = {
 }
 """Formats that Pillow reads -> (place, bytes) of their signs."""
 
+EXTENSIONS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "WEBP": (".webp",),
+    "MPO": (".jpg", ".jpeg", ".mpo"),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif", ".avifs"),
+}
+"""Of files of the formats that are usual, as Pillow names them."""
+PICTURE_SUFFIXES = frozenset(sum(EXTENSIONS.values(), ())) | {".jp2", ".heic", ".heif", ".jxl"}
+"""Of files that are meant to be pictures, whether they can be read here or not."""
+
 _TO_PNG = "convert it to PNG or JPEG"
 _UNPACK = "unpack it"
 _RAW = f"a camera RAW file; develop it, or {_TO_PNG}, e.g. `dcraw -T`"

@@ -9,10 +9,12 @@ one form alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from p2net_tf.data.annotations.boxes import as_xywh, overlaps
+from p2net_tf.data.annotations.boxes import as_form, as_xywh, overlaps
+from p2net_tf.data.annotations.reading import BoxForm
 from p2net_tf.data.label_fit import boxes_fit, labels_fit
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
@@ -23,6 +25,8 @@ KINDS = ("coordinates", "axes", "box_form")
 
 _FRACTION = 1.6
 """No coordinate of a set of fractions is larger; half a pixel was added to each on reading."""
+_NORMALIZED = "set coordinates: normalized for this data set"
+_X_FIRST = "write x before y"
 _PERCENT = 101.0
 _SMALL_PICTURE = 150.0
 """Pixels; in smaller pictures coordinates up to 100 say nothing."""
@@ -35,6 +39,7 @@ _AGREED, _BETTER, _MOST = 0.4, 1.5, 0.8
 many times as much as in the form that is read, and more for this part of the people."""
 _LEAVING = 0.15
 """Part of the detected boxes that leave their pictures, where they are read in a wrong form."""
+_FORMS: tuple[BoxForm, ...] = ("xyxy", "cxcywh", "xywh")
 _EXTENDED = 3
 """Labeled keypoints that have an extent to speak of."""
 _TOPS = ("head_top", "nose", "neck", "upper_neck")
@@ -42,12 +47,16 @@ _BOTTOMS = ("left_ankle", "right_ankle", "left_hip", "right_hip")
 _STANDING = 10
 
 
-def layout_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
+def layout_problems(
+    samples: Samples, sizes: np.ndarray, box_form: BoxForm = "xywh", detected: bool = True
+) -> list[Problem]:
     """At most one error of `KINDS`, which then explains everything else, and warnings.
 
     Args:
         samples: as a reader gives them. What the user has stated (`Samples.settled`) is not doubted.
         sizes: `[N, 2]` (width, height) of the pictures, zeros where not known.
+        box_form: what the four numbers of a box are in the files, as they were read.
+        detected: boxes without keypoints are those of a detector, which come from another file than labels.
     """
     known = sizes[:, 0] > 0
     if not known.any():
@@ -55,9 +64,9 @@ def layout_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     samples, sizes = samples.take(known), np.asarray(sizes[known], np.float64)
     checks: list[Callable[[Samples, np.ndarray], list[Problem]]] = []
     if "coordinates" not in samples.settled:
-        checks += [_fractions, _percents, _resized, _exchanged]
+        checks += [partial(_fractions, detected=detected), _percents, _resized, _exchanged]
     if "boxes" not in samples.settled:
-        checks += [_box_form, _box_bounds]
+        checks += [_box_form, partial(_box_bounds, read=box_form, detected=detected)]
     found: list[Problem] = []
     for check in checks:
         found += check(samples, sizes)
@@ -78,17 +87,17 @@ def detection_form_problems(detected: Samples, truth: Samples) -> list[Problem]:
     return [_of_set(detected, "error", "box_form", _disagreement(agreement, form, "true boxes"), remedy)]
 
 
-def _fractions(samples: Samples, sizes: np.ndarray) -> list[Problem]:
+def _fractions(samples: Samples, sizes: np.ndarray, detected: bool) -> list[Problem]:
     points, boxes = _reach(samples)
     if sizes.min() <= 4 * _FRACTION or not 0 < min(points, boxes) <= _FRACTION:
         return []
     if max(points, boxes) <= _FRACTION:
         detail = f"no coordinate is larger than {max(points, boxes):.3g}: they are fractions of the pictures"
-        remedy = "set coordinates: normalized for this data set"
-        return [_of_set(samples, "error", "coordinates", detail, remedy)]
+        return [_of_set(samples, "error", "coordinates", detail, _NORMALIZED)]
     if np.isinf(points):
         detail = f"no coordinate of a box is larger than {boxes:.3g}: they are fractions of the pictures"
-        return [_of_set(samples, "error", "coordinates", detail, "write them in pixels")]
+        remedy = "write them in pixels" if detected else _NORMALIZED
+        return [_of_set(samples, "error", "coordinates", detail, remedy)]
     what, other = ("keypoints", "boxes") if points <= _FRACTION else ("boxes", "keypoints")
     detail = f"{what} are fractions of the pictures, {other} are not"
     return [_of_set(samples, "error", "coordinates", detail, "write both in pixels")]
@@ -147,7 +156,7 @@ def _exchanged(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     detail = (
         f"the labels of {out.sum()} of {len(people)} people leave their pictures; with x for y all would fit"
     )
-    return [_of_set(samples, "error", "axes", detail, "write x before y")]
+    return [_of_set(samples, "error", "axes", detail, _X_FIRST)]
 
 
 def _box_form(samples: Samples, sizes: np.ndarray) -> list[Problem]:
@@ -179,21 +188,30 @@ def _box_form(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     return [_of_set(samples, "error", "box_form", detail, f"set boxes: {form} for this data set")]
 
 
-def _box_bounds(samples: Samples, sizes: np.ndarray) -> list[Problem]:
-    """Detected boxes, without keypoints: those that leave the picture in one form and not in another."""
+def _box_bounds(samples: Samples, sizes: np.ndarray, read: BoxForm, detected: bool) -> list[Problem]:
+    """Boxes without keypoints: those that leave the picture in one form and not in another."""
     if np.any(samples.keypoints[..., 2] > NOT_LABELED) or len(samples) < _FEW_PEOPLE:
         return []
     boxes = samples.boxes.astype(np.float64)
     outside = np.mean(~boxes_fit(boxes, sizes, _slack(sizes)))
     if outside < _LEAVING:
         return []
-    for form in ("xyxy", "cxcywh"):
-        others = as_xywh(boxes, form)
-        if np.mean(boxes_fit(others, sizes, _slack(sizes)) & np.all(others[:, 2:] > 0, axis=1)) > 1 - _SLACK:
-            detail = f"{outside:.0%} of the boxes leave their pictures, as {form} none would"
-            remedy = f"set detection_boxes: {form} for this data set"
-            return [_of_set(samples, "error", "box_form", detail, remedy)]
-    return []
+    key = "detection_boxes" if detected else "boxes"
+    written = as_form(boxes, read)
+    others = {
+        f"as {form}": (as_xywh(written, form), f"set {key}: {form} for this data set") for form in _FORMS
+    }
+    others["with x for y"] = boxes[:, [1, 0, 3, 2]], _X_FIRST
+    fitting = {
+        name: remedy
+        for name, (other, remedy) in others.items()
+        if np.mean(boxes_fit(other, sizes, _slack(sizes)) & np.all(other[:, 2:] > 0, axis=1)) > 1 - _SLACK
+    }
+    if not fitting:
+        return []
+    kind = "axes" if list(fitting) == ["with x for y"] else "box_form"
+    detail = f"{outside:.0%} of the boxes leave their pictures, {' or '.join(fitting)} none would"
+    return [_of_set(samples, "error", kind, detail, ", or ".join(fitting.values()))]
 
 
 def _lying(samples: Samples) -> list[Problem]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from p2net_tf.data.annotations.reading import BoxForm
 from p2net_tf.data.samples import Problem
 
 
@@ -35,6 +36,8 @@ class Scenes:
         image_names: the data set's own ids of images by `image_ids`, where they are no plain numbers.
         category_ids: `[C]` the data set's own id of each class, for every file written.
         problems: what the reader could not represent (already left out of the columns).
+        settled: what of the labels' form the user has stated, which no check doubts: `coordinates`, `boxes`.
+        box_form: what the four numbers of a box are in the files.
     """
 
     class_names: tuple[str, ...]
@@ -52,6 +55,8 @@ class Scenes:
     image_names: Mapping[int, int | str] = field(default_factory=dict)
     category_ids: tuple[int | str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    settled: frozenset[str] = frozenset()
+    box_form: BoxForm = "xywh"
 
     def __post_init__(self):
         for group in (_OF_PICTURES, _OF_OBJECTS):

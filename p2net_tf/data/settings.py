@@ -6,29 +6,30 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from p2net_tf.data.annotations.reading import BoxForm, Coordinates, Reading
 from p2net_tf.utils.yaml_files import Probability, Section
 
+Source = TypeVar("Source", bound="DataSource")
 
-class DatasetConfig(Section):
-    """One source of people. `root` and `annotations` may hold `${VARIABLE}` or `${VARIABLE:-default}`."""
 
-    format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
+class DataSource(Section):
+    """What all sources of pictures have. `root` and `annotations` may hold `${VARIABLE}` or
+    `${VARIABLE:-default}`."""
+
+    format: str
     root: str
     """Folder of the data set as its archive unpacks; for `records`, which stand alone, that of the shards."""
     split: str = "train"
     """coco: folder and annotation suffix, e.g. `train2017`; lsp: train / test / all; mpii: train / valid."""
     annotations: str | None = None
     """Annotation file, when it does not lie where the format puts it."""
-    detections: str | None = None
-    """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
     rows: tuple[int, int] | None = None
-    """Keep the samples [start, stop) only; how a validation part is split off. With `detections`:
-    the pictures."""
+    """Keep the samples [start, stop) only; how a validation part is split off. With `detections`, and of
+    sets of boxes: the pictures."""
     repeat: PositiveInt = 1
     """How often each of these samples is seen per epoch; not for `records`."""
     exif_orientation: bool | None = None
@@ -43,8 +44,16 @@ class DatasetConfig(Section):
     tells where the numbers say otherwise."""
     boxes: BoxForm | None = None
     """coco: what the four numbers of a `bbox` are. None: `xywh`, and the check tells where they are not."""
+
+
+class DatasetConfig(DataSource):
+    """One source of people."""
+
+    format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
+    detections: str | None = None
+    """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
     detection_boxes: BoxForm | None = None
-    """coco: the same of `detections`."""
+    """coco: the same as `boxes`, of `detections`."""
     area_of_box: Probability | None = None
     """coco: a person's area as a fraction of its box, where no `area` and no segment says it. None: 0.53."""
     point_box: PositiveFloat | None = None
@@ -61,7 +70,7 @@ class DatasetConfig(Section):
         return Reading(**{name: value for name, value in given.items() if value is not None})
 
 
-def name_sources(sources: Sequence[DatasetConfig]) -> dict[str, DatasetConfig]:
+def name_sources(sources: Sequence[Source]) -> dict[str, Source]:
     """The sources of a part by names that stand in reports: `lsp_test`, and `lsp_test_2` for another such."""
     named = {}
     for source in sources:

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from p2net_tf.data.samples import Samples
-from p2net_tf.evaluation.coco_diagnostics import always_said, why_so_low
+from p2net_tf.evaluation.coco_diagnostics import crowds, unknown_images, why_so_low
 from p2net_tf.evaluation.coco_files import (
     RESULT_FIELDS,
     read_ground_truth,
@@ -103,7 +103,7 @@ def evaluate_coco(
     used = [pose for pose in detections if pose["image_id"] in known]
     evaluation = run_pycocotools(dataset, used, sigmas, maxDets=[max_people])
     metrics = _summarized(evaluation)
-    findings = always_said(dataset, detections, max_people)
+    findings = [*unknown_images(dataset, detections), *crowds(dataset, detections, max_people)]
     if metrics["AP"] < SUSPICIOUS_AP:
         findings += why_so_low(dataset, detections, sigmas)
     counted = [a for a in dataset["annotations"] if a["num_keypoints"] and not a["iscrowd"]]
@@ -189,7 +189,7 @@ def run_pycocotools(dataset: dict, detections: list[dict], sigmas: np.ndarray, *
         params: attributes of its `Params`, e.g. `iouThrs`.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = _indexed(dataset)
+        truth = indexed(dataset)
         evaluation = COCOeval(truth, _load_results(truth, detections), "keypoints")
         evaluation.params.kpt_oks_sigmas = sigmas
         for name, value in params.items():
@@ -215,7 +215,7 @@ def _ap_by_threshold(evaluation: COCOeval) -> dict[float, float]:
 
 def _load_results(truth: COCO, detections: list[dict]) -> COCO:
     if not detections:
-        return _indexed({**truth.dataset, "annotations": []})
+        return indexed({**truth.dataset, "annotations": []})
     keypoints = np.asarray([pose["keypoints"] for pose in detections], np.float64)
     keypoints = keypoints.reshape(len(detections), -1, 3)
     missing = ~np.isfinite(keypoints[..., :2]).all(-1)
@@ -235,7 +235,8 @@ def _filled(keypoints: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.where(missing[..., None], stand_in[:, None], keypoints)
 
 
-def _indexed(dataset: dict) -> COCO:
+def indexed(dataset: dict) -> COCO:
+    """pycocotools' own form of ground truth or results."""
     coco = COCO()
     coco.dataset = dataset
     coco.createIndex()

@@ -6,7 +6,9 @@ The ground truth here is the slim copy of `coco.py`: ids, keypoints, num_keypoin
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -16,16 +18,11 @@ from p2net_tf.evaluation.settings import COCO_PEOPLE
 LARGEST_AREA = 1e10
 """COCO's range "all" is 0..1e5 ** 2 square pixels."""
 
-_NORMALIZED_UP_TO = 1.5
+NORMALIZED_UP_TO = 1.5
 """Coordinates within this of 0 are taken for fractions of the image, some a little outside of it."""
 
 
-def always_said(dataset: dict, detections: list[dict], max_people: int) -> list[str]:
-    """Findings worth a sentence at any AP: poses that were left out."""
-    return [*_unknown_images(dataset, detections), *_crowds(dataset, detections, max_people)]
-
-
-def _crowds(dataset: dict, detections: list[dict], max_people: int) -> list[str]:
+def crowds(dataset: dict, detections: list[dict], max_people: int) -> list[str]:
     """Poses beyond those of a picture that count: perfect ones of 30 people reach an AP of 0.663."""
     known = {image["id"] for image in dataset["images"]}
     counts = Counter((p["image_id"], p["category_id"]) for p in detections if p["image_id"] in known)
@@ -40,7 +37,8 @@ def _crowds(dataset: dict, detections: list[dict], max_people: int) -> list[str]
     ]
 
 
-def _unknown_images(dataset: dict, detections: list[dict]) -> list[str]:
+def unknown_images(dataset: dict, detections: list[dict]) -> list[str]:
+    """What was left out, worth a sentence at any AP."""
     known = {image["id"] for image in dataset["images"]}
     unknown = [pose["image_id"] for pose in detections if pose["image_id"] not in known]
     if not unknown or len(unknown) == len(detections):
@@ -55,33 +53,59 @@ def why_so_low(dataset: dict, detections: list[dict], sigmas) -> list[str]:
     """Every cause that is found; where there is none, how close the poses come."""
     if not detections:
         return ["The predictions are empty: check the person boxes and the score threshold of the run."]
-    case = _Case(dataset, detections, np.asarray(sigmas))
-    findings = [finding for check in _TRUTH_CHECKS + _ID_CHECKS if (finding := check(case))]
+    case = _PoseCase(dataset, detections, sigmas=np.asarray(sigmas))
+    findings = wrong_ids(case)
     if case.matched.size == 0:
         return findings
-    findings += _first(_COORDINATE_CHECKS, case)
+    findings += first_finding(_COORDINATE_CHECKS, case)
     return findings or [_poor_poses(case)]
 
 
 @dataclass(frozen=True)
-class _Case:
+class DiagnosedCase:
+    """Slim ground truth and results, and what they are called in sentences.
+
+    Attributes:
+        things: of the truth, in the plural.
+        by_image: annotations by image ids.
+        matched: rows of the results on images with annotations.
+    """
+
     dataset: dict
     detections: list[dict]
-    sigmas: np.ndarray
-
-    def __post_init__(self):
-        keypoints = np.asarray([pose["keypoints"] for pose in self.detections], np.float64)
-        object.__setattr__(self, "xy", keypoints.reshape(len(keypoints), -1, 3)[..., :2])
-        by_image = defaultdict(list)
-        for annotation in self.annotations:
-            by_image[annotation["image_id"]].append(annotation)
-        object.__setattr__(self, "by_image", by_image)
-        matched = [row for row, pose in enumerate(self.detections) if pose["image_id"] in by_image]
-        object.__setattr__(self, "matched", np.asarray(matched, np.int64))
+    things: str = field(default="persons", kw_only=True)
 
     @property
     def annotations(self) -> list[dict]:
         return self.dataset["annotations"]
+
+    @cached_property
+    def by_image(self) -> dict[int | str, list[dict]]:
+        found = defaultdict(list)
+        for annotation in self.annotations:
+            found[annotation["image_id"]].append(annotation)
+        return found
+
+    @cached_property
+    def matched(self) -> np.ndarray:
+        rows = [row for row, found in enumerate(self.detections) if found["image_id"] in self.by_image]
+        return np.asarray(rows, np.int64)
+
+    @property
+    def counted(self) -> list[dict]:
+        """Annotations that may count, crowds too."""
+        return [entry for entry in self.annotations if entry.get("num_keypoints", 1)]
+
+
+@dataclass(frozen=True)
+class _PoseCase(DiagnosedCase):
+    sigmas: np.ndarray
+
+    @cached_property
+    def xy(self) -> np.ndarray:
+        """`[D, K, 2]`."""
+        keypoints = np.asarray([pose["keypoints"] for pose in self.detections], np.float64)
+        return keypoints.reshape(len(keypoints), -1, 3)[..., :2]
 
     def inside(self, xy: np.ndarray) -> bool:
         """Whether any keypoint of `xy` (as `self.xy`) lies in any person box of its image."""
@@ -94,19 +118,25 @@ class _Case:
         return False
 
 
-def _first(checks, case: _Case) -> list[str]:
+def wrong_ids(case: DiagnosedCase) -> list[str]:
+    """Faults of the truth and of ids, whatever the results are."""
+    return [finding for check in _TRUTH_CHECKS + _ID_CHECKS if (finding := check(case))]
+
+
+def first_finding(checks: Sequence[Callable], case: DiagnosedCase) -> list[str]:
+    """Of the first of `checks` that finds something, in a list; an empty one where none does."""
     finding = next((finding for check in checks if (finding := check(case))), None)
     return [finding] if finding else []
 
 
-def _nobody(case: _Case) -> str | None:
+def _nobody(case: DiagnosedCase) -> str | None:
     if case.annotations:
         return None
     return "The ground truth has no annotations: check the file and the split."
 
 
-def _nothing_labeled(case: _Case) -> str | None:
-    if not case.annotations or any(a["num_keypoints"] for a in case.annotations):
+def _nothing_labeled(case: DiagnosedCase) -> str | None:
+    if not case.annotations or case.counted:
         return None
     return (
         "No keypoint of any person has a visibility of 1 or 2, so COCO ignores them all: write visibility 2 "
@@ -114,32 +144,31 @@ def _nothing_labeled(case: _Case) -> str | None:
     )
 
 
-def _no_areas(case: _Case) -> str | None:
+def _no_areas(case: DiagnosedCase) -> str | None:
     areas = np.asarray([a["area"] for a in case.annotations], np.float64)
     if not areas.size or np.any(areas >= 1):
         return None
     return (
-        "The area of every person is below 1 square pixel, so OKS forgives no distance: give areas in square "
-        "pixels of the image, or leave them out."
+        f"The areas of all {case.things} are below 1 square pixel: give them in square pixels of the image, "
+        "or leave them out."
     )
 
 
-def _all_excluded(case: _Case) -> str | None:
-    counted = [a for a in case.annotations if a["num_keypoints"]]
-    if not counted:
+def _all_excluded(case: DiagnosedCase) -> str | None:
+    if not case.counted:
         return None
-    if all(a["iscrowd"] for a in counted):
-        return "Every person has iscrowd 1, so COCO ignores them all: set iscrowd to 0 for single persons."
-    areas = [a["area"] for a in counted if not a["iscrowd"]]
+    if all(a["iscrowd"] for a in case.counted):
+        return f"All {case.things} have iscrowd 1, so COCO ignores them: set iscrowd to 0 for single ones."
+    areas = [a["area"] for a in case.counted if not a["iscrowd"]]
     if all(not 0 <= area <= LARGEST_AREA for area in areas):
         return (
-            f"Every person's area (e.g. {areas[0]:g}) lies outside COCO's range 0..1e10, so all are "
-            "excluded: give areas in square pixels of the image."
+            f"The areas of all {case.things} (e.g. {areas[0]:g}) lie outside COCO's range 0..1e10, so all "
+            "are excluded: give areas in square pixels of the image."
         )
     return None
 
 
-def _image_ids(case: _Case) -> str | None:
+def _image_ids(case: DiagnosedCase) -> str | None:
     known = {image["id"] for image in case.dataset["images"]}
     predicted = [pose["image_id"] for pose in case.detections]
     if any(image_id in known for image_id in predicted):
@@ -152,7 +181,7 @@ def _image_ids(case: _Case) -> str | None:
     )
 
 
-def _images_without_persons(case: _Case) -> str | None:
+def _images_without_persons(case: DiagnosedCase) -> str | None:
     if case.matched.size or not case.annotations or _image_ids(case):
         return None
     return (
@@ -161,37 +190,38 @@ def _images_without_persons(case: _Case) -> str | None:
     )
 
 
-def _coverage(case: _Case) -> str | None:
+def _coverage(case: DiagnosedCase) -> str | None:
     covered = {case.detections[row]["image_id"] for row in case.matched}
     if not covered or len(covered) * 2 > len(case.by_image):
         return None
     return (
-        f"Predictions cover only {len(covered)} of {len(case.by_image)} images with persons: predict all of "
-        "them, or score with the ground truth of the predicted images alone."
+        f"Predictions cover only {len(covered)} of {len(case.by_image)} images with {case.things}: predict "
+        "all of them, or score with the ground truth of the predicted images alone."
     )
 
 
-def _categories(case: _Case) -> str | None:
+def _categories(case: DiagnosedCase) -> str | None:
     known = {a["category_id"] for a in case.annotations} & {c["id"] for c in case.dataset["categories"]}
     predicted = {pose["category_id"] for pose in case.detections}
     if not case.annotations or known & predicted:
         return None
     return (
         f"The categories differ: predictions have category_id {_listed(predicted)}, the annotations (and the "
-        f"'categories' list) {_listed(known)}: give the predictions the category_id of the annotated persons."
+        f"'categories' list) {_listed(known)}: give the predictions the category_id of the annotated "
+        f"{case.things}."
     )
 
 
-def _not_finite(case: _Case) -> str | None:
+def _not_finite(case: _PoseCase) -> str | None:
     if np.isfinite(case.xy).all(-1).any():
         return None
     return "No predicted coordinate is a finite number: look for the NaN in the weights or the decoding."
 
 
-def _normalized(case: _Case) -> str | None:
+def _normalized(case: _PoseCase) -> str | None:
     finite = case.xy[np.isfinite(case.xy)]
     boxes = np.asarray([a["bbox"] for a in case.annotations], np.float64)
-    if np.abs(finite).max() > _NORMALIZED_UP_TO or boxes.max() <= 2 * _NORMALIZED_UP_TO:
+    if np.abs(finite).max() > NORMALIZED_UP_TO or boxes.max() <= 2 * NORMALIZED_UP_TO:
         return None
     return (
         "The predicted coordinates lie within 0..1 while the ground truth is in pixels: multiply x by the "
@@ -199,7 +229,7 @@ def _normalized(case: _Case) -> str | None:
     )
 
 
-def _outside(case: _Case) -> str | None:
+def _outside(case: _PoseCase) -> str | None:
     if case.inside(case.xy):
         return None
     hint = "; with x and y exchanged some do" if case.inside(case.xy[..., ::-1]) else ""
@@ -209,7 +239,7 @@ def _outside(case: _Case) -> str | None:
     )
 
 
-def _poor_poses(case: _Case) -> str:
+def _poor_poses(case: _PoseCase) -> str:
     best, rows_of = [], defaultdict(list)
     for row in case.matched:
         rows_of[case.detections[row]["image_id"]].append(row)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numbers
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ def read_ground_truth(source: dict | str | Path, num_keypoints: int) -> dict:
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
-    return _Truth(source, num_keypoints).dataset()
+    return _KeypointTruth(source, num_keypoints).dataset()
 
 
 def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[dict]:
@@ -40,13 +42,7 @@ def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[d
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
-    where = str(source) if isinstance(source, str | Path) else "predictions"
-    content = load_json(source) if isinstance(source, str | Path) else source
-    if isinstance(content, dict):
-        content = content.get("annotations")
-    if not isinstance(content, list):
-        fields = ", ".join(RESULT_FIELDS)
-        raise DataError(f"{where}: not a result list; give a list of objects with {fields}")
+    where, content = result_list(source, RESULT_FIELDS)
     for row, pose in enumerate(content):
         _check_detection(f"{where}: [{row}]", pose, num_keypoints)
     # pycocotools takes a pose's area from its box when the first one has a box, else from its keypoints.
@@ -65,6 +61,21 @@ def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[d
     return [pose | {"bbox": box.tolist()} for pose, box in zip(found, boxes, strict=True)]
 
 
+def result_list(source: list | dict | str | Path, fields: Sequence[str]) -> tuple[str, list]:
+    """`(name for messages, entries)` of COCO results: a list, a dict that holds it, or the path of either.
+
+    Raises:
+        DataError: there is no list; names the `fields` of its entries.
+    """
+    where = str(source) if isinstance(source, str | Path) else "predictions"
+    content = load_json(source) if isinstance(source, str | Path) else source
+    if isinstance(content, dict):
+        content = content.get("annotations")
+    if not isinstance(content, list):
+        raise DataError(f"{where}: not a result list; give a list of objects with {', '.join(fields)}")
+    return where, content
+
+
 def with_one_kind_of_ids(dataset: dict, detections: list[dict]) -> tuple[dict, list[dict]]:
     """The same with all image or category ids as text where any of them is text: pycocotools sorts them."""
     for field, rows in (("image_id", "images"), ("category_id", "categories")):
@@ -79,15 +90,24 @@ def with_one_kind_of_ids(dataset: dict, detections: list[dict]) -> tuple[dict, l
     return dataset, detections
 
 
-class _Truth:
-    """Values are read by the rules of `p2net_tf.data.annotations`, as when people are read."""
+class Truth(ABC):
+    """COCO ground truth, of which the values are read by the rules of `p2net_tf.data.annotations`.
 
-    def __init__(self, source: dict | str | Path, num_keypoints: int):
+    Attributes:
+        where: the file, for messages.
+        content: what it holds.
+    """
+
+    def __init__(self, source: dict | str | Path):
         self.where = "ground truth" if isinstance(source, dict) else str(source)
         self.content = source if isinstance(source, dict) else load_json(source)
-        self.num_keypoints = num_keypoints
 
     def dataset(self) -> dict:
+        """The slim copy.
+
+        Raises:
+            DataError: a field is missing or has another length; names it and the remedy.
+        """
         for field in ("images", "annotations"):
             if not isinstance(self.content, dict) or not isinstance(self.content.get(field), list):
                 raise DataError(
@@ -96,28 +116,41 @@ class _Truth:
                 )
             self._demand_objects(field)
         images, entries = self.content["images"], self.content["annotations"]
-        if entries and not any("keypoints" in entry for entry in entries):
-            raise DataError(
-                f"{self.where}: no annotation has 'keypoints'; take person_keypoints_*.json, not "
-                "instances_*.json"
-            )
-        annotations = [self._annotation(row, entry) for row, entry in enumerate(entries)]
+        self.demand_kind(entries)
+        categories = self._categories()
+        only = categories[0] if len(categories) == 1 else PERSON
+        annotations = [
+            {"id": row + 1, **self._owner(row, entry, only), **self.values(row, entry)}
+            for row, entry in enumerate(entries)
+        ]
+        if not categories:
+            categories = list(dict.fromkeys(entry["category_id"] for entry in annotations)) or [PERSON]
         return {
             "images": [{"id": self._id(image, "id", "images", row)} for row, image in enumerate(images)],
-            "categories": [{"id": found} for found in self._categories(annotations)],
+            "categories": [{"id": found} for found in categories],
             "annotations": annotations,
         }
+
+    @abstractmethod
+    def demand_kind(self, entries: list[dict]) -> None:
+        """Raises:
+        DataError: the annotations are of another kind.
+        """
+
+    @abstractmethod
+    def values(self, row: int, entry: dict) -> dict:
+        """What pycocotools reads of an annotation beside its ids."""
 
     def _demand_objects(self, field: str) -> None:
         for row, entry in enumerate(self.content[field]):
             if not isinstance(entry, dict):
                 raise DataError(f"{self.where}: {field}[{row}] is {entry!r:.40}; give an object")
 
-    def _categories(self, annotations: list[dict]) -> list[int | str]:
-        """Those listed, else those that annotations have."""
+    def _categories(self) -> list[int | str]:
+        """Those listed."""
         listed = self.content.get("categories")
         if not listed:
-            return list(dict.fromkeys(entry["category_id"] for entry in annotations)) or [PERSON]
+            return []
         if not isinstance(listed, list):
             raise DataError(f"{self.where}: 'categories' is no list; give a list of objects with id and name")
         self._demand_objects("categories")
@@ -129,20 +162,39 @@ class _Truth:
             raise DataError(f"{self.where}: {field}[{row}] has no '{name}'; every one needs it")
         return found
 
-    def _annotation(self, row: int, entry: dict) -> dict:
+    def _owner(self, row: int, entry: dict, only: int | str) -> dict:
+        """Args:
+        only: the category of annotations that name none.
+        """
+        category = entry.get("category_id")
+        return {
+            "image_id": self._id(entry, "image_id", "annotations", row),
+            "category_id": only if category is None else self._id(entry, "category_id", "annotations", row),
+            "iscrowd": int(is_set(entry.get("iscrowd"))),
+        }
+
+
+class _KeypointTruth(Truth):
+    def __init__(self, source: dict | str | Path, num_keypoints: int):
+        super().__init__(source)
+        self.num_keypoints = num_keypoints
+
+    def demand_kind(self, entries: list[dict]) -> None:
+        if entries and not any("keypoints" in entry for entry in entries):
+            raise DataError(
+                f"{self.where}: no annotation has 'keypoints'; take person_keypoints_*.json, not "
+                "instances_*.json"
+            )
+
+    def values(self, row: int, entry: dict) -> dict:
         keypoints = self._keypoints(row, entry)
         box = read_box(entry.get("bbox"))
         if box is None:
             box = box_of_keypoints(keypoints)
         box = np.zeros(4) if box is None else box
-        category = entry.get("category_id")
         return {
-            "id": row + 1,
-            "image_id": self._id(entry, "image_id", "annotations", row),
-            "category_id": PERSON if category is None else self._id(entry, "category_id", "annotations", row),
             "keypoints": keypoints.ravel().tolist(),
             "num_keypoints": int(np.count_nonzero(keypoints[:, 2] > NOT_LABELED)),
-            "iscrowd": int(is_set(entry.get("iscrowd"))),
             "area": person_area(entry, box)[0],
             "bbox": box.tolist(),
         }

@@ -10,16 +10,16 @@ import numpy as np
 from p2net_tf.data.check import check_samples, count_kinds, demand_usable, first_error, unseen
 from p2net_tf.data.datasets import pictures_of_rows, read_dataset
 from p2net_tf.data.label_layout import detection_form_problems
+from p2net_tf.data.picture_check import KINDS as OF_PICTURES
 from p2net_tf.data.published_boxes import as_published
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.evaluation.set_aside import SetAside
 from p2net_tf.inference.card import InferenceCard
-
-_OF_IMAGES = ("image_missing", "image_broken")
 
 
 @dataclass(frozen=True)
-class People:
+class People(SetAside):
     """People, or detected boxes, of one data source.
 
     Attributes:
@@ -43,16 +43,6 @@ class People:
         return cls(samples, samples.take([]), (), len(samples))
 
     @property
-    def errors(self) -> tuple[Problem, ...]:
-        """The broken items, which were set aside."""
-        return tuple(problem for problem in self.problems if problem.severity == "error")
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was read in another form than usual, in its one sensible way."""
-        return tuple(str(problem) for problem in self.problems if problem.severity == "note")
-
-    @property
     def scored(self) -> str:
         """`162 of 205`."""
         return f"{len(self.samples)} of {self.total}"
@@ -70,11 +60,8 @@ class People:
 
     def describe(self) -> str | None:
         """A line on what was set aside; None where nothing was."""
-        if not self.errors:
-            return None
-        kinds = ", ".join(f"{count} {kind}" for kind, count in count_kinds(self.errors).items())
         fate = "they do not count" if self.skipped_images else f"{len(self.missed)} people count as missed"
-        return f"{self.scored} scored; set aside: {kinds}; {fate}; first: {self.errors[0]}"
+        return self.describe_errors(self.scored, fate)
 
 
 def select_people(samples: Samples, skip_missing: bool = False, strict: bool = False) -> People:
@@ -92,7 +79,9 @@ def select_people(samples: Samples, skip_missing: bool = False, strict: bool = F
     if strict and broken is not None:
         raise DataError(str(broken))
     kept, missed = demand_usable(samples, problems), unseen(samples, problems)
-    skipped = frozenset(p.image_id for p in problems if p.kind in _OF_IMAGES) if skip_missing else frozenset()
+    skipped = (
+        frozenset(p.image_id for p in problems if p.kind in OF_PICTURES) if skip_missing else frozenset()
+    )
     missed = missed.take(~np.isin(missed.image_ids, list(skipped)))
     return People(kept, missed, tuple(problems), len(samples) + _refused(samples.problems), skipped)
 
@@ -123,7 +112,7 @@ def _compare_with_truth(detected: Samples, source: DatasetConfig) -> list[Proble
     if wanted is not None:
         unboxed &= np.asarray([given in wanted for given in truth.given_image_ids], bool)
     problems = check_samples(truth.take(unboxed).with_problems(())) if unboxed.any() else []
-    return form_problems + [problem for problem in problems if problem.kind in _OF_IMAGES]
+    return form_problems + [problem for problem in problems if problem.kind in OF_PICTURES]
 
 
 def _refused(problems: Sequence[Problem]) -> int:

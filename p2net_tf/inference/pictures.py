@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,29 +34,33 @@ def as_list(pictures: PictureSource | Sequence[PictureSource]) -> list[PictureSo
     return [pictures]
 
 
-def load_pictures(sources: Sequence[PictureSource]) -> Iterator[np.ndarray]:
+def load_pictures(sources: Sequence[PictureSource], exif_orientation: bool = True) -> Iterator[np.ndarray]:
     """`load_picture` of each, a few of them ahead, side by side."""
+    load = partial(load_picture, exif_orientation=exif_orientation)
     with ThreadPoolExecutor(_AHEAD) as pool:
         waiting = iter(sources)
-        queue = [pool.submit(load_picture, source) for source in islice(waiting, _AHEAD)]
+        queue = [pool.submit(load, source) for source in islice(waiting, _AHEAD)]
         while queue:
             yield queue.pop(0).result()
-            queue += [pool.submit(load_picture, source) for source in islice(waiting, 1)]
+            queue += [pool.submit(load, source) for source in islice(waiting, 1)]
 
 
-def load_picture(source: PictureSource) -> np.ndarray:
+def load_picture(source: PictureSource, exif_orientation: bool = True) -> np.ndarray:
     """`[H, W, 3]` RGB in grey levels 0..255: uint8, or float32 where the source is float.
 
     Files, of any format that Pillow reads, and PIL images are turned the way their EXIF header says, because
     that is how people took them. Of 16 bits the high byte counts.
 
+    Args:
+        exif_orientation: False leaves them as they are stored, as labels of many data sets mean them.
+
     Raises:
         DataError: it is no picture; names file or shape, and the remedy.
     """
     if isinstance(source, (str, Path)):
-        return _of_file(str(source))
+        return _of_file(str(source), exif_orientation)
     if isinstance(source, Image.Image):
-        return _of_pillow(source)
+        return _of_pillow(source, exif_orientation)
     if isinstance(source, (np.ndarray, tf.Tensor)) or hasattr(source, "__array__"):
         return _of_array(np.asarray(source))
     raise DataError(
@@ -69,16 +74,16 @@ def to_levels(picture: np.ndarray) -> np.ndarray:
     return picture if picture.dtype == np.uint8 else np.uint8(np.rint(np.clip(picture, 0, 255)))
 
 
-def _of_file(path: str) -> np.ndarray:
+def _of_file(path: str, exif_orientation: bool) -> np.ndarray:
     try:
-        return decode_file(path, exif_orientation=True)
+        return decode_file(path, exif_orientation)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _of_pillow(image: Image.Image) -> np.ndarray:
+def _of_pillow(image: Image.Image, exif_orientation: bool) -> np.ndarray:
     try:
-        return to_rgb(image, exif_orientation=True)
+        return to_rgb(image, exif_orientation)
     except (ValueError, OSError) as error:
         raise DataError(f"a PIL image of mode {image.mode} cannot be read: {error}") from None
 

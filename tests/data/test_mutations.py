@@ -1,6 +1,5 @@
 """No traceback for any file: what is wrong with it is said in one line of a `UserError`, or it is read."""
 
-import copy
 import json
 import random
 from importlib import resources
@@ -10,37 +9,14 @@ import pytest
 import yaml
 
 from p2net_tf.data import check as check_module
+from p2net_tf.data import picture_check
 from p2net_tf.data.coco import read_coco
 from p2net_tf.evaluation.stored import score_coco
 from p2net_tf.inference.boxes import read_boxes
-from p2net_tf.skeletons.card import SkeletonError
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.utils.exceptions import UserError
+from tests.mutations import ends_well, mutated, written
 
 COCO17 = Skeleton.load("coco17")
-ODD = [
-    *(
-        None,
-        "",
-        "text",
-        "7",
-        "é",
-        -1,
-        0,
-        7,
-        1e308,
-        -1e308,
-        10**30,
-        10**400,
-        float("nan"),
-        float("inf"),
-        True,
-        False,
-        [],
-    ),
-    *({}, [[]], [None], {"a": 1}, [1, 2], "[1, 2", [[1, 2, 3]], 2**63, -0.0, "\x00", "nan", "../../x.jpg"),
-]
-"""Values that stand in the place of others."""
 
 
 def document() -> dict:
@@ -69,57 +45,6 @@ def results(truth: dict) -> list[dict]:
             for entry, person in zip(detections(truth), truth["annotations"], strict=True)]  # fmt: skip
 
 
-def mutated(tree, dice: random.Random):
-    """A copy with one to three places changed: another value, none, twice, or under another name."""
-    tree = copy.deepcopy(tree)
-    for _ in range(dice.randint(1, 3)):
-        parents = list(_parents(tree))
-        if not parents:
-            return dice.choice(ODD)
-        parent, key = dice.choice(parents)
-        deed = dice.randrange(5)
-        if deed == 0:
-            del parent[key]
-        elif deed == 1 and isinstance(parent, list):
-            parent.insert(key, copy.deepcopy(parent[key]))
-        elif deed == 2 and isinstance(parent, dict):
-            parent[dice.choice(["id", "bbox", "x", "KEYPOINTS"])] = parent.pop(key)
-        else:
-            parent[key] = copy.deepcopy(dice.choice(ODD))
-    return tree
-
-
-def _parents(node):
-    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in list(entries):
-        yield node, key
-        yield from _parents(value)
-
-
-def written(path, tree, dice: random.Random):
-    """The file, one time in eight with damaged bytes."""
-    contents = bytearray(json.dumps(tree).encode())
-    if dice.randrange(8) == 0:
-        place = dice.randrange(len(contents))
-        contents[place : place + dice.randint(0, 9)] = bytes(
-            dice.randrange(256) for _ in range(dice.randint(0, 4))
-        )
-    path.write_bytes(contents)
-    return path
-
-
-def ends_well(use) -> bool:
-    """Whether it was read; a refusal must be one line that a user can act upon."""
-    try:
-        use()
-    except UserError as error:
-        # A card names each of its faults on a line of its own.
-        assert isinstance(error, SkeletonError) or "\n" not in str(error)
-        assert str(error)
-        return False
-    return True
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Pictures of which only the header is looked at."""
@@ -130,7 +55,7 @@ def folder(tmp_path, monkeypatch):
         lambda paths, turn: (np.tile(sizes, (len(paths), 1)), np.full(len(paths), "JPEG")),
     )
     monkeypatch.setattr(check_module.exif_labels, "exif_label_problems", lambda samples: [])
-    monkeypatch.setattr(check_module, "unreadable_images", lambda paths, turn: {})
+    monkeypatch.setattr(picture_check, "unreadable_images", lambda paths, turn: {})
     (tmp_path / "annotations").mkdir()
     (tmp_path / "train").mkdir()
     return tmp_path

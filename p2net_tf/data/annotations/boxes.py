@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from p2net_tf.data.annotations.reading import POINT_BOX, BoxForm
@@ -21,6 +23,16 @@ def as_xywh(box: np.ndarray, form: BoxForm) -> np.ndarray:
         second = second - first
     elif form == "cxcywh":
         first = first - second / 2
+    return np.concatenate([first, second], axis=-1)
+
+
+def as_form(box: np.ndarray, form: BoxForm) -> np.ndarray:
+    """`[..., 4]` xywh boxes in another form: the opposite of `as_xywh`."""
+    first, second = box[..., :2], box[..., 2:]
+    if form == "xyxy":
+        second = first + second
+    elif form == "cxcywh":
+        first = first + second / 2
     return np.concatenate([first, second], axis=-1)
 
 
@@ -53,3 +65,16 @@ def box_of_keypoints(keypoints: np.ndarray, point_box: float = POINT_BOX) -> np.
         return np.concatenate([low - point_box / 2, [point_box, point_box]])
     margin = KEYPOINT_MARGIN * extent
     return np.concatenate([low - margin, high - low + 2 * margin])
+
+
+def box_of_segments(segmentation: Any) -> np.ndarray | None:
+    """`[4]` xywh around polygons `[[x, y, ...], ...]`; None where there are none."""
+    if not isinstance(segmentation, list):
+        return None
+    polygons = [numbers(polygon, len(polygon)) for polygon in segmentation if isinstance(polygon, list)]
+    points = [polygon.reshape(-1, 2) for polygon in polygons if polygon is not None and len(polygon) % 2 == 0]
+    if not points or not sum(map(len, points)):
+        return None
+    points = np.concatenate(points)
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.concatenate([low, high - low]) if np.all(high > low) else None

@@ -17,7 +17,8 @@ from p2net_tf.skeletons.skeleton import Skeleton
 
 PERSON = 1
 """COCO's person."""
-_PEOPLE = ("person", "people", "human", "persons", "humans", "pedestrian")
+PEOPLE_NAMES = ("person", "people", "human", "persons", "humans", "pedestrian")
+"""What categories of people are called."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,9 @@ def _people_without_names(
     entries: dict, annotations, card: Skeleton, notebook: Notebook
 ) -> dict[str, Category]:
     """Where no category lists keypoints: those called person, else those whose annotations have keypoints."""
-    named = [known for known, entry in entries.items() if str(entry.get("name")).strip().lower() in _PEOPLE]
+    named = [
+        known for known, entry in entries.items() if str(entry.get("name")).strip().lower() in PEOPLE_NAMES
+    ]
     posed = {key(a.get("category_id")) for a in annotations if isinstance(a, dict) and a.get("keypoints")}
     chosen = named or [known for known in entries if known in posed] or list(entries)
     if len(chosen) < len(entries) or len(chosen) > 1:

@@ -50,7 +50,7 @@ class Images:
             (alias, image)
             for image in self.images
             if image.name is not None
-            for alias in _aliases(image.name)
+            for alias in file_aliases(image.name)
         )
 
     def find(self, value: Any) -> Image | None:
@@ -71,7 +71,7 @@ class Images:
         """The image of a `file_name`."""
         if not isinstance(name, str):
             return None
-        return next((self._by_name[alias] for alias in _aliases(name) if self._by_name.get(alias)), None)
+        return next((self._by_name[alias] for alias in file_aliases(name) if self._by_name.get(alias)), None)
 
     @property
     def renamed(self) -> dict[int, Any]:
@@ -103,9 +103,7 @@ def read_images(entries: Sequence[Any], files: PictureFiles, notebook: Notebook)
         Image(number_, _given(entry["id"]), name, path, _size(entry))
         for number_, name, path, (_, entry) in zip(numbers, names, paths, kept, strict=True)
     ]
-    for remedy, count in files.used.items():
-        name, path = files.examples[remedy]
-        notebook.note("file_name", f"{count} of {len(images)} pictures found {remedy}: '{name}' is {path}")
+    files.note_used(len(images), notebook)
     return Images(images)
 
 
@@ -141,7 +139,7 @@ def _size(entry: dict) -> tuple[float, float]:
     return (width, height) if width and height and width > 0 and height > 0 else (0.0, 0.0)
 
 
-def _aliases(name: str) -> tuple[str, ...]:
+def file_aliases(name: str) -> tuple[str, ...]:
     """A file's name as it stands, without folders, and without its suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
     return tuple(dict.fromkeys((name, path.name, os.path.splitext(path.name)[0])))

@@ -17,8 +17,11 @@ class Notebook:
     problems: list[Problem] = field(default_factory=list)
     rules: Counter = field(default_factory=Counter)
 
-    def error(self, kind: str, detail: str, remedy: str, sample_id=None, image_id=None) -> None:
-        self._add("error", kind, detail, remedy, sample_id, image_id)
+    def error(
+        self, kind: str, detail: str, remedy: str, sample_id=None, image_id=None, file: str | None = None
+    ) -> None:
+        """Something broken; `file` where it is another than `source`."""
+        self._add("error", kind, detail, remedy, sample_id, image_id, file)
 
     def warning(self, kind: str, detail: str, remedy: str) -> None:
         self._add("warning", kind, detail, remedy)
@@ -35,10 +38,12 @@ class Notebook:
         remedy,
         sample_id=None,
         image_id=None,
+        file: str | None = None,
     ):
-        self.problems.append(Problem(severity, kind, self.source, detail, remedy, sample_id, image_id))
+        where = self.source if file is None else file
+        self.problems.append(Problem(severity, kind, where, detail, remedy, sample_id, image_id))
 
-    def note_rules(self, of: int) -> None:
+    def note_rules(self, of: int, items: str = "persons") -> None:
         """One note for each rule that was used."""
         for rule, count in self.rules.items():
-            self.note("read_as", f"{count} of {of} persons: {rule}")
+            self.note("read_as", f"{count} of {of} {items}: {rule}")

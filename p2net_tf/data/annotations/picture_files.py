@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from p2net_tf.data.annotations.notebook import Notebook
+
 
 class PictureFiles:
     """Finds the files that image entries name, by remedies in a fixed order.
@@ -43,6 +45,12 @@ class PictureFiles:
             (None, []) if name is None else self._elsewhere(name, usual, rivals)
             for name, (usual, rivals) in zip(names, found, strict=True)
         ]
+
+    def note_used(self, pictures: int, notebook: Notebook) -> None:
+        """One note for each remedy that was needed, of so many pictures."""
+        for remedy, count in self.used.items():
+            name, path = self.examples[remedy]
+            notebook.note("file_name", f"{count} of {pictures} pictures found {remedy}: '{name}' is {path}")
 
     def _find(self, name: str) -> tuple[str, list[str]]:
         usual = str(self._folder / name)

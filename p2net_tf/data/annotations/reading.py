@@ -35,5 +35,14 @@ class Reading:
     area_of_box: float = AREA_OF_BOX
     point_box: float = POINT_BOX
 
+    def settled(self, detected: bool = False) -> frozenset[str]:
+        """What of the labels' form the user has stated, which no check doubts.
+
+        Args:
+            detected: of detected boxes, not of the annotated ones.
+        """
+        stated = {"coordinates": self.coordinates, "boxes": self.detection_boxes if detected else self.boxes}
+        return frozenset(name for name, choice in stated.items() if choice is not None)
+
 
 USUAL = Reading()

@@ -1,1 +1,1 @@
-"""Boxes of objects in pictures: from annotation files to batches."""
+"""Sets of labeled boxes, read into pictures with their objects, and checked."""

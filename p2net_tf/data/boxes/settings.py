@@ -1,27 +1,33 @@
-"""One source of boxes in the `data` section of a detector's configuration."""
+"""One source of boxes, as a configuration names it."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from p2net_tf.data.annotations.reading import Reading
+from p2net_tf.data.settings import DataSource
 
-from p2net_tf.utils.yaml_files import Section
+BoxFormat = Literal["coco", "voc", "yolo", "lsp", "lspet"]
+Unlabeled = Literal["ignore", "background"]
 
 
-class BoxDatasetConfig(Section):
-    """One source of pictures with boxes. `root` and `annotations` may hold `${VARIABLE}`."""
+class BoxDatasetConfig(DataSource):
+    """One source of pictures with boxes around people, or other things.
 
-    format: Literal["coco"]
-    root: str
-    """Folder of the data set as its archive unpacks."""
-    split: str = "train"
-    """Folder and annotation suffix, e.g. `train2017`."""
-    annotations: str | None = None
-    """Annotation file, when it does not lie where the format puts it."""
-    rows: tuple[int, int] | None = None
-    """Keep the pictures [start, stop) only; how a validation part is split off."""
-    repeat: PositiveInt = 1
-    """How often each of these pictures is seen per epoch."""
-    exif_orientation: bool | None = None
-    """Whether labels refer to the pictures as their EXIF headers turn them."""
+    A picture without any box is kept: nothing is to be found there. `category` is the name or id of the class
+    that is called `person` here; None takes those that are called so. `coordinates` and `boxes` are None for
+    what the format says: corners in pixels for `voc`, centre and size as parts of the picture for `yolo`.
+    """
+
+    format: BoxFormat = "coco"
+    """`coco`: any file of COCO's form with `bbox`; `voc`: Pascal VOC's XML files; `yolo`: text files, with
+    their `data.yaml` as `annotations`; `lsp` and `lspet`: boxes around their keypoints."""
+    first_pixel: Literal[0, 1] | None = None
+    """voc: what the first column and row are called. None: 1, unless corners at 0 say otherwise."""
+    unlabeled: Unlabeled = "ignore"
+    """lsp, lspet: whether what lies beside the one labeled person does not count, or is background."""
+
+    @property
+    def reading(self) -> Reading:
+        """How the annotations are read."""
+        return Reading(self.category, self.coordinates, self.boxes)

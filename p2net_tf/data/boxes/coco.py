@@ -1,0 +1,194 @@
+"""Boxes of COCO-form annotation files: `instances`, `person_keypoints`, and what else is of that form.
+
+Ids, categories, coordinates, forms of boxes and missing areas are read by the rules of
+`p2net_tf.data.annotations`, as for keypoints. Here an annotation without keypoints counts, and so does a
+picture without annotations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.data.annotation_files import find_annotations
+from p2net_tf.data.annotations.annotation_file import AnnotationFile, EntryReader
+from p2net_tf.data.annotations.boxes import box_of_keypoints, box_of_segments, read_box
+from p2net_tf.data.annotations.images import Image
+from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
+from p2net_tf.data.annotations.reading import USUAL, Reading
+from p2net_tf.data.annotations.values import as_list, is_set, key
+from p2net_tf.data.boxes.classes import PERSON, Classes, Listed, choose_classes
+from p2net_tf.data.boxes.columns import Columns
+from p2net_tf.data.coco import image_folder, label_size
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.scenes import Scenes
+
+_USUAL_FILES = (
+    "annotations/instances_{split}.json",
+    "annotations/person_keypoints_{split}.json",
+    "annotations/{split}.json",
+    "{split}/_annotations.coco.json",
+)
+"""The last is Roboflow's."""
+
+
+def read_coco_scenes(
+    root: str | Path,
+    split: str,
+    annotations: str | Path | None = None,
+    classes: Sequence[str] = (PERSON,),
+    exif_orientation: bool = False,
+    reading: Reading = USUAL,
+) -> Scenes:
+    """Reads the boxes of a COCO-form file.
+
+    Args:
+        root: holds the annotation file and the images in `<split>/` (else in `images/<split>/`, `images/`,
+            or `root` itself).
+        split: e.g. `train2017`.
+        annotations: annotation file, relative to `root` or to the working folder. None: the usual ones, else
+            the only `*_<split>.json` there.
+        classes: names; empty for all that the file lists.
+        exif_orientation: the coordinates refer to the images as EXIF turns them (not so in COCO).
+        reading: how to read what files of this form do not agree on.
+
+    Raises:
+        DataError: a file is missing or not JSON of this form, or has none of the classes.
+    """
+    root = Path(root)
+    path = find_box_annotations(root, split, annotations)
+    folder = path.parent if path.name == "_annotations.coco.json" else image_folder(root, split)
+    file = _BoxFile(path, root, folder, classes, reading, exif_orientation)
+    return _BoxReader(file).read(exif_orientation)
+
+
+def find_box_annotations(root: Path, split: str, annotations: str | Path | None = None) -> Path:
+    """The annotation file.
+
+    Raises:
+        DataError: there is none, or it is not clear which one.
+    """
+    usual = [name.format(split=split) for name in _USUAL_FILES]
+    if annotations is None and not any((root / name).is_file() for name in usual):
+        likely = sorted(
+            path for folder in (root / "annotations", root) for path in folder.glob("*.json")
+            if path.stem == split or path.stem.endswith(f"_{split}")
+        )  # fmt: skip
+        if len(likely) > 1:
+            names = " or ".join(map(str, likely[:2]))
+            raise DataError(f"{root}: {names}? name the file in `annotations`")
+        annotations = likely[0].relative_to(root) if likely else None
+    return find_annotations(root, annotations, usual)
+
+
+class _BoxFile(AnnotationFile):
+    """An annotation file of which boxes are read."""
+
+    categories: Classes
+
+    def __init__(self, path, root, folder, classes: Sequence[str], reading, exif_orientation: bool):
+        self.classes = classes
+        super().__init__(path, root, folder, reading, exif_orientation)
+
+    def choose_categories(self, listed: list) -> Classes:
+        entries = {
+            key(entry["id"]): Listed(
+                entry["id"],
+                str(entry.get("name")),
+                str(entry.get("supercategory")),
+                bool(entry.get("keypoints")),
+            )
+            for entry in listed
+            if isinstance(entry, dict) and key(entry.get("id")) is not None
+        }
+        counts = Counter(
+            key(entry.get("category_id")) for entry in self.annotations if isinstance(entry, dict)
+        )
+        return choose_classes(entries, counts, self.classes, self.reading.category, self.notebook)
+
+
+class _BoxReader(EntryReader):
+    """Reads the annotations of a file into columns."""
+
+    FIELDS = "image_id and bbox"
+    ITEMS = "box(es)"
+    AREA_OF_BOX = 1.0
+
+    def read(self, exif_orientation: bool) -> Scenes:
+        images = self._images()
+        columns = Columns(images)
+        for entry, number_, image, row in self.rows():
+            if image.number in columns.pictures:
+                self._add(columns, entry, number_, image, row)
+        self.name_images()
+        self.notebook.note_rules(len(columns), "boxes")
+        file = self.file
+        reading = file.reading
+        return columns.scenes(
+            file.categories,
+            label_sizes=[label_size(image.size, reading) for image in images],
+            exif_orientation=exif_orientation,
+            source=self.notebook.source,
+            problems=self.notebook.problems,
+            image_names=file.images.renamed,
+            reading=reading,
+        )
+
+    def _images(self) -> list[Image]:
+        """Those with a file, each file once."""
+        images, seen = [], {}
+        for image in self.file.images.images:
+            if image.path is None:
+                continue
+            if image.path in seen:
+                first = seen[image.path]
+                detail = f"image {image.given} is the file of image {first}; its annotations are left out"
+                self.notebook.error(
+                    "duplicate_image", detail, "list every picture once", image_id=image.number
+                )
+            else:
+                seen[image.path] = image.given
+                images.append(image)
+        return images
+
+    def _add(self, columns: Columns, entry: dict, number_: int, image: Image, row: int) -> None:
+        factors = self.factors(entry, number_, image)
+        if factors is None:
+            return
+        crowd = is_set(entry.get("iscrowd"))
+        box = self._box(entry)
+        if box is None:
+            detail = f"bbox {entry.get('bbox')!r:.60} is no box with an area"
+            self.refuse(entry, number_, "box_empty", detail, "give x, y, width and height")
+            return
+        box = box * np.tile(factors, 2)
+        area = self.area(entry, box, crowd, float(factors.prod()))
+        columns.add(image.number, box, row, crowd, area, number_)
+
+    def _box(self, entry: dict) -> np.ndarray | None:
+        """`[4]` in the file's coordinates: `bbox`, else around the segment, else around the keypoints."""
+        box = read_box(entry.get("bbox"), self.file.reading.boxes or "xywh")
+        if box is not None:
+            return box
+        box = box_of_segments(entry.get("segmentation"))
+        if box is not None:
+            self.rules["no bbox with an area: that of the segmentation"] += 1
+            return box
+        box = self._box_of_keypoints(entry)
+        if box is not None:
+            self.rules["no bbox with an area: one around the keypoints, with a margin of 0.1"] += 1
+        return box
+
+    def _box_of_keypoints(self, entry: dict) -> np.ndarray | None:
+        values = as_list(entry.get("keypoints"))
+        if not isinstance(values, list) or not values or len(values) % 3:
+            return None
+        names = [str(place) for place in range(len(values) // 3)]
+        try:
+            keypoints = read_keypoints(values, names, (0.0, 0.0), Counter())
+        except KeypointFault:
+            return None
+        return box_of_keypoints(keypoints, self.file.reading.point_box)

@@ -1,0 +1,1 @@
+"""What detectors are worth: COCO's box AP and AR, doubles, and what goes wrong."""

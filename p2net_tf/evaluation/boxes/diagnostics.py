@@ -1,0 +1,88 @@
+"""Why a box AP is nearly 0: each check looks for one wiring fault and answers with a sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from p2net_tf.data.annotations.boxes import as_xywh, overlaps
+from p2net_tf.evaluation.boxes.case import BoxCase
+from p2net_tf.evaluation.coco_diagnostics import (
+    NORMALIZED_UP_TO,
+    DiagnosedCase,
+    first_finding,
+    unknown_images,
+    wrong_ids,
+)
+
+_AGREED, _BETTER = 0.4, 1.5
+"""Boxes are meant in another form where in it they overlap true ones by so much (median IoU), and so many
+times as much as in the form that is read."""
+
+
+def always_said(case: BoxCase) -> list[str]:
+    """Findings worth a sentence at any AP."""
+    return unknown_images(case.dataset, case.detections)
+
+
+def why_so_low(case: BoxCase) -> list[str]:
+    """Every cause that is found; where there is none, how close the boxes come."""
+    if not case.detections:
+        return ["The predictions are empty: check the detector and its score threshold."]
+    diagnosed = DiagnosedCase(case.dataset, case.detections, things="objects")
+    findings = wrong_ids(diagnosed)
+    if diagnosed.matched.size == 0 or not len(case.truth_boxes):
+        return findings
+    findings += first_finding((_flat, _normalized, _other_form), case)
+    return findings or [_poor_boxes(case)]
+
+
+def _flat(case: BoxCase) -> str | None:
+    if np.any(np.all(case.boxes[:, 2:] > 0, axis=1)):
+        return None
+    return "No predicted box has a width and a height above 0: give x, y, width and height."
+
+
+def _normalized(case: BoxCase) -> str | None:
+    if np.abs(case.boxes).max() > NORMALIZED_UP_TO or case.truth_boxes.max() <= 2 * NORMALIZED_UP_TO:
+        return None
+    return (
+        "The predicted boxes lie within 0..1 while the ground truth is in pixels: multiply x and width by "
+        "the width and y and height by the height of the image."
+    )
+
+
+def _other_form(case: BoxCase) -> str | None:
+    """Corners, or centres, for x, y, width and height; or y before x."""
+    forms = {
+        "x, y, width, height": case.boxes,
+        "corners x1, y1, x2, y2": as_xywh(case.boxes, "xyxy"),
+        "centre, width, height": as_xywh(case.boxes, "cxcywh"),
+        "y, x, height, width": case.boxes[:, [1, 0, 3, 2]],
+        "corners y1, x1, y2, x2": as_xywh(case.boxes, "xyxy")[:, [1, 0, 3, 2]],
+    }
+    medians = {name: float(np.median(_best_overlaps(case, boxes))) for name, boxes in forms.items()}
+    read, best = next(iter(medians)), max(medians, key=lambda name: medians[name])
+    if best == read or medians[best] < _AGREED or medians[best] < _BETTER * medians[read]:
+        return None
+    return (
+        f"The predicted boxes overlap true ones by {medians[read]:.2f} (median IoU), and by "
+        f"{medians[best]:.2f} read as {best}: give {read} in pixels."
+    )
+
+
+def _poor_boxes(case: BoxCase) -> str:
+    mean = float(np.mean(_best_overlaps(case, case.boxes)))
+    return (
+        f"Ids, categories and coordinates fit together, but the best box of an object reaches an IoU of "
+        f"{mean:.3f} on average: check the size of the picture that the network sees, then the model itself."
+    )
+
+
+def _best_overlaps(case: BoxCase, boxes: np.ndarray) -> np.ndarray:
+    """`[n]` the IoU of the best of `boxes [D, 4]`, for each object on a picture with any."""
+    best = [
+        overlaps(case.truth_boxes[truths, None], boxes[None, found]).max(axis=1)
+        for found, truths in case.pairs_of_pictures()
+        if len(truths)
+    ]
+    return np.concatenate(best) if best else np.zeros(1)
