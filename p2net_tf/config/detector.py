@@ -8,13 +8,13 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, fiel
 
 from p2net_tf.augment.settings import SceneAugmentConfig
 from p2net_tf.config.model import demand_multiples_of_32
+from p2net_tf.data.boxes.classes import PERSON
 from p2net_tf.data.boxes.settings import BoxDatasetConfig
 from p2net_tf.detection.settings import DetectorEvaluationConfig
 from p2net_tf.training.settings import DetectorTrainingConfig
 from p2net_tf.utils.yaml_files import Section
 
 Backbone = Literal["resnet18", "resnet50", "resnet101", "resnet152", "small", "detnet59", "small_detnet"]
-PERSON = "person"
 
 
 class DetectorDataConfig(Section):
@@ -24,7 +24,8 @@ class DetectorDataConfig(Section):
     test: list[BoxDatasetConfig] = []
     """Scored once, by `p2net evaluate` and at the end of `p2net train`; each source under its own name."""
     classes: tuple[str, ...] = (PERSON,)
-    """Names of the classes that are learned, as the data sets have them; one of them is `person`."""
+    """Names of the classes that are learned, as the data sets have them; empty for all that they have. One of
+    them is `person`."""
     cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Keep all training images decoded in memory if they need no more than this; `auto`: than a quarter of
     what is available. No batch depends on it."""
@@ -35,7 +36,7 @@ class DetectorDataConfig(Section):
     @field_validator("classes")
     @classmethod
     def _holds_persons(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if PERSON not in classes:
+        if classes and PERSON not in classes:
             raise ValueError(f"{list(classes)} must hold '{PERSON}', which poses are estimated of")
         if len(set(classes)) < len(classes):
             raise ValueError(f"{list(classes)} has a name twice; keep one")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2net_tf.config.detector import DetectionNetworkConfig, DetectorExperimentConfig
 from p2net_tf.detection.card import DetectorCard
 from p2net_tf.detection.networks import NETWORKS, DetectionNetwork
@@ -20,17 +22,18 @@ _NOT_ARGUMENTS = {
 
 
 def build_detector(
-    config: DetectorExperimentConfig, synchronized: bool = False, download: bool = True
+    config: DetectorExperimentConfig, num_classes: int, synchronized: bool = False, download: bool = True
 ) -> DetectionNetwork:
     """The network that `config` describes, with random weights.
 
     Args:
+        num_classes: kinds of objects that are learned.
         synchronized: batch statistics over all replicas, where the configuration leaves it open.
     """
     model, evaluation = config.model, config.evaluation
     chosen = model.synchronized_batch_norm
     return NETWORKS[model.name](
-        num_classes=len(config.data.classes),
+        num_classes=num_classes,
         synchronized_batch_norm=synchronized if chosen is None else chosen,
         score_threshold=evaluation.score_threshold,
         nms_threshold=evaluation.nms_threshold,
@@ -41,12 +44,16 @@ def build_detector(
     )
 
 
-def detector_card(config: DetectorExperimentConfig) -> DetectorCard:
-    """What `config` trains a network with, and how it is asked from then on."""
+def detector_card(config: DetectorExperimentConfig, classes: Sequence[str]) -> DetectorCard:
+    """What `config` trains a network with, and how it is asked from then on.
+
+    Args:
+        classes: names of what is learned, in the order of the network's classes.
+    """
     shorter, longer = config.model.sides
     return DetectorCard(
         name=config.name,
-        classes=config.data.classes,
+        classes=tuple(classes),
         shorter_side=shorter,
         longer_side=longer,
         antialias=config.evaluation.antialias,

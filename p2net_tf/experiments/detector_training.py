@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from p2net_tf.config.detector import DetectorExperimentConfig
@@ -19,21 +21,23 @@ from p2net_tf.training.detection_model import DetectionModel
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.training_input import TrainingInput
 
-_VALIDATION_BATCH = 8
-
 
 class DetectorTraining(TrainingTask[DetectorExperimentConfig, Scenes]):
     """A network from pictures to boxes."""
 
     things = "pictures"
+    _classes: tuple[str, ...] = ()
     _canvas: Canvas
 
     def open_part(self, part: str, strict: bool) -> tuple[Scenes, list[Problem]]:
-        data = self.config.data
-        return open_scenes(getattr(data, part), data.classes, strict)
+        # Later parts have the classes of the first one, where the configuration takes them all.
+        classes = self._classes or self.config.data.classes
+        scenes, problems = open_scenes(getattr(self.config.data, part), classes, strict)
+        self._classes = scenes.class_names
+        return scenes, problems
 
     def build_model(self, part: Scenes, steps: int, replicas: int, download: bool) -> DetectionModel:
-        model = build_detection_model(self.config, steps, replicas, download)
+        model = build_detection_model(self.config, part.class_names, steps, replicas, download)
         self._canvas = model.canvas(self.config.model.input_size)
         return model
 
@@ -62,16 +66,21 @@ class DetectorTraining(TrainingTask[DetectorExperimentConfig, Scenes]):
         def batches(part: Scenes, size: int) -> tf.data.Dataset:
             return validation_scenes(part, self._canvas, size).map(lambda batch: batch.data)
 
-        scored = BoxValidation(part, validation_scenes(part, self._canvas, _VALIDATION_BATCH))
-        return Judging(batches, scored, highest="AP")
+        card = detector_card(self.config, part.class_names)
+        return Judging(batches, BoxValidation(part, card), highest="AP")
 
 
 def build_detection_model(
-    config: DetectorExperimentConfig, steps: int, replicas: int = 1, download: bool = True
+    config: DetectorExperimentConfig,
+    classes: Sequence[str],
+    steps: int,
+    replicas: int = 1,
+    download: bool = True,
 ) -> DetectionModel:
     """The compiled model of an experiment before its first step; to be called in the scope of its strategy.
 
     Args:
+        classes: names of what is learned.
         steps: optimizer steps per epoch, for the schedule.
         replicas: batch statistics are synchronized where there is more than one.
         download: take up the weights that the configuration starts from.
@@ -80,11 +89,11 @@ def build_detection_model(
         ConfigError: `training.freeze` names no layer of the network, or its weights cannot be had.
         NetworkFileError: the file of weights cannot be opened, or is of another network.
     """
-    network = build_detector(config, synchronized=replicas > 1, download=download)
+    network = build_detector(config, len(classes), synchronized=replicas > 1, download=download)
     freeze(config.training.freeze, network)
     coupled = config.training.optimizer != "adamw"
     model = DetectionModel(
-        network, detector_card(config), weight_decay=config.training.weight_decay if coupled else 0.0
+        network, detector_card(config, classes), weight_decay=config.training.weight_decay if coupled else 0.0
     )
     model.compile(make_optimizer(config.training, steps), jit_compile=config.training.jit_compile)
     model.optimizer.build(model.trainable_variables)

@@ -16,8 +16,8 @@ from p2net_tf.data.image_batches import InputShard
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.pipeline import training_batches, validation_dataset
 from p2net_tf.data.samples import Problem, Samples
+from p2net_tf.experiments.earlier_config import read_config
 from p2net_tf.experiments.freezing import freeze
-from p2net_tf.experiments.run_folder import read_config
 from p2net_tf.experiments.training_task import Judging, TrainingTask
 from p2net_tf.inference.transfer import transfer_weights
 from p2net_tf.skeletons.skeleton import Skeleton

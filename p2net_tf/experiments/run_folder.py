@@ -1,14 +1,11 @@
-"""The configuration of a run folder; one of an earlier version is refused in words."""
+"""Run folders of earlier versions are refused in words, not by what happens to fail first."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from p2net_tf.config.loading import AnyExperiment, load_config
 from p2net_tf.utils.exceptions import UserError
-from p2net_tf.utils.files import set_aside
-from p2net_tf.utils.yaml_files import ConfigError
 
 _WORDS_OF_0_1 = re.compile(
     r"^\s*(parallel_weight|refine_weight):|^\s*alignment: (pure|legacy)\b", re.MULTILINE
@@ -30,14 +27,3 @@ def demand_current(config_file: Path) -> None:
             "losses and alignments; finish it with that version (git checkout 3c16fe4), or start anew in "
             "another folder"
         )
-
-
-def read_config(file: Path) -> AnyExperiment | None:
-    """The configuration that a run was begun with; None where there is none, or none that can be read."""
-    if not file.is_file():
-        return None
-    try:
-        return load_config(file)
-    except ConfigError as error:
-        set_aside(file, str(error))
-        return None

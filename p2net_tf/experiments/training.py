@@ -19,8 +19,9 @@ from p2net_tf.data.lost_pictures import naming_lost_pictures
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.scenes import Scenes
 from p2net_tf.experiments.detector_training import DetectorTraining
+from p2net_tf.experiments.earlier_config import read_config
 from p2net_tf.experiments.pose_training import PoseTraining
-from p2net_tf.experiments.run_folder import demand_current, read_config
+from p2net_tf.experiments.run_folder import demand_current
 from p2net_tf.experiments.training_task import TrainingTask
 from p2net_tf.inference.keras_file import save_network
 from p2net_tf.training.averaging import Calibration
@@ -134,7 +135,7 @@ def _train_in(
     state = RunState(model, {} if validate is None else {"validation": validate})
     if resume:
         _restore(state, checkpoints, strategy, steps)
-    messages.print(describe_learning_rate(config.training))
+    messages.print(describe_learning_rate(config.training, task.things))
     clock = Clock()
     place = f"in {folder}" if worker_of(strategy).is_chief else "by worker 0"
     with Interruption(f"saved {place}; resume it to go on") as interruption, ExitStack() as closing:
