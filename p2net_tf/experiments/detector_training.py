@@ -8,18 +8,22 @@ import tensorflow as tf
 
 from p2net_tf.config.detector import DetectorExperimentConfig
 from p2net_tf.config.detectors import build_detector, detector_card
+from p2net_tf.config.networks import IMAGENET
 from p2net_tf.data.boxes.datasets import open_scenes
 from p2net_tf.data.boxes.pipeline import Canvas, scene_batches, validation_scenes
 from p2net_tf.data.image_batches import InputShard
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.samples import Problem
 from p2net_tf.data.scenes import Scenes
+from p2net_tf.detection.networks import DetectionNetwork
+from p2net_tf.detection.transfer import transfer_detector
 from p2net_tf.experiments.box_validation import BoxValidation
 from p2net_tf.experiments.freezing import freeze
 from p2net_tf.experiments.training_task import Judging, TrainingTask
 from p2net_tf.training.detection_model import DetectionModel
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.training_input import TrainingInput
+from p2net_tf.utils.console import messages
 
 
 class DetectorTraining(TrainingTask[DetectorExperimentConfig, Scenes]):
@@ -90,6 +94,8 @@ def build_detection_model(
         NetworkFileError: the file of weights cannot be opened, or is of another network.
     """
     network = build_detector(config, len(classes), synchronized=replicas > 1, download=download)
+    if download and config.model.weights not in (None, IMAGENET):
+        _start_from(config.model.weights, network, classes)
     freeze(config.training.freeze, network)
     coupled = config.training.optimizer != "adamw"
     model = DetectionModel(
@@ -98,3 +104,10 @@ def build_detection_model(
     model.compile(make_optimizer(config.training, steps), jit_compile=config.training.jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _start_from(weights: str, network: DetectionNetwork, classes: Sequence[str]) -> None:
+    """From the weights of a trained detector, of other classes perhaps."""
+    new = transfer_detector(weights, network, classes)
+    heads = f"new for these classes: {', '.join(new)}" if new else "all of them"
+    messages.print(f"starting from the weights of {weights}; {heads}", soft_wrap=True)

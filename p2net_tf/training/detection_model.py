@@ -217,7 +217,7 @@ class PictureNumbers:
         self._seeds, self._asked = seeds, 0
 
     def __call__(self, shape):
-        """`[R, A]` numbers; R is B, or a multiple of it where a network repeats its pictures, round by round."""
+        """`[R, A]` numbers; R is B, or a multiple where a network repeats its pictures, in rounds."""
         rows, count = shape
         pictures = self._seeds.shape[0] or tf.shape(self._seeds)[0]
         rounds = rows // pictures
