@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from p2net_tf.config.detector import DetectionNetworkConfig, DetectorExperimentConfig
 from p2net_tf.config.networks import IMAGENET
 from p2net_tf.detection.card import DetectorCard
-from p2net_tf.detection.networks import NETWORKS, DetectionNetwork
+from p2net_tf.detection.networks import NETWORKS, DetectionNetwork, TridentNet
 from p2net_tf.detection.transfer import INHERITED
 from p2net_tf.inference.transfer import inherited_arguments
 from p2net_tf.models import pretrained
@@ -91,10 +91,6 @@ def _arguments_of_weights(model: DetectionNetworkConfig) -> dict:
         return {}
     if model.weights != IMAGENET:
         return inherited_arguments(model.weights, INHERITED)
-    if model.name == "tridentnet":
-        raise pretrained.PretrainedError(
-            "a TridentNet takes no ImageNet weights; start from a trained one (trident_blocks may differ)"
-        )
     arguments = pretrained.needed_arguments(_RESNET_OF.get(model.backbone, model.backbone), IMAGENET)
     if model.backbone in _RESNET_OF:
         arguments.pop("stride_in_1x1", None)  # as it is always
@@ -104,6 +100,8 @@ def _arguments_of_weights(model: DetectionNetworkConfig) -> dict:
 def _load_imagenet(network: DetectionNetwork, backbone: str) -> None:
     if backbone in _RESNET_OF:
         pretrained.load_imagenet_weights(network.backbone.resnet, _RESNET_OF[backbone])
+    elif isinstance(network, TridentNet):
+        pretrained.load_imagenet_weights(network.resnet, backbone)
     else:
         pretrained.load_imagenet_weights(network.backbone, backbone)
 
