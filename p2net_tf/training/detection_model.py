@@ -143,10 +143,12 @@ class DetectionModel(NetworkModel):
         )
 
     def train_step(self, data):
-        """One update; `data` is `(images, truth)` as `SceneBatch.data` gives it."""
-        images, truth = data
+        """One update; `data` is `(images, truth)` as `SceneBatch.data` gives it.
+
+        A third part, `[B]`, weighs the pictures; the mean stays one over pictures, as in Keras.
+        """
         with tf.GradientTape() as tape:
-            parts = self.losses_of(images, truth, training=True)
+            parts = self._weighted_losses(data, training=True)
             loss = self._share(parts)
             scaled = self.optimizer.scale_loss(loss)
         self._track(parts, loss)
@@ -155,8 +157,7 @@ class DetectionModel(NetworkModel):
         return self.get_metrics_result()
 
     def test_step(self, data):
-        images, truth = data
-        parts = self.losses_of(images, truth, training=False)
+        parts = self._weighted_losses(data, training=False)
         self._track(parts, self._share(parts))
         return self.get_metrics_result()
 
@@ -173,6 +174,13 @@ class DetectionModel(NetworkModel):
             uniform=PictureNumbers(truth["seeds"]),
             training=training,
         )
+
+    def _weighted_losses(self, data, training: bool) -> dict:
+        images, truth, weights = keras.utils.unpack_x_y_sample_weight(data)
+        parts = self.losses_of(images, truth, training)
+        if weights is None:
+            return parts
+        return {name: part * tf.cast(weights, part.dtype) for name, part in parts.items()}
 
     def _share(self, parts: dict):
         """This replica's share of the loss of the global batch."""
