@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from p2net_tf.data.crops import crop_people
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.detection.detector import PersonDetector, WholeImageDetector
+from p2net_tf.detection.opening import open_detector
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.evaluate import Scorer
 from p2net_tf.evaluation.pck import PckResult
@@ -41,6 +43,7 @@ class PoseEstimator:
     ```python
     pose = PoseEstimator.from_preset("p2net_small_lsp")        # or .load("runs/first"), .load("people.keras")
     poses = pose.predict("street.jpg", boxes=[[40, 20, 120, 300]])
+    poses = pose.predict("street.jpg", detector="runs/detector")   # who finds the boxes
     poses[0].keypoints                                         # [persons, K, 2] image pixels
     pose.evaluate(read_lsp(root, "test"), metric="pck")
     pose.export("exports/lsp", format="saved_model")
@@ -124,6 +127,7 @@ class PoseEstimator:
         pictures: PictureSource | Sequence[PictureSource],
         boxes: Boxes | None = None,
         box_scores: Boxes | None = None,
+        detector: PersonDetector | str | Path | None = None,
     ) -> list[Poses]:
         """One pose per box of every picture.
 
@@ -131,24 +135,30 @@ class PoseEstimator:
             pictures: one, or a list: paths, arrays `[H, W, 3]` (uint8, or float in 0..1), PIL images. Files
                 are turned the way their EXIF header says.
             boxes: `[n, 4]` xywh in pixels of the one picture, or a list of such, one for each picture. None,
-                for all or in the list: the whole picture is the box.
+                for all or in the list: what `detector` finds, without one the whole picture.
             box_scores: of the boxes, in the same form; None counts every box as certain.
+            detector: finds the people of pictures without boxes; as `open_detector` takes it: a run folder
+                or `.keras` file of a detector, a SavedModel, `hub:PRESET`.
 
         Returns:
             `Poses` of each picture, in their order.
 
         Raises:
             DataError: something is no picture, or no box; names which.
+            UserError: the detector cannot be opened.
         """
         sources = as_list(pictures)
+        finder = WholeImageDetector() if detector is None else open_detector(detector)
         windows = _per_picture(boxes, len(sources), "boxes", 4)
         certainties = _per_picture(box_scores, len(sources), "box_scores", None)
         found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
         sizes = []
         for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
-            height, width = picture.shape[:2]
             if windows[number] is None:
-                windows[number] = np.array([[0, 0, width, height]], np.float32)
+                boxes_found = finder.detect_in(picture)
+                windows[number] = boxes_found.windows
+                if certainties[number] is None:
+                    certainties[number] = boxes_found.scores
             sizes.append(len(windows[number]))
             if sizes[-1]:
                 found.add(*self._crop(tf.constant(picture), tf.constant(windows[number])))

@@ -163,6 +163,7 @@ def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
         call("predict", image, "--model", run_folder[0], "--boxes", boxes)
 
 
+@pytest.mark.slow
 def test_info_counts_what_the_papers_count():
     summary = json.loads(call("info", "p2net_small_lsp_128x128", "--json").stdout)
     assert summary["output_shapes"]["heatmaps"] == [32, 32, 14]

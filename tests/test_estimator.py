@@ -18,8 +18,11 @@ from p2net_tf.data.coco import read_coco
 from p2net_tf.data.lsp import read_lsp
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.detection.boxes import Boxes
+from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.inference.card import CardError, InferenceCard
+from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.inference.test_recipe import predict
 from p2net_tf.models import P2Net
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -45,6 +48,18 @@ def picture(people) -> tuple[str, np.ndarray]:
     """A file and the boxes of the people on it."""
     path = str(people.image_paths[0])
     return path, people.boxes[people.image_paths == path]
+
+
+class Finds(PersonDetector):
+    """The same boxes in every picture."""
+
+    digest = "finds"
+
+    def __init__(self, windows, scores):
+        self.boxes = Boxes(windows, scores)
+
+    def detect_in(self, picture):
+        return self.boxes
 
 
 def assert_same(found, expected, atol=1e-4):
@@ -89,6 +104,21 @@ class TestPredict:
         (found,) = pose.predict(picture[0])
         np.testing.assert_array_equal(found.boxes, [[0, 0, 128, 96]])
         assert_same(found, pose.predict(picture[0], [[0, 0, 128, 96]])[0])
+
+    def test_a_detector_finds_the_people_of_pictures_without_boxes(self, pose, picture):
+        path, boxes = picture
+        windows, scores = [[10, 5, 40, 60], [50, 20, 30, 40]], [0.5, 0.9]
+        found = pose.predict([path, path], [None, boxes], detector=Finds(windows, scores))
+        assert_same(found[0], pose.predict(path, windows[::-1], scores[::-1])[0])
+        assert_same(found[1], pose.predict(path, boxes)[0])
+        (nobody,) = pose.predict(path, detector=Finds([], []))
+        assert len(nobody) == 0
+
+    def test_a_word_names_the_detector(self, pose, picture):
+        (found,) = pose.predict(picture[0], detector="whole_image")
+        assert_same(found, pose.predict(picture[0])[0])
+        with pytest.raises(NetworkFileError, match="nowhere: no run folder"):
+            pose.predict(picture[0], detector="nowhere")
 
     def test_box_scores_multiply_the_pose_scores(self, pose, picture):
         path, boxes = picture
@@ -367,6 +397,7 @@ class TestExport:
         np.testing.assert_allclose(scores, expected.scores, rtol=1e-4)
         assert not list(tmp_path.rglob("*.yaml"))
 
+    @pytest.mark.slow
     def test_tflite_without_people_has_no_int8(self, pose, tmp_path):
         version = pose.export(tmp_path, format="tflite")
         assert sorted(file.name for file in version.glob("*.tflite")) == [
@@ -394,6 +425,7 @@ class TestPreset:
         assert "research" in pose.card.licence
         assert "p2net_small_lsp" in PoseEstimator.presets()
 
+    @pytest.mark.slow
     def test_imagenet_weights_are_an_argument(self, monkeypatch):
         """Not downloaded here: what is called, and how the network is built for it."""
         from p2net_tf.models import pretrained

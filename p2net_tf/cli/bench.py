@@ -148,6 +148,29 @@ def bench_pipeline(
     _show(report, print_pipeline, out, as_json)
 
 
+@app.command("detect", epilog="Example: `p2net bench detect runs/detector --pictures photos --json`")
+def bench_detect(
+    detectors: Annotated[
+        list[str], typer.Argument(help="run folder or .keras file of a detector, SavedModel, hub:PRESET")
+    ],
+    pictures: Annotated[
+        Path | None, typer.Option(help="folder of pictures; by default people are rendered")
+    ] = None,
+    count: Annotated[int, typer.Option(help="pictures of a turn", min=1)] = 8,
+    rounds: Annotated[int, typer.Option(help="in which all detectors take turns", min=1)] = 5,
+    peers: Annotated[bool, typer.Option(help="also torchvision's Faster R-CNN and SSDLite")] = True,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_detect.json"),
+    as_json: AsJson = False,
+):
+    """Pictures per second of detectors, beside torchvision's, decoded pictures to boxes."""
+    start(as_json)
+    from p2net_tf.bench.detect import bench_detect as measure
+    from p2net_tf.cli.bench_tables import print_detect
+
+    report = measure(detectors, out, pictures, count, rounds, peers, command_line())
+    _show(report, print_detect, out, as_json)
+
+
 @app.command("all", epilog="Example: `P2NET_DATA=../shared/data p2net bench all --json > bench.json`")
 def bench_all(
     quick: Annotated[bool, typer.Option("--quick", help="few rounds: whether it works")] = False,

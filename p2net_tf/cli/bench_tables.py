@@ -49,6 +49,28 @@ def print_step(report: dict, console: Console) -> None:
     )
 
 
+def print_detect(report: dict, console: Console) -> None:
+    """Pictures per second, and the time of each beside the first."""
+    table = Table(title=report["title"], header_style="bold")
+    table.add_column("")
+    for heading in ("parameters", "pictures/s", "quartiles", "times the first"):
+        table.add_column(heading, justify="right")
+    for name, rate in report["pictures_per_second"].items():
+        count = report["parameters"].get(name)
+        table.add_row(
+            escape(name),
+            f"{count / 1e6:.2f} M" if count else "",
+            f"{rate['median']:.2f}",
+            f"{rate['lower']:.2f}-{rate['upper']:.2f}",
+            f"{report['ratio'][name]['median']:.2f}",
+        )
+    console.print(table)
+    for fact in ("nms", "peers"):
+        if fact in report:
+            console.print(f"{fact}: {report[fact]}", soft_wrap=True)
+    console.print(describe_load(report), soft_wrap=True)
+
+
 def print_pipeline(report: dict, console: Console) -> None:
     """Images per second, and where the time goes."""
     table = Table(title=f"{report['title']}: input pipelines", header_style="bold")

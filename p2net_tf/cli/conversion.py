@@ -20,6 +20,7 @@ class PublishedModel(StrEnum):
     simple_baseline_resnet152 = "simple_baseline_resnet152"
     hrnet_w32 = "hrnet_w32"
     hrnet_w48 = "hrnet_w48"
+    fasterrcnn_resnet50_fpn = "fasterrcnn_resnet50_fpn"
 
 
 class Channels(StrEnum):
@@ -34,7 +35,11 @@ def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="state dict: .pth, .pt, .tar or .safetensors")],
     model: Annotated[PublishedModel, typer.Option(help="whose weights it holds")],
     out: Annotated[
-        Path, typer.Option(help=".keras file; its config.yaml is written beside it", callback=writable_file)
+        Path,
+        typer.Option(
+            help=".keras file; of a network for poses config.yaml is written beside it",
+            callback=writable_file,
+        ),
     ],
     input_size: Annotated[
         str | None,
@@ -51,17 +56,28 @@ def import_weights(
     as_json: AsJson = False,
 ):
     """Make a Keras network of a published PyTorch checkpoint, evaluated as it was published."""
+    is_detector = model is PublishedModel.fasterrcnn_resnet50_fpn
+    if is_detector and (input_size is not None or channels is not None or caffe):
+        raise typer.BadParameter(
+            f"{model}: --input-size, --channels and --caffe belong to networks for poses"
+        )
     start(as_json)
     from p2net_tf.cli.conversion_table import print_conversion
     from p2net_tf.convert.convert import convert_checkpoint
+    from p2net_tf.convert.detectors import convert_detector
 
-    size = None if input_size is None else _size(input_size)
-    order = None if channels is None else channels.value
-    conversion = convert_checkpoint(checkpoint, model.value, out, size, order, caffe, force)
+    if is_detector:
+        conversion = convert_detector(checkpoint, out, force)
+        following = f"p2net predict PICTURE --detector {out}"
+    else:
+        size = None if input_size is None else _size(input_size)
+        order = None if channels is None else channels.value
+        conversion = convert_checkpoint(checkpoint, model.value, out, size, order, caffe, force)
+        following = f"p2net evaluate {out}"
     if as_json:
         print_json(conversion.to_dict())
     else:
-        print_conversion(conversion, console)
+        print_conversion(conversion, console, following)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +15,19 @@ from p2net_tf.cli.options import (
     Annotations,
     AsJson,
     Card,
+    CheckedFormat,
+    Classes,
     DataFormat,
     ExifOrientation,
     Format,
+    KnownFormat,
     Reading,
     Root,
     Split,
     print_json,
     read_samples,
+    read_source,
+    source_fields,
     start,
     writable_file,
     writable_folder,
@@ -33,10 +41,11 @@ app = typer.Typer(help="Check, look at and convert data sets.", no_args_is_help=
 def data_check(
     root: Root,
     reading: Reading = None,
-    data_format: Format = DataFormat.coco,
+    data_format: KnownFormat = None,
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    classes: Classes = "person",
     exif_orientation: ExifOrientation = None,
     out: Annotated[Path, typer.Option(help="JSON list of what was found", callback=writable_file)] = Path(
         "problems.json"
@@ -46,54 +55,135 @@ def data_check(
 ):
     """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
     start(as_json)
-    from p2net_tf.cli.problem_table import print_problems
-    from p2net_tf.data.check import (
-        check_samples,
-        demand_usable,
-        first_error,
-        problem_report,
-        usable,
-        write_problems,
+    from p2net_tf.data.check import first_error, problem_report, write_problems
+
+    chosen, called = _format_of(data_format, root, split, annotations)
+    if called:
+        found = _check_boxes(
+            _read_boxes(chosen, root, split, annotations, exif_orientation, reading, classes), chosen
+        )
+    else:
+        samples = read_samples(
+            root, DataFormat(chosen), split, annotations, skeleton, exif_orientation, reading
+        )
+        found = _check_people(samples)
+    write_problems(found.problems, out)
+    if as_json:
+        print_json(problem_report(found.problems) | found.counts)
+    else:
+        from p2net_tf.cli.problem_table import print_problems
+
+        if data_format is None and called:
+            console.print(f"read as {called}, by its files", highlight=False)
+        print_problems(found.problems, console)
+        console.print(f"{found.words}; the whole list: {out}", soft_wrap=True)
+    found.demand()
+    if strict and first_error(found.problems) is not None:
+        raise typer.Exit(1)
+
+
+def _format_of(given: CheckedFormat | None, root: Path, split: str, annotations: Path | None):
+    """`(format, what it is called where it is one of boxes)`; that of the files where none is given."""
+    from p2net_tf.data.recognise import recognise
+
+    called = {
+        "boxes": "boxes of COCO's form",
+        "voc": "boxes of Pascal VOC's form",
+        "yolo": "boxes of YOLO's form",
+    }
+    chosen = given.value if given else recognise(root, split, annotations)
+    return chosen, called.get(chosen)
+
+
+def _read_boxes(chosen: str, root, split, annotations, exif_orientation, reading, classes: str):
+    from p2net_tf.data.boxes.datasets import read_scenes
+    from p2net_tf.data.boxes.settings import BoxDatasetConfig
+    from p2net_tf.data.recognise import BOXES
+
+    named = source_fields(BOXES[chosen], root, split, annotations, exif_orientation)
+    wanted = () if classes == "all" else tuple(filter(None, map(str.strip, classes.split(","))))
+    return read_scenes(read_source(BoxDatasetConfig, named, reading), wanted)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What a check found.
+
+    Attributes:
+        counts: of what there is and what is usable, for JSON.
+        words: the same as a sentence.
+        demand: raises where nothing can be used.
+    """
+
+    problems: list
+    counts: dict
+    words: str
+    demand: Callable
+
+
+def _check_people(samples) -> _Checked:
+    from p2net_tf.data.check import check_samples, demand_usable, usable
+
+    problems = check_samples(samples)
+    total, kept = len(samples), len(usable(samples, problems))
+    words = f"{kept} of {total} people are usable"
+    return _Checked(
+        problems, {"people": total, "usable": kept}, words, partial(demand_usable, samples, problems)
     )
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
-    problems = check_samples(samples)
-    write_problems(problems, out)
-    kept = usable(samples, problems)
-    if as_json:
-        print_json(problem_report(problems) | {"people": len(samples), "usable": len(kept)})
-    else:
-        print_problems(problems, console)
-        console.print(
-            f"{len(kept)} of {len(samples)} people are usable; the whole list: {out}", soft_wrap=True
-        )
-    demand_usable(samples, problems)
-    if strict and first_error(problems) is not None:
-        raise typer.Exit(1)
+
+def _check_boxes(scenes, chosen: str) -> _Checked:
+    from p2net_tf.data.boxes.check import check_scenes, demand_usable_scenes, usable_scenes
+
+    problems = check_scenes(scenes)
+    kept = usable_scenes(scenes, problems)
+    counts = {
+        "format": chosen,
+        "pictures": len(scenes),
+        "usable": len(kept),
+        "boxes": len(scenes.owners),
+        "usable_boxes": len(kept.owners),
+        "without_boxes": int((kept.counts == 0).sum()),
+        "classes": dict(zip(kept.class_names, kept.class_counts.tolist(), strict=True)),
+    }
+    words = (
+        f"{len(kept)} of {len(scenes)} pictures with {len(kept.owners)} of {len(scenes.owners)} boxes are "
+        f"usable, {counts['without_boxes']} of them without any"
+    )
+    return _Checked(problems, counts, words, partial(demand_usable_scenes, scenes, problems))
 
 
 @app.command("browse", epilog="Example: `p2net data browse data/lsp --format lsp --skeleton lsp14`")
 def data_browse(
     root: Root,
     reading: Reading = None,
-    data_format: Format = DataFormat.coco,
+    data_format: KnownFormat = None,
     split: Split = "train",
     annotations: Annotations = None,
     skeleton: Card = "coco17",
+    classes: Classes = "person",
     exif_orientation: ExifOrientation = None,
-    count: Annotated[int, typer.Option(help="people on the sheet", min=1)] = 24,
+    count: Annotated[int, typer.Option(help="people, or pictures with boxes, on the sheet", min=1)] = 24,
     height: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 256,
     width: Annotated[int, typer.Option(help="of a crop, pixels", min=16)] = 192,
     augmented: Annotated[bool, typer.Option("--augmented", help="as training augments them")] = False,
     seed: Annotated[int, typer.Option(help="of the choice")] = 0,
     out: Annotated[Path, typer.Option(help="PNG or JPEG", callback=writable_file)] = Path("sheet.png"),
 ):
-    """Write a contact sheet of crops with their skeletons and heatmaps."""
+    """Write a contact sheet of crops with their skeletons and heatmaps, or of pictures with their boxes."""
     start(as_json=False)
+    chosen, called = _format_of(data_format, root, split, annotations)
+    if called:
+        from p2net_tf.data.boxes.browse import browse_scenes
+
+        scenes = _read_boxes(chosen, root, split, annotations, exif_orientation, reading, classes)
+        shown = browse_scenes(scenes, out, count=count, seed=seed)
+        console.print(f"{len(shown)} of {len(scenes)} pictures: {out}", soft_wrap=True)
+        return
     from p2net_tf.augment.settings import AugmentConfig
     from p2net_tf.data.browse import browse
 
-    samples = read_samples(root, data_format, split, annotations, skeleton, exif_orientation, reading)
+    samples = read_samples(root, DataFormat(chosen), split, annotations, skeleton, exif_orientation, reading)
     augment = AugmentConfig() if augmented else None
     shown = browse(samples, out, count=count, crop_size=(height, width), seed=seed, augment=augment)
     console.print(f"{len(shown)} of {len(samples)} people: {out}", soft_wrap=True)

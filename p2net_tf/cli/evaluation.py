@@ -24,7 +24,15 @@ from p2net_tf.utils.console import console
 app = typer.Typer()
 
 Errors = Annotated[
-    bool, typer.Option("--errors", help="split the keypoint errors by type, with the AP that each costs")
+    bool,
+    typer.Option("--errors", help="split the errors of keypoints or boxes by type, with the AP each costs"),
+]
+ScoreLimit = Annotated[
+    float | None,
+    typer.Option(
+        help="boxes: score from which on doubles and errors are counted; by default that of the best F1",
+        show_default=False,
+    ),
 ]
 
 
@@ -33,6 +41,7 @@ class ScoredSet(StrEnum):
     mpii = "mpii"
     lsp = "lsp"
     pck = "pck"
+    boxes = "boxes"
 
 
 @app.command(epilog="Example: `p2net evaluate runs/p2net_small_lsp_128x128 evaluation.decode=dark`")
@@ -40,6 +49,10 @@ def evaluate(
     run: RunPath,
     overrides: Overrides = None,
     config: Annotated[Path | None, typer.Option(help="configuration instead of the run's own")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="detectors: folder of boxes instead of the run's data; changes are then of it"),
+    ] = None,
     part: Annotated[str, typer.Option(help="test, validation or train")] = "test",
     out: Annotated[
         Path | None,
@@ -54,13 +67,32 @@ def evaluate(
             "--skip-missing", help="people in missing or broken pictures do not count, not as missed"
         ),
     ] = False,
+    score_limit: ScoreLimit = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
-    """Score a trained network by the test recipe of its configuration, and say what goes wrong."""
-    start(as_json)
-    from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks
+    """Score a trained network by the test recipe of its configuration, and say what goes wrong.
 
+    A detector is scored by COCO's box AP: `p2net evaluate detector.keras --data people split=val`.
+    """
+    start(as_json)
+    from p2net_tf.experiments import detector_runs as detectors
+    from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks
+    from p2net_tf.inference.run_folder import network_file
+
+    if detectors.is_detector(run):
+        words = overrides or []
+        if data is None:
+            sources = detectors.sources_of_run(run, part, words, config)
+        else:
+            sources = detectors.sources_in_folder(data, words)
+        found = detectors.evaluate_sources(run, sources, part, out, score_limit, strict, skip_missing)
+        analyses = detectors.analyze_sources(run, found, out, command_line()) if errors else {}
+        _show({name: (evaluation, analyses.get(name)) for name, evaluation in found.items()}, as_json)
+        return
+    if data is not None or score_limit is not None:
+        network_file(run)  # which says where there is no network at all
+        raise typer.BadParameter("--data and --score-limit belong to detectors; this is a network of poses")
     loaded = load_run(run, overrides or [], config)
     if errors:
         require_oks(loaded.config)
@@ -90,15 +122,28 @@ def score(
     max_people: Annotated[
         int | None, typer.Option(help="coco: poses of a picture that count; by default COCO's 20", min=1)
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="folder of the pictures, for the worst poses")] = None,
+    score_limit: ScoreLimit = None,
+    images: Annotated[Path | None, typer.Option(help="folder of the pictures, for the worst errors")] = None,
     out: Annotated[
         Path | None, typer.Option(help="write the errors' page here", callback=writable_folder)
     ] = None,
     as_json: AsJson = False,
 ):
-    """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp; pck for sets in COCO's form)."""
-    _check_score_options(data_set, threshold, errors, skeleton, images, out, reference, max_people)
+    """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp; pck for sets in COCO's form), box
+    AP (boxes)."""
+    _check_score_options(
+        data_set, threshold, errors, skeleton, images, out, reference, max_people, score_limit
+    )
     start(as_json, tensorflow=images is not None)
+    if data_set is ScoredSet.boxes:
+        from p2net_tf.evaluation.boxes.average_precision import evaluate_boxes
+        from p2net_tf.evaluation.boxes.stored import analyze_stored_boxes
+
+        files = ground_truth, predictions, score_limit
+        analysis = analyze_stored_boxes(*files, out, images, command_line()) if errors else None
+        result = analysis.result if analysis else evaluate_boxes(*files)
+        _show({data_set.value: (result, analysis)}, as_json)
+        return
     from p2net_tf.evaluation import stored
     from p2net_tf.evaluation.settings import COCO_PEOPLE
 
@@ -119,18 +164,22 @@ def score(
     _show({data_set.value: (result, analysis)}, as_json)
 
 
-def _check_score_options(data_set, threshold, errors, skeleton, images, out, reference, max_people) -> None:
-    is_coco = data_set is ScoredSet.coco
-    if threshold is not None and is_coco:
-        raise typer.BadParameter("OKS AP averages over its own thresholds; leave --threshold out")
-    if errors and not is_coco:
+def _check_score_options(
+    data_set, threshold, errors, skeleton, images, out, reference, max_people, score_limit
+) -> None:
+    is_coco, is_boxes = data_set is ScoredSet.coco, data_set is ScoredSet.boxes
+    if threshold is not None and (is_coco or is_boxes):
+        raise typer.BadParameter("AP averages over its own thresholds; leave --threshold out")
+    if errors and not (is_coco or is_boxes):
         raise typer.BadParameter("--errors belongs to OKS AP; give files in COCO's form as coco")
-    if skeleton != "coco17" and data_set in (ScoredSet.mpii, ScoredSet.lsp):
+    if skeleton != "coco17" and data_set not in (ScoredSet.coco, ScoredSet.pck):
         raise typer.BadParameter("--skeleton belongs to coco and pck; the others have keypoints of their own")
     if max_people is not None and not is_coco:
         raise typer.BadParameter("--max-people belongs to coco; the others compare poses with their people")
     if reference is not None and data_set is not ScoredSet.pck:
         raise typer.BadParameter("--reference belongs to pck; the others have lengths of their own")
+    if score_limit is not None and not is_boxes:
+        raise typer.BadParameter("--score-limit belongs to boxes")
     if (out is not None and not errors) or (images is not None and out is None):
         raise typer.BadParameter("--images goes with --out, and --out with --errors")
 
@@ -154,8 +203,8 @@ def _show(found: dict, as_json: bool) -> None:
     for name, (result, analysis) in found.items():
         if len(found) > 1:
             console.print(f"{name}:")
-        if hasattr(result, "people"):
-            console.print(f"{result.people.scored} scored")
+        if hasattr(result, "scope"):
+            console.print(f"{result.scope} scored")
             result = result.result
         print_result(result, console)
         if analysis:

@@ -69,16 +69,31 @@ def export(
     """Write a trained network with its whole test recipe as a model that others run."""
     start(as_json)
     from p2net_tf.cli.parity_table import print_parity
-    from p2net_tf.experiments.exporting import export_run, verify_export
+    from p2net_tf.detection.card import is_detector
+    from p2net_tf.experiments.exporting import export_detector, export_run, verify_export
     from p2net_tf.experiments.runs import load_run
+    from p2net_tf.inference.run_folder import network_file
+    from p2net_tf.inference.saved_network import is_saved_model
 
+    formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
+    file = None if run.suffix in (".yaml", ".yml") or is_saved_model(run) else network_file(run)
+    if file is not None and is_detector(file):
+        if overrides or flip is not None or decode or fold_batch_norm or batch > 1 or verify:
+            raise typer.BadParameter(
+                "a detector has no recipe of poses; it takes --format, --out, --exif and --calibration"
+            )
+        folders = export_detector(file, formats, out, exif, calibration_crops, calibration)
+        if as_json:
+            print_json({"folders": {name: str(folder) for name, folder in folders.items()}})
+        else:
+            _say(file.stem, folders)
+        return
     recipe = {"evaluation.flip_test": flip, "evaluation.decode": decode}
     changes = [f"{key}={value}" for key, value in recipe.items() if value is not None]
     opened = load_run(run, [*(overrides or []), *changes])
     if batch > 1 and export_format is ExportFormat.saved_model:
         raise typer.BadParameter("--batch belongs to tflite; a SavedModel takes any number of crops")
     options = ExportOptions(exif, precision, fold_batch_norm, batch)
-    formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
     folders = export_run(opened, formats, out, options, calibration_crops, calibration)
     report = None
     if verify is not None:
@@ -87,10 +102,14 @@ def export(
     if as_json:
         print_json({"folders": {name: str(folder) for name, folder in folders.items()}, "parity": report})
         return
-    for name, folder in folders.items():
-        console.print(f"{opened.config.name}, {name}, version {folder.name}: {folder}", soft_wrap=True)
+    _say(opened.config.name, folders)
     if report is not None:
         print_parity(report, console)
+
+
+def _say(network: str, folders: dict[str, Path]) -> None:
+    for name, folder in folders.items():
+        console.print(f"{network}, {name}, version {folder.name}: {folder}", soft_wrap=True)
 
 
 def _servers(folders: dict[str, Path]):

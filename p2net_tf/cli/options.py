@@ -32,10 +32,28 @@ class DataFormat(StrEnum):
     records = "records"
 
 
+class CheckedFormat(StrEnum):
+    """Those of people, and those of boxes."""
+
+    coco = "coco"
+    mpii = "mpii"
+    lsp = "lsp"
+    lspet = "lspet"
+    records = "records"
+    boxes = "boxes"
+    voc = "voc"
+    yolo = "yolo"
+
+
 _OVERRIDE = re.compile(r"[a-z_]+(\.\w+)+=|[a-z_]+=")
 
 Root = Annotated[Path, typer.Argument(help="folder of the data set")]
 Format = Annotated[DataFormat, typer.Option("--format", help="how it is laid out")]
+KnownFormat = Annotated[
+    CheckedFormat | None,
+    typer.Option("--format", help="how it is laid out; boxes is COCO's form", show_default="by its files"),
+]
+Classes = Annotated[str, typer.Option(help="of boxes that are read: names with commas between, or all")]
 Split = Annotated[str, typer.Option(help="e.g. train2017 (coco), test (lsp), valid (mpii)")]
 Annotations = Annotated[Path | None, typer.Option(help="annotation file, where it lies elsewhere")]
 Card = Annotated[str, typer.Option(help="skeleton card of a COCO-form set: a name or a YAML")]
@@ -100,19 +118,32 @@ def read_samples(
     """The people of the data set that these options name."""
     from p2net_tf.data.datasets import read_dataset
     from p2net_tf.data.settings import DatasetConfig
-    from p2net_tf.utils.yaml_files import Document, validate
 
-    named = {
-        "format": data_format.value,
+    named = source_fields(data_format.value, root, split, annotations, exif_orientation)
+    return read_dataset(read_source(DatasetConfig, named, reading), skeleton)
+
+
+def source_fields(
+    data_format: str, root: Path, split: str, annotations: Path | None, exif_orientation: bool | None
+) -> dict:
+    """These options as keys of a source."""
+    return {
+        "format": data_format,
         "root": str(root),
         "split": split,
         "annotations": str(annotations) if annotations else None,
         "exif_orientation": exif_orientation,
     }
+
+
+def read_source(schema, named: dict, reading: list[str] | None):
+    """A source of data of the class `schema`, from its keys and from `key=value` words."""
+    from p2net_tf.utils.yaml_files import Document, validate
+
     document = Document.of_tree(named, "the command line")
     for word in reading or ():
         document.override(word)
-    return read_dataset(validate(DatasetConfig, document), skeleton)
+    return validate(schema, document)
 
 
 def finish(report: dict, folder: Path, as_json: bool) -> None:

@@ -28,6 +28,13 @@ def predict(
     boxes: Annotated[
         str | None, typer.Option(help="x,y,w,h in every image, or a JSON of boxes", show_default=False)
     ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="finds the people: run folder or .keras file of a detector, SavedModel, hub:PRESET",
+            show_default=False,
+        ),
+    ] = None,
     whole_image: Annotated[
         bool, typer.Option("--whole-image", help="every image is one box, as without --boxes")
     ] = False,
@@ -44,11 +51,11 @@ def predict(
     start(as_json)
     from p2net_tf.cli.prediction_files import predict_files
 
-    if boxes is not None and whole_image:
-        raise typer.BadParameter("give either --boxes or --whole-image")
+    if sum([boxes is not None, whole_image, detector is not None]) > 1:
+        raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
     overrides = [word for word in images if is_override(word)]
     pictures = [Path(word) for word in images if word not in overrides]
-    written = predict_files(model, pictures, boxes, out, overrides, top, strict)
+    written = predict_files(model, pictures, boxes, out, overrides, top, strict, detector)
     for problem in written.problems[:_MOST_SAID]:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
     if len(written.problems) > _MOST_SAID:

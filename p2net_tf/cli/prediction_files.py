@@ -12,6 +12,8 @@ from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.detection.detector import PersonDetector
+from p2net_tf.detection.opening import open_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.settings import EvaluationConfig
@@ -55,6 +57,7 @@ def predict_files(
     overrides: Sequence[str] = (),
     top: int | None = None,
     strict: bool = False,
+    detector: str | None = None,
 ) -> Written:
     """Finds poses and writes an overlay per image, `predictions.json` and `problems.json` into `out`.
 
@@ -63,25 +66,30 @@ def predict_files(
 
     Args:
         model: run folder, `.keras` file, or the name of a preset.
-        boxes: as `read_boxes` takes them.
+        boxes: as `read_boxes` takes them, where no `detector` finds them.
         overrides: `key=value` on the run's configuration, e.g. `evaluation.nms=oks`.
         top: keep so many poses of an image, the best ones.
         strict: a picture or box that cannot be read is an error.
+        detector: as `open_detector` takes it.
 
     Raises:
         DataError: no readable image, boxes that match no image, or anything broken and `strict`.
     """
     pose, settings = _open(model, overrides)
     readable, problems = _readable(images, strict)
-    sizes, _ = image_headers(readable, exif_orientation=True)
-    given = read_boxes(boxes, readable, sizes, strict)
+    if detector is None:
+        sizes, _ = image_headers(readable, exif_orientation=True)
+        given = read_boxes(boxes, readable, sizes, strict)
+    else:
+        given = _detect(open_detector(detector), readable)
     found = _keep(_predict(pose, settings, readable, given), pose.card, settings, top)
     problems = (*problems, *given.problems)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     overlays = _write(found, given, out)
     write_problems(problems, out / "problems.json")
     count = sum(len(poses) for poses in found)
-    return Written(count, overlays, len(given.owners), problems, given.detected and not thinned)
+    unlimited = detector is None and given.detected and not thinned  # detectors thin out by themselves
+    return Written(count, overlays, len(given.owners), problems, unlimited)
 
 
 class _Recipe(Section):
@@ -116,6 +124,17 @@ def _readable(images: Sequence[Path], strict: bool) -> tuple[list[str], list[Pro
     if problems and (strict or not readable):
         raise DataError(f"{problems[0]}" if strict else f"no image can be read; first: {problems[0]}")
     return readable, problems
+
+
+def _detect(detector: PersonDetector, images: list[str]) -> PictureBoxes:
+    found = list(track(detector.detect(images), "detecting", total=len(images)))
+    return PictureBoxes(
+        np.repeat(np.arange(len(found)), [len(boxes) for boxes in found]),
+        np.concatenate([boxes.windows for boxes in found]),
+        np.concatenate([boxes.scores for boxes in found]),
+        image_ids=tuple(range(1, len(found) + 1)),
+        detected=True,
+    )
 
 
 def _predict(

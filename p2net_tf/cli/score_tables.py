@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from p2net_tf.evaluation.boxes.average_precision import BoxResult
+from p2net_tf.evaluation.boxes.error_tables import describe as describe_boxes
+from p2net_tf.evaluation.boxes.error_tables import error_rows
+from p2net_tf.evaluation.boxes.error_types import BoxAnalysis
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis
 from p2net_tf.evaluation.error_analysis.tables import ap_rows, describe, keypoint_rows
 from p2net_tf.evaluation.pck import PckResult
 
 
-def print_result(result: PckResult | CocoResult, console: Console) -> None:
+def print_result(result: PckResult | CocoResult | BoxResult, console: Console) -> None:
     """Prints a result in the columns of the published tables, and its diagnostics below."""
     if isinstance(result, PckResult):
         _print_pck(result, console)
+    elif isinstance(result, BoxResult):
+        _print_boxes(result, console)
     else:
         _print_coco(result, console)
 
@@ -44,16 +51,53 @@ def _print_pck(result: PckResult, console: Console):
 
 
 def _print_coco(result: CocoResult, console: Console):
-    table = Table(title=result.name)
-    for name in ("", "OKS 0.50:0.95", "0.50", "0.75", "medium", "large"):
-        table.add_column(name, justify="right", no_wrap=True)
-    values = ["-" if value < 0 else _number(value, 5) for value in result.metrics.values()]
-    table.add_row("AP", *values[:5])
-    table.add_row("AR", *values[5:])
-    console.print(table)
+    values = list(result.metrics.values())
+    console.print(
+        _ap_table(
+            result.name, ("OKS 0.50:0.95", "0.50", "0.75", "medium", "large"), AP=values[:5], AR=values[5:]
+        )
+    )
     console.print(
         f"{result.images} images, {result.persons} persons that count, {result.predictions} predicted poses."
     )
+    _print_diagnostics(result, console)
+
+
+def _print_boxes(result: BoxResult, console: Console):
+    values = list(result.metrics.values())
+    sizes = ("small", "medium", "large")
+    console.print(_ap_table(f"{result.name}, IoU", ("0.50:0.95", "0.50", "0.75", *sizes), AP=values[:6]))
+    console.print(_ap_table("Recall of boxes a picture", ("1", "10", "100", *sizes), AR=values[6:]))
+    if result.classes:
+        rows = {name: {**own.metrics, "objects": own.objects} for name, own in result.classes.items()}
+        console.print(_table("Classes", rows, digits=4))
+    point = result.at_limit
+    console.print(
+        f"{result.images} images, {result.objects} objects that count, {result.predictions} predicted boxes; "
+        f"100 a picture find {_rate(result.recall)} of the objects (IoU 0.5)."
+    )
+    console.print(
+        f"From a score of {point.limit:.3g} on: {point.kept} boxes, precision {point.precision:.4f}, recall "
+        f"{point.recall:.4f}, {point.doubled} doubled ({point.doubles:.2%})."
+    )
+    _print_diagnostics(result, console)
+
+
+def _ap_table(title: str, columns: Sequence[str], **rows: Sequence[float]) -> Table:
+    table = Table(title=title)
+    for name in ("", *columns):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, values in rows.items():
+        table.add_row(name, *(_rate(value) for value in values))
+    return table
+
+
+def _rate(value: float) -> str:
+    """pycocotools gives -1 where nothing counts."""
+    return "-" if value < 0 else _number(value, 5)
+
+
+def _print_diagnostics(result: CocoResult | BoxResult, console: Console) -> None:
     for sentence in result.diagnostics:
         console.print(f"! {sentence}", markup=False)
 
@@ -62,8 +106,13 @@ def _number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def print_errors(analysis: ErrorAnalysis, console: Console) -> None:
-    """Prints the share of each type of error per keypoint, and what each costs."""
+def print_errors(analysis: ErrorAnalysis | BoxAnalysis, console: Console) -> None:
+    """Prints the share of each type of error, of keypoints for each, and what each costs."""
+    if isinstance(analysis, BoxAnalysis):
+        title = f"Errors from a score of {analysis.result.at_limit.limit:.3g} on"
+        console.print(_table(title, error_rows(analysis), digits=4))
+        console.print(describe_boxes(analysis))
+        return
     console.print(_table("Keypoints in percent", keypoint_rows(analysis), digits=1))
     console.print(_table("AP without an error", ap_rows(analysis), digits=4))
     console.print(describe(analysis))

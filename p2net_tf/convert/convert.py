@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,20 @@ class Conversion:
     def to_dict(self) -> dict:
         return asdict(self)
 
+    def rows(self) -> dict[str, str]:
+        """For a table."""
+        height, width = self.input_size
+        return {
+            "source": f"{self.source} ({self.origin})",
+            "sha256": self.sha256,
+            "model": f"{self.model}, {self.data_set}, {height}x{width}",
+            "tensors": f"{self.tensors}, all of them",
+            "parameters": f"{self.parameters / 1e6:.1f} M",
+            "channels": f"{self.channels.upper()} as published, RGB now",
+            "alignment": "pixel_index",
+            "written": f"{self.network_file}, {self.config_file}",
+        }
+
 
 def convert_checkpoint(
     source: str | Path,
@@ -82,8 +97,8 @@ def convert_checkpoint(
     """
     source, out = Path(source), Path(out)
     config_file = out.parent / "config.yaml"
-    _check_options(source, model, out, stride_in_1x1)
-    _check_free([out, config_file], force)
+    _check_options(source, model, stride_in_1x1)
+    check_output(out, [config_file], force)
     with progress("converting, steps", total=4) as advance:
         checkpoint = read_checkpoint(source)
         advance()
@@ -101,7 +116,7 @@ def convert_checkpoint(
         advance()
     conversion = Conversion(
         source=source.name,
-        sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+        sha256=digest_of(source),
         origin=checkpoint.origin,
         model=model,
         data_set=data_set.name,
@@ -116,26 +131,35 @@ def convert_checkpoint(
     return conversion
 
 
-def _check_options(source: Path, model: str, out: Path, stride_in_1x1: bool) -> None:
-    if model not in MODELS:
-        raise ConversionError(f"unknown model '{model}'; take one of {', '.join(MODELS)}")
+def digest_of(source: str | Path) -> str:
+    """SHA-256 of a checkpoint."""
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_output(out: Path, others: Sequence[Path] = (), force: bool = False) -> None:
+    """Raises:
+    ConversionError: `out` is no `.keras`, or it or one of `others` is there already, without `force`.
+    """
     if out.suffix != ".keras":
         raise ConversionError(f"{out}: networks are written as .keras; name such a file")
+    there = [str(file) for file in (out, *others) if file.exists()]
+    if there and not force:
+        raise ConversionError(
+            f"{' and '.join(there)}: there already; give every network a folder of its own, or force it to "
+            "be written over"
+        )
+
+
+def _check_options(source: Path, model: str, stride_in_1x1: bool) -> None:
+    if model not in MODELS:
+        raise ConversionError(f"unknown model '{model}'; take one of {', '.join(MODELS)}")
     if stride_in_1x1 and MODELS[model]["name"] != "simple_baseline":
         raise ConversionError(f"{model}: only ResNets come in Caffe's style")
     if "udp" in source.name.lower():
         raise ConversionError(
             f"{source}: by its name it was trained with UDP, whose alignment is neither continuous nor "
             "pixel_index; take the checkpoint without it"
-        )
-
-
-def _check_free(files: list[Path], force: bool) -> None:
-    there = [str(file) for file in files if file.exists()]
-    if there and not force:
-        raise ConversionError(
-            f"{' and '.join(there)}: there already; give every network a folder of its own, or force it to "
-            "be written over"
         )
 
 

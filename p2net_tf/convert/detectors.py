@@ -1,19 +1,27 @@
-"""torchvision's Faster R-CNN on ResNet-50-FPN: from its state dict to a detector with the same boxes."""
+"""Faster R-CNN on ResNet-50-FPN: from a published state dict to a detector with the same boxes.
+
+torchvision's code is the measure; detectron2's and mmdetection's weights come by its names
+(`p2net_tf.convert.detector_names`).
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from p2net_tf.convert.assign import assign_tensors
 from p2net_tf.convert.checkpoint import ConversionError, read_tensors
+from p2net_tf.convert.convert import check_output, digest_of
+from p2net_tf.convert.detector_names import as_torchvision
 from p2net_tf.detection.card import DetectorCard
-from p2net_tf.detection.coco_classes import COCO_91, PERSON
+from p2net_tf.detection.coco_classes import COCO_80, COCO_91, PERSON
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks import FasterRCNN
+from p2net_tf.models.summary import count_parameters
+from p2net_tf.utils.console import progress
 
 MODEL = "fasterrcnn_resnet50_fpn"
 PUBLISHED_EPSILON, OUR_EPSILON = 0.0, 1e-5
@@ -24,17 +32,72 @@ _PUBLISHED_FILE = f"{MODEL}_coco"
 _FIRST_DENSE = "roi_heads.box_head.fc6.weight"
 _CLASSES = "roi_heads.box_predictor.cls_score.weight"
 _POOLED = 7
-_RENAMED = (
-    (r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
-    (r"(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
-)
-"""Names before torchvision 0.13, which the published file has, and what they are now."""
 
 
-def convert_torchvision_detector(
+@dataclass(frozen=True)
+class DetectorConversion:
+    """What was converted, into what, and from where it came.
+
+    Attributes:
+        sha256: of the checkpoint.
+        classes: of the detector, one of them `person`.
+        tensors: of the checkpoint that are in the network, all but counters.
+    """
+
+    source: str
+    sha256: str
+    model: str
+    classes: tuple[str, ...]
+    tensors: int
+    parameters: int
+    network_file: str
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def rows(self) -> dict[str, str]:
+        """For a table."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "model": f"{self.model}, {len(self.classes)} classes",
+            "tensors": f"{self.tensors}, all of them",
+            "parameters": f"{self.parameters / 1e6:.1f} M",
+            "written": self.network_file,
+        }
+
+
+def convert_detector(source: str | Path, out: str | Path, force: bool = False) -> DetectorConversion:
+    """Writes the detector of a state dict of `fasterrcnn_resnet50_fpn` to the `.keras` file `out`.
+
+    Args:
+        force: write over a file that is there.
+
+    Raises:
+        ConversionError: it cannot be read, is another network, or there is a file already.
+    """
+    source, out = Path(source), Path(out)
+    check_output(out, force=force)
+    with progress("converting, steps", total=2) as advance:
+        detector = read_detector(source)
+        advance()
+        detector.save(out)
+        advance()
+    return DetectorConversion(
+        source=source.name,
+        sha256=digest_of(source),
+        model=MODEL,
+        classes=detector.card.classes,
+        tensors=len(detector.network.weights),
+        parameters=count_parameters(detector.network),
+        network_file=str(out),
+    )
+
+
+def read_detector(
     source: str | Path, classes: Sequence[str] | None = None, norm_epsilon: float | None = None
 ) -> NetworkDetector:
-    """The detector of a state dict of torchvision's `fasterrcnn_resnet50_fpn`.
+    """The detector of a state dict of `fasterrcnn_resnet50_fpn`, whosever of the three.
 
     Args:
         source: `.pth`, `.pt`, `.tar` or `.safetensors`.
@@ -56,29 +119,22 @@ def detector_of_tensors(
     classes: Sequence[str] | None = None,
     norm_epsilon: float = OUR_EPSILON,
 ) -> NetworkDetector:
-    """`convert_torchvision_detector` of named tensors; `source` names them in errors."""
-    tensors = {_renamed(name): tensor for name, tensor in tensors.items()}
+    """`read_detector` of named tensors; `source` names them in errors."""
+    tensors, origin = as_torchvision(tensors)
     if _CLASSES not in tensors or _FIRST_DENSE not in tensors:
         raise ConversionError(
-            f"{source}: has no {_CLASSES}; give a state dict of torchvision's fasterrcnn_resnet50_fpn"
+            f"{source}: has no {_CLASSES}; give a state dict of torchvision's fasterrcnn_resnet50_fpn, or of "
+            "the same network of detectron2 or mmdetection"
         )
     names = _class_names(len(tensors[_CLASSES]) - 1, classes, source)
-    network = FasterRCNN(
-        num_classes=len(names), anchor_offset=0.0, rounded_anchors=True, aligned=False, name=MODEL
-    )
+    network = FasterRCNN(num_classes=len(names), name=MODEL, **origin.arguments)
     assign_tensors(network, _as_ours(tensors, norm_epsilon))
-    return NetworkDetector(network, DetectorCard(name=MODEL, classes=names, antialias=False))
-
-
-def _renamed(name: str) -> str:
-    for pattern, replacement in _RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return NetworkDetector(network, DetectorCard(name=MODEL, classes=names, antialias=origin.antialias))
 
 
 def _class_names(count: int, classes: Sequence[str] | None, source: str) -> tuple[str, ...]:
     if classes is None:
-        known = {1: (PERSON,), len(COCO_91): COCO_91}
+        known = {1: (PERSON,), len(COCO_80): COCO_80, len(COCO_91): COCO_91}
         if count not in known:
             raise ConversionError(f"{source}: has {count} classes; give their names, without the background")
         classes = known[count]

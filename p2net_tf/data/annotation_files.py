@@ -12,6 +12,9 @@ import numpy as np
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.files import write_text
 
+_LISTS = ("detections", "annotations", "predictions", "results", "boxes")
+"""Under these names a document may hold its entries."""
+
 
 def find_annotations(root: Path, given: str | Path | None, usual: Sequence[str]) -> Path:
     """The annotation file: `given` (relative to `root`, else to the working folder), or the first usual one.
@@ -42,6 +45,13 @@ def load_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not JSON at {where}: {error.msg}; was the file cut off?") from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); give the annotation file itself, unpacked") from None
+
+
+def entries_of(content: Any) -> list | None:
+    """The list of detections, results or boxes that a document is, or that it holds under a usual name."""
+    if isinstance(content, dict):
+        content = next((content[name] for name in _LISTS if isinstance(content.get(name), list)), None)
+    return content if isinstance(content, list) else None
 
 
 def write_json(path: str | Path, data: Any, indent: int | None = None) -> None:

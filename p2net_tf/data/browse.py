@@ -56,7 +56,7 @@ def browse(
         ValueError: no samples.
         IndexError: a row beyond the samples.
     """
-    rows = _random_rows(len(samples), count, seed) if rows is None else [int(row) for row in rows]
+    rows = random_rows(len(samples), count, seed) if rows is None else [int(row) for row in rows]
     if not rows:
         raise ValueError(f"{samples.source or 'the data set'} has no samples to show")
     images = image_readers(samples, rows)
@@ -66,7 +66,8 @@ def browse(
     return rows
 
 
-def _random_rows(total: int, count: int, seed: int) -> list[int]:
+def random_rows(total: int, count: int, seed: int) -> list[int]:
+    """At most `count` of `total` rows, without repetition, in their order."""
     chosen = np.random.default_rng(seed).choice(total, min(count, total), replace=False) if total else []
     return sorted(int(row) for row in chosen)
 

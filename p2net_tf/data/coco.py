@@ -55,6 +55,7 @@ def read_coco(
         DataError: a file is missing or not JSON of this form, or its keypoints are not the card's.
     """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation)
+    of_rows = reading if detections is None else reading.of_detections
     if detections is None:
         rows = [person for person in document.people() if not person.crowd and person.labels]
         _warn_of_nobody(document)
@@ -82,8 +83,8 @@ def read_coco(
         problems=tuple(notebook.problems),
         image_names=document.images.renamed,
         category_id=document.categories.written,
-        label_sizes=[label_size(row.image.size, reading) for row in rows],
-        settled=reading.settled(detections is not None),
+        label_sizes=[label_size(row.image.size, of_rows) for row in rows],
+        settled=of_rows.settled,
     )
 
 
@@ -127,16 +128,19 @@ def read_coco_truth(
     return truth, Path(notebook.source) if same else None
 
 
-def read_coco_image_ids(
+def read_coco_images(
     root: str | Path,
     split: str,
     skeleton: str | Path | Skeleton = "coco17",
     annotations: str | Path | None = None,
     reading: Reading = USUAL,
-) -> list[int | str]:
-    """The ids of the images as the file has them, in its order. Arguments as for `read_coco`."""
+) -> dict[int | str, str | None]:
+    """The ids of the images as the file has them, in its order, and their paths, None without a `file_name`.
+
+    Arguments as for `read_coco`.
+    """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation=False)
-    return [image.given for image in document.images.images]
+    return {image.given: image.path for image in document.images.images}
 
 
 def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:

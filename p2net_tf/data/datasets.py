@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.check import check_samples, demand_form, first_error, nothing_usable, usable
-from p2net_tf.data.coco import read_coco, read_coco_image_ids, read_coco_truth
+from p2net_tf.data.coco import read_coco, read_coco_images, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
@@ -73,11 +73,20 @@ def pictures_of_rows(config: DatasetConfig, skeleton: Skeleton) -> frozenset[int
     """
     if config.rows is None or config.detections is None:
         return None
-    ids = read_coco_image_ids(config.root, config.split, skeleton, config.annotations, config.reading)
-    start, stop = config.rows
-    if start >= len(ids):
-        raise DataError(f"{config.root}: rows {start}..{stop} of {len(ids)} pictures select nothing")
-    return frozenset(ids[start:stop])
+    return frozenset(pictures_of(config, skeleton))
+
+
+def pictures_of(config: DatasetConfig, skeleton: Skeleton) -> dict[int | str, str | None]:
+    """The set's own id of each picture of a source in COCO's form, or of those of `rows`, and its path.
+
+    Raises:
+        DataError: it cannot be read, or `rows` select nothing.
+    """
+    found = read_coco_images(config.root, config.split, skeleton, config.annotations, config.reading)
+    start, stop = config.rows or (0, None)
+    if start and start >= len(found):
+        raise DataError(f"{config.root}: rows {start}..{stop} of {len(found)} pictures select nothing")
+    return dict(list(found.items())[start:stop])
 
 
 def open_datasets(

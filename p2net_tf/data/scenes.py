@@ -91,6 +91,11 @@ class Scenes:
         return np.bincount(self.owners, minlength=len(self))
 
     @property
+    def class_counts(self) -> np.ndarray:
+        """`[C]` int64, objects of each class."""
+        return np.bincount(self.classes, minlength=len(self.class_names))
+
+    @property
     def given_image_ids(self) -> list[int | str]:
         """`[P]` the data set's own ids of the images, for every file written."""
         return [self.image_names.get(number, number) for number in self.image_ids.tolist()]

@@ -51,9 +51,12 @@ class DatasetConfig(DataSource):
 
     format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
     detections: str | None = None
-    """COCO detector-box JSON to take boxes from instead of the ground truth (evaluation only)."""
+    """Boxes to take instead of the ground truth's, in evaluation: a COCO detector-box JSON, or a detector (a
+    `.keras` file, run folder, SavedModel, preset, `hub:PRESET` or `whole_image`), which is asked once."""
     detection_boxes: BoxForm | None = None
     """coco: the same as `boxes`, of `detections`."""
+    detection_coordinates: Coordinates | None = None
+    """coco: what the boxes of `detections` count; None: what `coordinates` says."""
     area_of_box: Probability | None = None
     """coco: a person's area as a fraction of its box, where no `area` and no segment says it. None: 0.53."""
     point_box: PositiveFloat | None = None

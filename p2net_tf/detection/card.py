@@ -36,6 +36,16 @@ class DetectorCard(Card):
         return self.classes.index(PERSON)
 
 
+def is_detector(path: str | Path) -> bool:
+    """Whether a `.keras` file holds a detector.
+
+    Raises:
+        NetworkFileError: no such file, or no archive.
+    """
+    plain = read_plain_card(path)
+    return isinstance(plain, dict) and plain.get("task") == "detect"
+
+
 def read_detector_card(path: str | Path) -> DetectorCard:
     """The card inside of a `.keras` file.
 

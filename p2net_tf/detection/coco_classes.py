@@ -14,3 +14,5 @@ sink, refrigerator, -, book, clock, vase, scissors, teddy bear, hair drier, toot
 
 COCO_91 = tuple(" ".join(name.split()) for name in _NAMES.split(","))
 """The names of the ids 1 to 90, `-` where an id has none."""
+COCO_80 = tuple(name for name in COCO_91 if name != "-")
+"""The names without gaps, as detectron2 and mmdetection count them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,11 @@ class PersonDetector(ABC):
     def detect_in(self, picture: np.ndarray) -> Boxes:
         """The boxes of one picture `[H, W, 3]`, RGB in grey levels 0..255."""
 
+    @property
+    def digest(self) -> str | None:
+        """Equal where weights and settings are equal; boxes are kept under it, and not where it is None."""
+        return None
+
 
 class NetworkDetector(PersonDetector):
     """One of the project's own networks.
@@ -79,8 +85,26 @@ class NetworkDetector(PersonDetector):
         corners, scores = self._graph(np.asarray(picture, np.float32))
         return Boxes.of_corners(corners.numpy(), scores.numpy(), picture.shape[:2])
 
+    @property
+    def digest(self) -> str:
+        found = hashlib.sha256(repr((self.network.get_config(), self.card.to_plain())).encode())
+        for weight in self.network.weights:
+            found.update(np.ascontiguousarray(weight))
+        return found.hexdigest()
+
     def _detections(self, picture):
         """`(corners [n, 4], scores [n])` of the persons, in pixels of the picture."""
+        corners, scores, classes, wanted = self.all_detections(picture)
+        persons = wanted & (classes == self.card.person)
+        return corners[persons], scores[persons]
+
+    def all_detections(self, picture):
+        """What the network finds in a picture `[H, W, 3]` in grey levels; runs in a graph.
+
+        Returns:
+            `(corners [n, 4] in pixels of the picture, scores [n], classes [n], wanted [n])`, best first, n
+            the network's `max_detections`; what is not `wanted` fills up, or scores too low.
+        """
         card = self.card
         canvas, size, scale = canvas_of(
             picture,
@@ -91,13 +115,15 @@ class NetworkDetector(PersonDetector):
             card.antialias,
         )
         found = self.network(canvas, size, training=False)
-        wanted = found["valid"] & (found["classes"] == card.person) & (found["scores"] > card.score_threshold)
         corners = found["boxes"][0] / tf.tile(scale[::-1], [2])
-        return corners[wanted[0]], found["scores"][0][wanted[0]]
+        scores, classes = found["scores"][0], found["classes"][0]
+        return corners, scores, classes, found["valid"][0] & (scores > card.score_threshold)
 
 
 class WholeImageDetector(PersonDetector):
     """Takes every picture for one person: for pictures that are cut out already."""
+
+    digest = "whole_image"
 
     def detect_in(self, picture: np.ndarray) -> Boxes:
         height, width = picture.shape[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 
 import keras
@@ -63,6 +64,13 @@ class KerasHubDetector(PersonDetector):
         persons = (np.asarray(found["labels"])[0] == self.person) & (scores > self.score_threshold)
         back = np.float32([width / size[1], height / size[0]] * 2)
         return Boxes.of_corners(corners[persons] * back, scores[persons], (height, width))
+
+    @property
+    def digest(self) -> str:
+        found = hashlib.sha256(repr((self.preset, self.person, self.score_threshold)).encode())
+        for weight in self.task.weights:
+            found.update(np.ascontiguousarray(weight))
+        return found.hexdigest()
 
     def _person(self) -> int:
         count = getattr(self.task, "num_classes", None)

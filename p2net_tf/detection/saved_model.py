@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,15 @@ class SavedModelDetector(PersonDetector):
         persons = (np.rint(classes) == self.person) & (scores > self.score_threshold)
         corners = boxes[persons][:, [1, 0, 3, 2]]
         return Boxes.of_corners(corners, scores[persons], (height, width))
+
+    @property
+    def digest(self) -> str:
+        """Of the files: a variable of a SavedModel may be anything."""
+        found = hashlib.sha256(repr((self.person, self.score_threshold, self.coordinates)).encode())
+        for file in sorted(path for path in Path(self.folder).rglob("*") if path.is_file()):
+            found.update(file.relative_to(self.folder).as_posix().encode())
+            found.update(file.read_bytes())
+        return found.hexdigest()
 
     def _factors(self, boxes, found, size) -> np.ndarray:
         """`[4]` from the boxes as they are to pixels of the picture."""

@@ -16,6 +16,7 @@ from p2net_tf.data.mpii import read_head_boxes
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.coco import CocoResult, coco_ground_truth, coco_results, evaluate_coco
+from p2net_tf.evaluation.detected_boxes import with_boxes_of_detector
 from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.pck import (
     PckResult,
@@ -72,6 +73,11 @@ class Evaluation:
         return self.people.problems
 
     @property
+    def scope(self) -> str:
+        """`162 of 205`, the people."""
+        return self.people.scored
+
+    @property
     def headline(self) -> float:
         """Of `result`: see the function."""
         return headline(self.result)
@@ -100,6 +106,7 @@ def evaluate(
             anything is predicted.
     """
     demand_scorable(source, settings, card.skeleton)
+    source = with_boxes_of_detector(source, card.skeleton)
     people = open_people(source, card, strict, skip_missing)
     people = _above_threshold(people, settings.box_threshold)
     scorer = Scorer(people, card, settings, source)

@@ -12,14 +12,17 @@ from rich.markup import escape
 from p2net_tf.data.licences import licences_of
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.experiments.runs import Run, sources_of
-from p2net_tf.export.calibration import pictures_below, training_people
+from p2net_tf.export.calibration import picture_files, pictures_below, training_people
+from p2net_tf.export.detector import export_detector_saved_model, export_detector_tflite
 from p2net_tf.export.export import export_network
 from p2net_tf.export.model_card import read_card, write_card
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.parity import verify
 from p2net_tf.export.runtimes import PoseFunction
 from p2net_tf.export.tflite import CALIBRATION_CROPS
+from p2net_tf.inference.pictures import load_pictures
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import demand_writable
 
@@ -54,6 +57,41 @@ def export_run(
         people = _to_calibrate_on(run, calibration, pictures) if name == "tflite" else None
         mine = chosen if name == "tflite" else replace(chosen, batch=1)
         folders[name] = export_network(run.network, run.card, goal, name, people, _facts(run), **asdict(mine))
+    return folders
+
+
+def export_detector(
+    file: Path,
+    formats: Sequence[str],
+    out: Path | None = None,
+    exif: Exif = Exif.upright,
+    calibration: int = CALIBRATION_CROPS,
+    pictures: str | Path | None = None,
+) -> dict[str, Path]:
+    """Exports the detector in a `.keras` file; returns format -> folder of the new version.
+
+    Args:
+        formats, out: as for `export_run`; by default beside the file.
+        calibration: pictures that int8 is calibrated on.
+        pictures: folder of them; without one there is no int8, and a line says so.
+
+    Raises:
+        DataError: `pictures` holds none.
+        WriteError: nothing can be written there.
+    """
+    detector = NetworkDetector.load(file)
+    goals = {name: out if out and len(formats) == 1 else (out or file.parent) / name for name in formats}
+    for goal in goals.values():
+        demand_writable(goal)
+    folders = {}
+    if "saved_model" in goals:
+        upright = exif is Exif.upright
+        folders["saved_model"] = export_detector_saved_model(detector, goals["saved_model"], upright)
+    if "tflite" in goals:
+        if pictures is None:
+            messages.print("[yellow]no int8[/yellow]: give a folder of pictures to calibrate it on")
+        seen = [] if pictures is None else list(load_pictures(picture_files(pictures, calibration)))
+        folders["tflite"] = export_detector_tflite(detector, goals["tflite"], seen)
     return folders
 
 

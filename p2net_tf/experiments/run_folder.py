@@ -1,8 +1,9 @@
-"""Run folders of earlier versions are refused in words, not by what happens to fail first."""
+"""Where files of a run lie; those of earlier versions are refused in words, not by what fails first."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from p2net_tf.utils.exceptions import UserError
@@ -27,3 +28,13 @@ def demand_current(config_file: Path) -> None:
             "losses and alignments; finish it with that version (git checkout 3c16fe4), or start anew in "
             "another folder"
         )
+
+
+def place_of(folder: Path, name: str, names: Collection[str]) -> Path:
+    """Where the files of one source of a part lie: in a folder of its name where there are several."""
+    return folder / name if len(names) > 1 else folder
+
+
+def problems_file(out: Path, run: Path, part: str) -> str:
+    """What the file of the problems of a part is called: that of the training lies in the run folder."""
+    return f"problems_{part}.json" if out.resolve() == run.resolve() else "problems.json"

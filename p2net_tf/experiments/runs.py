@@ -48,7 +48,7 @@ from p2net_tf.evaluation.error_analysis.sheet import pictures_of_samples
 from p2net_tf.evaluation.evaluate import Evaluation, Scorer, demand_scorable, evaluate
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.experiments.detector_report import report_detector
-from p2net_tf.experiments.run_folder import RunError, demand_current
+from p2net_tf.experiments.run_folder import RunError, demand_current, place_of, problems_file
 from p2net_tf.experiments.training import train
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.keras_file import open_network
@@ -227,8 +227,7 @@ def evaluate_run(
         if out is not None:
             place = make_folder(place_of(out, name, sources))
             save_predictions(place, found)
-            in_run = out.resolve() == run.folder.resolve()
-            write_problems(found.problems, place / (f"problems_{part}.json" if in_run else "problems.json"))
+            write_problems(found.problems, place / problems_file(out, run.folder, part))
             write_overlays(place / "overlays.jpg", found, run.config)
     return evaluations
 
@@ -281,11 +280,6 @@ def sources_of(run: Run, part: str) -> dict[str, DatasetConfig]:
     if not sources:
         raise RunError(f"{run.folder}: the configuration has no data.{part}; take test, validation or train")
     return {name: source.model_copy(update={"repeat": 1}) for name, source in name_sources(sources).items()}
-
-
-def place_of(folder: Path, name: str, names: Collection[str]) -> Path:
-    """Where the files of one source of a part lie: in a folder of its name where there are several."""
-    return folder / name if len(names) > 1 else folder
 
 
 def _of(name: str, names: Collection[str]) -> str:

@@ -33,21 +33,35 @@ def pictures_below(folder: str | Path, count: int, skeleton: Skeleton) -> Sample
     Raises:
         DataError: there is none that can be read.
     """
-    files = sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-    order = np.random.default_rng(0).permutation(len(files))
-    sizes = image_headers(files, exif_orientation=True)[0] if files else np.zeros((0, 2), np.float32)
-    chosen = [row for row in order if sizes[row].all()][:count]
-    broken = unreadable_images([files[row] for row in chosen], exif_orientation=True) if chosen else {}
-    rows = np.sort([row for row in chosen if files[row] not in broken]).astype(int)
-    if not len(rows):
-        raise DataError(f"{folder}: holds no picture that can be read; give a folder of pictures")
-    boxes = np.concatenate([np.zeros((len(rows), 2)), sizes[rows]], axis=1)
-    keypoints = np.zeros((len(rows), skeleton.num_keypoints, 3))
-    paths, ones = np.asarray(files)[rows], np.ones(len(rows))
+    paths = picture_files(folder, count)
+    sizes, _ = image_headers(paths, exif_orientation=True)
+    boxes = np.concatenate([np.zeros((len(paths), 2)), sizes], axis=1)
+    keypoints = np.zeros((len(paths), skeleton.num_keypoints, 3))
+    rows, ones = np.arange(len(paths)), np.ones(len(paths))
     return Samples(
         skeleton, paths, boxes, keypoints, boxes[:, 2] * boxes[:, 3], rows, rows, ones,
         exif_orientation=True, source=str(folder),
     )  # fmt: skip
+
+
+def picture_files(folder: str | Path, count: int) -> list[str]:
+    """`count` of the pictures in a folder and those below it, drawn without looking into all of them.
+
+    Raises:
+        DataError: there is none that can be read.
+    """
+    files = sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    order = np.random.default_rng(0).permutation(len(files))
+    found: list[str] = []
+    for start in range(0, len(files), count):
+        some = [files[row] for row in order[start : start + count]]
+        broken = unreadable_images(some, exif_orientation=True)
+        found += [file for file in some if file not in broken][: count - len(found)]
+        if len(found) == count:
+            break
+    if not found:
+        raise DataError(f"{folder}: holds no picture that can be read; give a folder of pictures")
+    return sorted(found)
 
 
 def training_people(config: ExperimentConfig, count: int) -> list[Samples]:

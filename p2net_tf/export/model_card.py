@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from p2net_tf.detection.card import DetectorCard
 from p2net_tf.export.options import ExportOptions
 from p2net_tf.export.requests import MAX_PEOPLE, MAX_PIXELS
 from p2net_tf.inference.card import InferenceCard
@@ -42,6 +43,17 @@ def model_card(card: InferenceCard, options: ExportOptions, **facts: Any) -> dic
         "folded_batch_norm": options.fold_batch_norm,
         **facts,
         "limits": {"people_per_request": MAX_PEOPLE, "pixels_per_image": MAX_PIXELS},
+        "environment": describe_environment() | {"keras_backend": keras.backend.backend()},
+    }
+
+
+def card_of_detector(card: DetectorCard, **facts: Any) -> dict:
+    """The card of a detector as a dict that JSON can hold; `facts` as for `model_card`."""
+    return {
+        "format_version": FORMAT_VERSION,
+        **card.to_plain(),
+        **facts,
+        "limits": {"pixels_per_image": MAX_PIXELS},
         "environment": describe_environment() | {"keras_backend": keras.backend.backend()},
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -32,7 +33,11 @@ PRECISIONS = ("float32", "float16", "int8")
 CALIBRATION_CROPS = 200
 
 _MERGING = re.compile(r"refine_net[^/]*/(apm_4|upsample|concat|gather|head)")
-"""Names of the layers by which the RefineNet brings its resolutions together."""
+"""Names of the layers by which the RefineNet brings its resolutions together, which int8 leaves alone.
+
+TFLite gives all that is concatenated one scale, while their ranges differ 12-fold. On 300 people of LSP that
+cost 0.8 points of PCK, and these layers are but a few.
+"""
 
 
 def export_tflite(
@@ -57,11 +62,12 @@ def export_tflite(
         raise UserError(f"precision {options.precision.value} is for SavedModels; TFLite has its own three")
     graph = PoseGraph(network_to_export(network, options), card, options.exif is Exif.upright)
     crops = list(crops_of(calibration, card))
+    quantization = Quantization("crops", _batches(crops, options.batch), DECODE_SCOPE, _MERGING)
     precisions = PRECISIONS if crops else tuple(name for name in PRECISIONS if name != "int8")
     with next_version(out) as scratch, tempfile.TemporaryDirectory() as source:
         spec = _write_crops_model(graph, source, options.batch)
         for precision in track(precisions, "converting to TFLite"):
-            contents = convert(source, precision, crops, options.batch)
+            contents = convert(source, precision, quantization)
             write_bytes(scratch / f"{card.name}_{precision}.tflite", contents)
         signature = {spec.name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}}
         told = {"format": "tflite", "signatures": {"crops": signature}, "calibration_crops": len(crops)}
@@ -69,15 +75,32 @@ def export_tflite(
     return newest_version(out)
 
 
-def convert(
-    saved_model: str | Path, precision: str, crops: Sequence[np.ndarray] = (), batch: int = 1
-) -> bytes:
-    """The TFLite file of a SavedModel that has one signature, on `batch` crops.
+@dataclass(frozen=True)
+class Quantization:
+    """What int8 is calibrated on, and what it leaves in float32.
+
+    Attributes:
+        input_name: of the one input.
+        inputs: arrays that it takes.
+        decode_scope: name scope of what turns the outputs of the last layers into an answer.
+        also: names of other operations.
+        operations: kinds of operations. One with two results is not found by their names.
+    """
+
+    input_name: str
+    inputs: Sequence[np.ndarray]
+    decode_scope: str
+    also: re.Pattern | None = None
+    operations: Sequence[str] = ("TOPK_V2",)
+
+
+def convert(saved_model: str | Path, precision: str, quantization: Quantization | None = None) -> bytes:
+    """The TFLite file of a SavedModel that has one signature.
 
     Args:
         precision: `float32`; `float16`, weights of half the size, computed in float32 where the device has no
             half; `int8`, weights and activations of the network but for its last layers (`_in_float32`).
-        crops: `[H, W, 3]` uint8, what int8 is calibrated on.
+        quantization: of `int8`.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -89,29 +112,30 @@ def convert(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
+    return _convert_to_int8(converter, quantization, _in_float32(converter.convert(), quantization))
+
+
+def _batches(crops: Sequence[np.ndarray], batch: int) -> list[np.ndarray]:
+    """`[batch, H, W, 3]` each; the last one is filled up with the first crops."""
     batches = [np.stack([*crops[i : i + batch], *crops[:batch]][:batch]) for i in range(0, len(crops), batch)]
-    batches = [np.resize(part, (batch, *part.shape[1:])) for part in batches]  # of fewer crops than a batch
-    return _convert_to_int8(converter, batches, _in_float32(converter.convert()))
+    return [np.resize(part, (batch, *part.shape[1:])) for part in batches]  # of fewer crops than a batch
 
 
-def _convert_to_int8(converter, batches: Sequence[np.ndarray], in_float32: list[str]) -> bytes:
+def _convert_to_int8(converter, quantization: Quantization, in_float32: list[str]) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ({"crops": batch} for batch in batches)
-    # The converter alone quantizes all or nothing; this is TensorFlow's public way to leave ops out. An op
-    # with two results is not found by their names; only heatmaps are searched for their highest values.
+    converter.representative_dataset = lambda: ({quantization.input_name: x} for x in quantization.inputs)
+    # The converter alone quantizes all or nothing; this is TensorFlow's public way to leave ops out.
     options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_nodes=in_float32, denylisted_ops=["TOPK_V2"]
+        denylisted_nodes=in_float32, denylisted_ops=list(quantization.operations)
     )
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
     return debugger.get_nondebug_quantized_model()
 
 
-def _in_float32(model: bytes) -> list[str]:
+def _in_float32(model: bytes, quantization: Quantization) -> list[str]:
     """The results of a float file's ops that int8 leaves alone.
 
-    What decodes the heatmaps: 256 steps over a crop are no position, and equal heights no peak. And where the
-    RefineNet brings its resolutions together: TFLite gives all that is concatenated one scale, while their
-    ranges differ 12-fold. On 300 people of LSP that cost 0.8 points of PCK, and these layers are but a few.
+    What decodes the heatmaps: 256 steps over a crop are no position, and equal heights no peak.
     """
     interpreter = tf.lite.Interpreter(model_content=model)
     names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
@@ -119,12 +143,12 @@ def _in_float32(model: bytes) -> list[str]:
     # In the order of execution, so what reads a decoded value comes behind it.
     for operation in lite_operations(interpreter):
         results = [index for index in operation["outputs"] if index in names]
-        in_scope = any(DECODE_SCOPE in names[index] for index in results)
+        in_scope = any(quantization.decode_scope in names[index] for index in results)
         if in_scope or decoded.intersection(operation["inputs"]):
             decoded.update(results)
             left += [names[index] for index in results]
-        else:
-            left += [names[index] for index in results if _MERGING.search(names[index])]
+        elif quantization.also is not None:
+            left += [names[index] for index in results if quantization.also.search(names[index])]
     return left
 
 

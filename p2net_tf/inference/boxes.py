@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotation_files import entries_of, load_json
 from p2net_tf.data.annotations.categories import PERSON
-from p2net_tf.data.annotations.values import is_set, numbers
+from p2net_tf.data.annotations.values import is_set, key, numbers
 from p2net_tf.data.annotations.values import number as value_of
 from p2net_tf.data.samples import DataError, Problem
 
-_LISTS = ("annotations", "detections", "predictions", "results", "boxes")
-"""Under these names a document may hold its entries."""
 _FORM = "give objects with 'bbox' [x, y, w, h] and 'image_id' or 'file_name'"
 
 
@@ -182,13 +179,12 @@ class _BoxFile:
 def _entries(content: Any, path: Path) -> tuple[list, dict]:
     """`(entries, document around them)`."""
     document = content if isinstance(content, dict) else {}
-    if document:
-        content = next((document[name] for name in _LISTS if isinstance(document.get(name), list)), None)
-    if not isinstance(content, list):
+    entries = entries_of(content)
+    if entries is None:
         raise DataError(f"{path}: holds no list of boxes; {_FORM}, or [[x, y, w, h], ...] for one picture")
-    if content and all(isinstance(v, int | float) for v in content):
-        content = [content]  # one box
-    return content, document
+    if entries and all(isinstance(v, int | float) for v in entries):
+        entries = [entries]  # one box
+    return entries, document
 
 
 class _PictureFinder:
@@ -203,8 +199,8 @@ class _PictureFinder:
         self._by_stem = {}
         for index, name in enumerate(images):
             stem = Path(name).stem
-            for key in (stem, Path(name).name, *([str(int(stem))] if stem.isdecimal() else [])):
-                self._by_stem.setdefault(_key(key), index)
+            for alias in (stem, Path(name).name, *([str(int(stem))] if stem.isdecimal() else [])):
+                self._by_stem.setdefault(_key(alias), index)
         self._listed: dict[str, int | str | None] = {}
         self.listed: dict[int, Any] = {}
         """Ids of the images in the document's list, by their index."""
@@ -219,8 +215,8 @@ class _PictureFinder:
         """An index, None for another picture, or a sentence where it is not clear which one is meant."""
         if entry.get("file_name") is not None:
             return self._named(entry["file_name"])
-        key = _key(entry.get("image_id"))
-        return self._listed[key] if key in self._listed else self._by_stem.get(key)
+        known = _key(entry.get("image_id"))
+        return self._listed[known] if known in self._listed else self._by_stem.get(known)
 
     def _named(self, name: Any) -> int | str | None:
         """The image whose path ends most like `name` does."""
@@ -252,9 +248,7 @@ def _category(entry: dict) -> str:
 
 def _key(value: Any) -> str:
     """Ids of text and of numbers mean the same: "004" stays itself, 4, 4.0 and "4" are one."""
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        value = int(value)
-    return str(value).strip().lower()
+    return str(key(value)).lower()
 
 
 def _tail(name: str) -> list[str]:

@@ -119,6 +119,8 @@ def parse_card(plain: dict, source: str) -> InferenceCard:
     Raises:
         CardError: it is broken, or of a later version.
     """
+    if isinstance(plain, dict) and plain.get("task") == "detect":
+        raise CardError(f"{source}: is a detector of persons; give a network for poses, and this as detector")
     version = plain.get("version", CARD_VERSION) if isinstance(plain, dict) else None
     if isinstance(version, int) and version > CARD_VERSION:
         raise CardError(

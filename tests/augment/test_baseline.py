@@ -106,6 +106,7 @@ def test_scale_is_normal_and_clipped_at_one_deviation():
     assert abs(np.mean(np.abs(factors - 1) < 0.175) - 0.3829) < 0.031
 
 
+@pytest.mark.slow
 def test_rotation_is_normal_clipped_at_two_deviations_and_applied_with_its_probability():
     rotation = draw(rotation=40.0, rotation_probability=0.6).rotation
     turned = rotation[rotation != 0]

@@ -246,6 +246,7 @@ class TestEverywhereTheSame:
     def by_data(self):
         return list(MIXED.over(self.batches(), seed=7))
 
+    @pytest.mark.slow
     def test_function_data_set_and_layer(self, by_data):
         layer = PolicyAugmentation(MIXED, seed=7)
         by_layer = [layer(element, training=True) for element in self.batches()]
@@ -255,6 +256,7 @@ class TestEverywhereTheSame:
             assert_same(*results)
         assert np.any(by_data[0][0] != next(iter(self.batches()))[0])
 
+    @pytest.mark.slow
     def test_a_data_set_goes_on_where_it_stopped(self, by_data):
         rest = list(MIXED.over(self.batches().skip(2), seed=7, start=2))
         for one, other in zip(by_data[2:], rest, strict=True):

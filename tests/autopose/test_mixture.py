@@ -165,6 +165,7 @@ class TestMix:
         np.testing.assert_array_equal(again, left)
         assert np.mean(other != left) > 0.5
 
+    @pytest.mark.slow
     def test_a_batch_is_a_loop_of_singles(self):
         crops, keypoints = random_people()
         mixture = random_mixture(3, 2)

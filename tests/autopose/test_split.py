@@ -49,6 +49,7 @@ class TestSplit:
         with pytest.raises(DataError, match="1 images cannot be split"):
             split_people(samples.take([0]), 0.4, 1000, seed=0)
 
+    @pytest.mark.slow
     def test_planted_operation_is_in_the_outer_part_alone(self, data, plain):
         search = SearchConfig(plant={"operation": "Brightness", "magnitude": (0, 0)})
         dark = open_split(data, search, SIZE, seed=0)

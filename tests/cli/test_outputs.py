@@ -23,6 +23,7 @@ READ = {
         "checkpoint",
         "config",
         "configs",
+        "data",
         "ground_truth",
         "image",
         "images",

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from networks import two_convolutions
+from tiny_detectors import tiny_detector
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.detection.card import DetectorCard
+from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.evaluation.coco import METRICS
 from p2net_tf.evaluation.evaluate import evaluate
 from p2net_tf.evaluation.settings import EvaluationConfig
@@ -123,6 +126,32 @@ def test_predict_scores_what_evaluate_scores(
     assert 0.05 < expected[0] < 0.95
 
 
+def test_a_detector_finds_what_it_finds_in_evaluation(
+    data_root, tmp_path, network, near_the_truth, monkeypatch
+):
+    """`--detector` here, `detections` there: the same boxes, so the same scores."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    detector = tmp_path / "detector.keras"
+    boxes = tiny_detector("one_stage", score_threshold=0.0)
+    NetworkDetector(boxes, DetectorCard(shorter_side=96, longer_side=128, score_threshold=0.0)).save(detector)
+    files = ["--model", network[0], "--detector", detector, "--out", tmp_path]
+    call("predict", *pictures(data_root), *files)
+    root = data_root / "coco_tiny"
+    of = DatasetConfig(format="coco", root=str(root), split="val2017", detections=str(detector))
+    found = evaluate(network[1], network[2], of, EvaluationConfig(flip_test=False))
+    written = json.loads((tmp_path / "predictions.json").read_text())
+    assert len(written) == len(found.samples) > 4
+    scores = [sorted(pose["score"] for pose in poses) for poses in (written, found.scored.results)]
+    np.testing.assert_allclose(*scores, rtol=1e-4)
+    (kept,) = (tmp_path / "home" / "p2net_tf" / "boxes").iterdir()
+    assert len(json.loads(kept.read_text())) == len(written)
+
+
+def test_one_source_of_boxes(data_root, tmp_path):
+    said = call("predict", pictures(data_root)[0], "--whole-image", "--detector", "whole_image", code=2)
+    assert "one of --boxes, --detector and --whole-image" in " ".join(said.output.split())
+
+
 def test_boxes_of_the_ground_truth_keep_its_ids(data_root, tmp_path, network, near_the_truth):
     truth = data_root / "coco_tiny" / ANNOTATIONS
     call("predict", *pictures(data_root), "--model", network[0], "--boxes", truth, "--out", tmp_path)
@@ -137,6 +166,7 @@ def test_boxes_of_the_ground_truth_keep_its_ids(data_root, tmp_path, network, ne
     assert score_coco(truth, tmp_path / "predictions.json")["AP"] > 0
 
 
+@pytest.mark.slow
 def test_top_keeps_the_best_of_every_picture(of_detections):
     (everything, _), (best, _) = of_detections(), of_detections("--top", 2)
     for number in {pose["image_id"] for pose in everything}:

@@ -129,6 +129,7 @@ def test_a_caffe_style_resnet_strides_elsewhere(tmp_path):
     assert np.abs(found - heatmaps(PoseResNet, 50, state, bgr)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_mmposes_mpii_network_without_torch(tmp_path, monkeypatch):
     """16 keypoints, RGB, and the size of the crop in the name of the file."""
     monkeypatch.setitem(MODELS, RESNET50[1], SMALL)

@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 from torchvision_peer import torch, torchvision
+from typer.testing import CliRunner
 
+from p2net_tf.cli import app
 from p2net_tf.convert import detectors
 from p2net_tf.convert.checkpoint import ConversionError
+from p2net_tf.convert.detector_names import as_torchvision
 from p2net_tf.convert.names import published_weights
 from p2net_tf.detection.canvas import canvas_of
-from p2net_tf.detection.coco_classes import COCO_91
+from p2net_tf.detection.coco_classes import COCO_80, COCO_91
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.inference.pictures import load_picture
 
@@ -157,7 +160,17 @@ def test_a_file_of_the_published_kind(tmp_path, data_root):
     old = {name.replace("rpn.head.conv.0.0.", "rpn.head.conv."): value for name, value in old.items()}
     assert "backbone.fpn.inner_blocks.0.weight" in old and "rpn.head.conv.weight" in old
     torch.save(old, tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
-    detector = detectors.convert_torchvision_detector(tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
+    said = CliRunner().invoke(
+        app,
+        [
+            "import-weights",
+            str(tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"),
+            *("--model", "fasterrcnn_resnet50_fpn", "--out", str(tmp_path / "faster.keras"), "--json"),
+        ],
+    )
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["parameters"] == 41_755_286
+    detector = NetworkDetector.load(tmp_path / "faster.keras")
     assert detector.card.classes == COCO_91 and not detector.card.antialias
     detector = NetworkDetector(
         detector.network, detector.card.model_copy(update={"shorter_side": 160, "longer_side": 266})
@@ -204,3 +217,70 @@ def test_names_must_fit_the_classes(count, names, message):
     tensors = {detectors._CLASSES: np.zeros((count + 1, 1024)), detectors._FIRST_DENSE: np.zeros((4, 98))}
     with pytest.raises(ConversionError, match=message):
         detectors.detector_of_tensors(tensors, "f.pth", names)
+
+
+def detectron2_names(name: str) -> str:
+    """By hand, from torchvision's: another way than the one that is tested."""
+    for ours, theirs in {
+        "backbone.body.conv1.": "backbone.bottom_up.stem.conv1.",
+        "backbone.body.bn1.": "backbone.bottom_up.stem.conv1.norm.",
+        "roi_heads.box_head.fc6": "roi_heads.box_head.fc1",
+        "roi_heads.box_head.fc7": "roi_heads.box_head.fc2",
+        "rpn.head.conv.0.0": "proposal_generator.rpn_head.conv",
+        "rpn.head.cls_logits": "proposal_generator.rpn_head.objectness_logits",
+        "rpn.head.bbox_pred": "proposal_generator.rpn_head.anchor_deltas",
+        "downsample.0": "shortcut",
+        "downsample.1": "shortcut.norm",
+        **{f".bn{n}.": f".conv{n}.norm." for n in (1, 2, 3)},
+        **{f"backbone.body.layer{n}": f"backbone.bottom_up.res{n + 1}" for n in (1, 2, 3, 4)},
+        **{f"backbone.fpn.inner_blocks.{n}.0": f"backbone.fpn_lateral{n + 2}" for n in range(4)},
+        **{f"backbone.fpn.layer_blocks.{n}.0": f"backbone.fpn_output{n + 2}" for n in range(4)},
+    }.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def mmdetection_names(name: str) -> str:
+    for ours, theirs in {
+        "roi_heads.box_head.fc6": "roi_head.bbox_head.shared_fcs.0",
+        "roi_heads.box_head.fc7": "roi_head.bbox_head.shared_fcs.1",
+        "roi_heads.box_predictor.cls_score": "roi_head.bbox_head.fc_cls",
+        "roi_heads.box_predictor.bbox_pred": "roi_head.bbox_head.fc_reg",
+        "rpn.head.conv.0.0": "rpn_head.rpn_conv",
+        "rpn.head.cls_logits": "rpn_head.rpn_cls",
+        "rpn.head.bbox_pred": "rpn_head.rpn_reg",
+        "backbone.body.": "backbone.",
+        **{f"backbone.fpn.inner_blocks.{n}.0": f"neck.lateral_convs.{n}.conv" for n in range(4)},
+        **{f"backbone.fpn.layer_blocks.{n}.0": f"neck.fpn_convs.{n}.conv" for n in range(4)},
+    }.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+@pytest.mark.parametrize("naming", [detectron2_names, mmdetection_names])
+def test_names_of_others(naming):
+    """Every tensor comes back under its name; the background, last there and without deltas, is the first."""
+    with torch.device("meta"):
+        shapes = {n: tuple(v.shape) for n, v in peer(4).state_dict().items() if not n.endswith("tracked")}
+    random = np.random.default_rng(0)
+    ours = {name: random.normal(size=(*shape[:2], *[1] * len(shape[2:]))) for name, shape in shapes.items()}
+    theirs = {}
+    for name, value in ours.items():
+        if "cls_score" in name:
+            value = np.concatenate([value[1:], value[:1]])
+        elif "box_predictor.bbox_pred" in name:
+            value[:4] = 0
+            value = value[4:]
+        elif name == "backbone.body.conv1.weight" and naming is detectron2_names:
+            value = value[:, ::-1]
+        theirs[naming(name)] = value
+    theirs |= {"pixel_mean": np.zeros(3), "proposal_generator.anchor_generator.cell_anchors.0": np.zeros(3)}
+    found, origin = as_torchvision(theirs)
+    assert origin.name == naming.__name__.removesuffix("_names")
+    assert found.keys() == ours.keys()
+    for name, value in ours.items():
+        np.testing.assert_array_equal(found[name], value, name)
+
+
+def test_classes_of_others_are_counted_without_gaps():
+    assert len(COCO_80) == 80 and COCO_80[0] == "person" and COCO_80[-1] == "toothbrush"

@@ -83,6 +83,7 @@ def test_auto_counts_memory_that_the_cache_of_files_holds(samples, tmp_path, mon
     assert (open_image_cache(samples) is not None) == fits
 
 
+@pytest.mark.slow
 def test_persons_of_a_broken_image_are_named_and_left_out(samples, tmp_path):
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     with messages.capture() as said:

@@ -53,6 +53,7 @@ class TestTraining:
         tf.random.set_seed(2)
         assert_same(batches(samples, 3, seed=5, start_epoch=1), straight[3:])
 
+    @pytest.mark.slow
     def test_another_seed_gives_other_batches(self, tmp_path):
         one, other = (batches(people(tmp_path), 3, seed=seed) for seed in (5, 6))
         assert all(np.any(a[0] != b[0]) for a, b in zip(one, other, strict=True))
@@ -144,6 +145,7 @@ class TestEvaluation:
         np.testing.assert_array_equal(keypoints[..., 2] > 0, inside)
         np.testing.assert_allclose(keypoints, np.where(inside[..., None], moved, 0), atol=1e-4)
 
+    @pytest.mark.slow
     def test_records_give_the_elements_of_files_bit_for_bit(self, tmp_path):
         files = people(tmp_path)
         write_records(files, tmp_path / "records", shards=3)
@@ -303,6 +305,7 @@ class TestRecordsAsASource:
         with pytest.raises(DataError, match="card 'six', not of 'coco17'; set data.skeleton=six"):
             read_dataset(self.source(folder), "coco17")
 
+    @pytest.mark.slow
     def test_rows_select_and_the_check_finds_nothing_wrong(self, folder, card):
         source = self.source(folder, rows=(2, 7))
         samples, problems = open_datasets([source], card)
@@ -311,6 +314,7 @@ class TestRecordsAsASource:
         crops, _ = next(iter(training_dataset(samples, CROP, len(samples))))
         assert sorted(numbers(crops)) == [2, 3, 4, 5, 6]
 
+    @pytest.mark.slow
     def test_a_small_buffer_still_gives_everybody_once(self, folder):
         images = ImageRecords(read_record_samples(folder), buffer=4)
         orders = [[int(row) for row, _ in images.shuffled(0, epoch)] for epoch in (0, 1, 0)]

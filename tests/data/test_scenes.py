@@ -33,6 +33,7 @@ def test_objects_of_pictures():
         [102, 103, 104],
     ]
     assert found.counts.tolist() == [2, 0, 3]
+    assert found.class_counts.tolist() == [3, 2]
     assert scenes([0]).boxes.shape == (0, 4)
 
 

@@ -77,6 +77,7 @@ class TestWhereTheyComeFrom:
 
 
 class TestShares:
+    @pytest.mark.slow
     def test_two_pipelines_hold_the_halves_of_every_batch(self, samples, straight):
         halves = [batches(samples, 5, shard=InputShard(index, 2)) for index in (0, 1)]
         joined = [a._make(map(np.concatenate, zip(a, b, strict=True))) for a, b in zip(*halves, strict=True)]

@@ -44,6 +44,7 @@ def begun(file, skeleton: str, monkeypatch) -> tuple:
     return build_pose_model(config, Skeleton.load(skeleton), 1), said
 
 
+@pytest.mark.slow
 def test_other_keypoints_keep_the_features(published, monkeypatch):
     file, weights = published
     model, said = begun(file, "coco17", monkeypatch)
@@ -59,6 +60,7 @@ def test_other_keypoints_keep_the_features(published, monkeypatch):
     assert (model.card.alignment, model.card.skeleton.name) == ("continuous", "coco17")
 
 
+@pytest.mark.slow
 def test_the_same_keypoints_keep_everything(published, monkeypatch):
     file, weights = published
     model, said = begun(file, "lsp14", monkeypatch)

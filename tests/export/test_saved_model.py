@@ -253,6 +253,7 @@ class TestNetworks:
     def crops(self):
         return np.random.default_rng(5).uniform(0, 1, (2, 64, 64, 3)).astype(np.float32)
 
+    @pytest.mark.slow
     def test_folded_normalizations_leave_the_outputs(self, run, crops):
         before = run.network(crops)
         folded = network_to_export(run.network, ExportOptions(fold_batch_norm=True))
@@ -263,6 +264,7 @@ class TestNetworks:
         # And the network itself is what it was.
         np.testing.assert_array_equal(run.network(crops)["heatmaps"], before["heatmaps"])
 
+    @pytest.mark.slow
     def test_bfloat16_is_close_and_ends_in_float32(self, run, crops):
         exact = run.network(crops)["heatmaps"].numpy()
         rough = network_to_export(run.network, ExportOptions(precision=Precision.bfloat16))(crops)["heatmaps"]

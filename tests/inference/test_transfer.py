@@ -30,6 +30,7 @@ def trained(tmp_path_factory):
     return file, [weight.numpy() for weight in network.weights]
 
 
+@pytest.mark.slow
 def test_the_same_keypoints_take_everything(trained):
     file, weights = trained
     network = tiny_network(14, (32, 64), **inherited_arguments(file))
@@ -51,6 +52,7 @@ def test_other_keypoints_get_new_heads(trained):
         np.testing.assert_array_equal(found, ours if is_head else theirs)
 
 
+@pytest.mark.slow
 def test_as_many_but_other_keypoints_get_new_heads_too(trained):
     file, _ = trained
     other = Skeleton.from_card(json.loads(json.dumps(LSP.to_card()).replace("neck", "throat")))

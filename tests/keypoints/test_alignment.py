@@ -208,6 +208,7 @@ def test_crops_are_those_of_opencv(coco):
     assert np.abs(off - expected).max() > 5 * tolerance
 
 
+@pytest.mark.slow
 def test_a_served_network_finds_what_the_evaluated_one_finds(coco):
     """A detected box and its picture, through every signature that crops."""
     samples = open_people(source(coco, detections="detections.json"), CARD).samples

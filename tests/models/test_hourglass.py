@@ -21,6 +21,7 @@ def test_network(tmp_path):
     check_network(StackedHourglass, ["stack_1", "heatmaps"], tmp_path, stacks=2, width=8, depth=1)
 
 
+@pytest.mark.slow
 def test_odd_sizes(tmp_path):
     """9 rows, of 288 crop pixels, become 5 and 3, and all of them come back."""
     check_layer(Hourglass(6, depth=2), (9, 12, 6), tmp_path)

@@ -51,6 +51,7 @@ def test_outputs_are_float32_heatmaps_at_stride_4():
     assert network.num_keypoints == 5
 
 
+@pytest.mark.slow
 def test_mixed_precision_changes_little_and_gives_float32_heatmaps(network):
     low = tiny_network(dtype="mixed_bfloat16")
     low.set_weights(network.get_weights())
@@ -72,6 +73,7 @@ def test_a_batch_is_a_loop_of_singles(network):
             np.testing.assert_allclose(alone[name][0], together[name][i], rtol=1e-4, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_every_output_depends_on_the_coarsest_features():
     """What the exchange is for: even the heatmaps at stride 4 hear C5, through two windows of three."""
     network = tiny_network(exchange_units=2, num_keypoints=1)

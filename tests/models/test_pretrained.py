@@ -70,6 +70,7 @@ class TestApplications:
         ours = backbone(network.get_layer("normalize")(crops()), training=False)
         assert_equal_features(ours, theirs(caffe, training=False))
 
+    @pytest.mark.slow
     def test_simple_baseline_takes_them_by_its_configuration(self, resnet50, monkeypatch):
         """Downloads aside: into the backbone of whichever network has one, and with what they expect."""
         monkeypatch.setattr(keras.applications, "ResNet50", lambda **_: resnet50)
@@ -161,6 +162,7 @@ class TestOptions:
         with pytest.raises(pretrained.PretrainedError, match="no ImageNet weights for backbone 'small'"):
             pretrained.needed_arguments("small", "imagenet")
 
+    @pytest.mark.slow
     def test_build_network_passes_them_on(self):
         config = P2NetConfig(backbone="resnet50", weights="imagenet", input_size=CROP, width=4)
         arguments = build_network(config, 5, download=False).get_config()

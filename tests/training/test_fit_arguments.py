@@ -222,6 +222,7 @@ class TestMixedPrecision:
         yield request.param
         keras.config.set_dtype_policy("float32")
 
+    @pytest.mark.slow
     def test_scales_the_loss_where_it_must_and_learns(self, precision):
         keras.utils.set_random_seed(0)
         model = PoseModel(two_convolutions(dtype=precision), ohkm=2)

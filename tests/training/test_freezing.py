@@ -82,6 +82,7 @@ def network():
     return partly_frozen()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_network_keeps_its_flags(network, way, tmp_path):
     found = way(network, tmp_path)

@@ -196,6 +196,7 @@ class TestKilledProcesses:
 
 
 class TestHealth:
+    @pytest.mark.slow
     def test_a_loss_that_is_not_finite_stops_and_names_the_persons(self, tiny, quick_train, tmp_path):
         """With a rate that is far too high. The checkpoint of the step before is good."""
         config = tiny(

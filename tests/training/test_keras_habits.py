@@ -300,6 +300,7 @@ class TestWeights:
         assert found["loss"] == found["final_loss"] == pytest.approx(expected, rel=1e-4)
         assert scores_of(model, crops, keypoints, OF_KEYPOINTS)["loss"] == pytest.approx(expected, rel=1e-4)
 
+    @pytest.mark.slow
     def test_of_persons_are_those_of_all_their_keypoints(self):
         parts = people()
         spread = np.repeat(OF_PERSONS[:, None], 3, axis=1)
@@ -338,6 +339,7 @@ class TestWeights:
         with pytest.raises(ValueError, match="class_weight: keypoints are of no class; weigh persons"):
             getattr(compiled(), call)(*people(), class_weight={0: 1.0, 1: 2.0})
 
+    @pytest.mark.slow
     def test_in_arrays_and_on_a_batch(self):
         parts = people()
         expected = logs_of(compiled(), *parts, OF_PERSONS)["loss"]
@@ -439,6 +441,7 @@ class TestAnyNetwork:
         with pytest.raises(CardError, match=r"gives 'heatmaps' of \[4, 4\] for crops of \[32, 32\].*quarter"):
             PoseModel(keras.Model(crops, {"heatmaps": maps}))
 
+    @pytest.mark.slow
     def test_a_clone_has_the_loss_of_the_original(self):
         """It is a plain `Functional`, without the attributes of a `P2Net`."""
         network = tiny_network(14, (32, 32))
@@ -481,6 +484,7 @@ class TestFiles:
         ):
             np.testing.assert_allclose(self.poses(found), expected, atol=1e-4)
 
+    @pytest.mark.slow
     def test_export_leads_back(self, tmp_path):
         """Also before the first step, and of what was loaded."""
         model = self.model()

@@ -72,6 +72,7 @@ class TestPipeline:
         batch = next(iter(training_batches(samples, CROP, BATCH)))
         assert batch.rows.numpy().tolist() == [0] * BATCH
 
+    @pytest.mark.slow
     def test_records_and_plain_fits_too(self, samples, tmp_path):
         write_records(samples, tmp_path / "records", shards=2)
         people = read_record_samples(tmp_path / "records")

@@ -40,6 +40,7 @@ def kernels_of(model) -> dict[str, np.ndarray]:
     return {w.path: w.numpy() for w in model.trainable_weights if w.path.endswith("kernel")}
 
 
+@pytest.mark.slow
 def test_the_logged_losses_are_those_of_the_losses():
     """One batch, learning rate 0: means over persons of L2 over the four outputs, of L2*, and their sum."""
     model = tiny_model(intermediate_weight=0.5, final_weight=2.0, sigma=1.5, ohkm=2)
@@ -57,6 +58,7 @@ def test_the_logged_losses_are_those_of_the_losses():
     assert logs["loss"] == pytest.approx(0.5 * parallel + 2.0 * refine, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_logs_are_means_over_persons_not_batches():
     """Six people in batches of four and two score as they do in one batch."""
     model = tiny_model()
@@ -66,6 +68,7 @@ def test_logs_are_means_over_persons_not_batches():
     assert uneven == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_people_who_only_fill_a_batch_up_do_not_count():
     """Four people and two blank ones score as the four do alone, penalty included; so in a blank batch."""
     model = tiny_model(weight_decay=0.1)

@@ -50,6 +50,7 @@ def test_all_persons_once_and_no_empty_batch(samples, people, workers, replicas)
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_evaluate(samples):
     keras.utils.set_random_seed(0)
     model = PoseModel(two_convolutions(17, SIZE), ohkm=10, weight_decay=1e-2)

@@ -16,7 +16,7 @@ from p2net_tf.data.annotations.coordinates import Scales
 from p2net_tf.data.annotations.images import Image, Images, read_images
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.picture_files import PictureFiles
-from p2net_tf.data.annotations.reading import USUAL, Reading
+from p2net_tf.data.annotations.reading import USUAL, Coordinates, Reading
 from p2net_tf.data.annotations.values import is_set, key, whole
 from p2net_tf.data.samples import DataError
 
@@ -57,7 +57,12 @@ class AnnotationFile(ABC):
             raise DataError(f"{path}: holds a {type(listed).__name__} where a list of categories is expected")
         self.categories = self.choose_categories(listed)
         self.images: Images = read_images(entries, PictureFiles(root, folder), self.notebook)
-        self.scales = Scales(self.images.images, reading, exif_orientation)
+        self._exif_orientation = exif_orientation
+        self.scales = self.scales_of(reading.coordinates)
+
+    def scales_of(self, coordinates: Coordinates | None) -> Scales:
+        """From such coordinates to pixels of this file's pictures."""
+        return Scales(self.images.images, coordinates, self._exif_orientation)
 
     @abstractmethod
     def choose_categories(self, listed: list) -> Any:
@@ -84,8 +89,8 @@ class EntryReader:
     FIELDS = "image_id and keypoints"
     """What an annotation needs, for messages."""
     ITEMS = "person(s)"
-    AREA_OF_BOX: float | None = None
-    """Takes the place of `Reading.area_of_box`."""
+    WHOLE_AREAS = False
+    """Whether missing areas are those of whole boxes, and not `Reading.area_of_box`."""
 
     def __init__(self, file: AnnotationFile):
         self.file, self.notebook = file, file.notebook
@@ -142,7 +147,7 @@ class EntryReader:
         """Square pixels; `factor` brings those of the file there."""
         # Where coordinates are fractions, areas may be pixels: nothing is larger than its box.
         largest = np.inf if self.scales.pixels else box[2] * box[3]
-        part = self.file.reading.area_of_box if self.AREA_OF_BOX is None else self.AREA_OF_BOX
+        part = None if self.WHOLE_AREAS else self.file.reading.area_of_box
         area, rule = person_area(entry, box, part, factor, largest)
         if rule is not None and not crowd:
             self.rules[rule] += 1

@@ -13,7 +13,7 @@ from p2net_tf.data.annotations.values import number, numbers
 def person_area(
     entry: dict,
     box: np.ndarray,
-    area_of_box: float = AREA_OF_BOX,
+    area_of_box: float | None = AREA_OF_BOX,
     factor: float = 1.0,
     largest: float = np.inf,
 ) -> tuple[float, str | None]:
@@ -21,7 +21,7 @@ def person_area(
 
     Args:
         box: `[4]` xywh in pixels.
-        area_of_box: that part.
+        area_of_box: that part; None: all of it, as box AP has it.
         factor: brings the areas of the file to square pixels.
         largest: an `area` beyond is not believed.
 
@@ -34,7 +34,10 @@ def person_area(
     area = segment_area(entry.get("segmentation"))
     if area is not None:
         return area * factor, "no area: that of the segmentation"
-    return float(box[2] * box[3] * area_of_box), f"no area: {area_of_box:g} of the box (area_of_box)"
+    whole = float(box[2] * box[3])
+    if area_of_box is None:
+        return whole, "no area: that of the box"
+    return whole * area_of_box, f"no area: {area_of_box:g} of the box (area_of_box)"
 
 
 def segment_area(segmentation: Any) -> float | None:

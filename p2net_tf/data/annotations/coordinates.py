@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from p2net_tf.data.annotations.images import Image
-from p2net_tf.data.annotations.reading import Coordinates, Reading
+from p2net_tf.data.annotations.reading import Coordinates
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
 PIXEL_CENTER = 0.5
@@ -20,8 +20,8 @@ _FULL = {"normalized": 1.0, "percent": 100.0}
 class Scales:
     """What brings the coordinates of each image to pixels, and how far they reach in it."""
 
-    def __init__(self, images: Sequence[Image], reading: Reading, exif_orientation: bool):
-        self._coordinates: Coordinates = reading.coordinates or "pixels"
+    def __init__(self, images: Sequence[Image], coordinates: Coordinates | None, exif_orientation: bool):
+        self._coordinates: Coordinates = coordinates or "pixels"
         self._sizes: dict[int, np.ndarray] = {}
         if self._coordinates != "pixels":
             from p2net_tf.data.image_files import (

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotation_files import entries_of, load_json
 from p2net_tf.data.annotations.boxes import read_box
+from p2net_tf.data.annotations.coordinates import Scales
 from p2net_tf.data.annotations.document import Document
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.values import key, number
 from p2net_tf.data.samples import DataError
-
-_WRAPPERS = ("detections", "annotations", "predictions", "results", "boxes")
 
 
 @dataclass(frozen=True)
@@ -42,22 +41,23 @@ def read_detections(path: Path, document: Document, notebook: Notebook) -> list[
     scored = any(entry.get("score") is not None for entry in dicts)
     if dicts and not scored:
         notebook.note("score", "no detection has a score: 1 is taken for all")
+    wanted = document.reading.of_detections.coordinates
+    scales = document.scales if wanted == document.reading.coordinates else document.scales_of(wanted)
     found = []
     for place, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
             notebook.error("detection", "an entry is no object", "give image_id, bbox and score", place)
         elif entry.get("category_id") is None or key(entry["category_id"]) in accepted:
-            detection = _detection(entry, place, document, scored, notebook)
+            detection = _detection(entry, place, document, scales, scored, notebook)
             found += [] if detection is None else [detection]
     return found
 
 
 def _entries(content: Any, path: Path) -> list:
-    if isinstance(content, dict):
-        content = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), list)), content)
-    if not isinstance(content, list):
+    entries = entries_of(content)
+    if entries is None:
         raise DataError(f"{path}: holds a {type(content).__name__} where a list of detections is expected")
-    return content
+    return entries
 
 
 def _categories(entries: list, document: Document, notebook: Notebook) -> set:
@@ -74,7 +74,9 @@ def _categories(entries: list, document: Document, notebook: Notebook) -> set:
     return known
 
 
-def _detection(entry, place: int, document: Document, scored: bool, notebook: Notebook) -> Detection | None:
+def _detection(
+    entry, place: int, document: Document, scales: Scales, scored: bool, notebook: Notebook
+) -> Detection | None:
     image, given = document.images.find(entry.get("image_id")), entry.get("image_id")
     if image is None and given is None:
         given = entry.get("file_name")
@@ -92,7 +94,7 @@ def _detection(entry, place: int, document: Document, scored: bool, notebook: No
         notebook.error("score", "'score' is missing or not finite", "give a score", place, image_id)
     if image is None or image.path is None or box is None or score is None:
         return None
-    factors = document.scales.factors(image)
+    factors = scales.factors(image)
     if factors is None:
         detail = f"image {image.given} declares no width and height, which coordinates: declared needs"
         notebook.error("declared_size", detail, "give the image entry width and height", place, image_id)

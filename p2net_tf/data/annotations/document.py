@@ -19,7 +19,7 @@ from p2net_tf.data.annotations.categories import Categories, Category, choose_ca
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints
 from p2net_tf.data.annotations.reading import USUAL, Reading
-from p2net_tf.data.annotations.values import is_set, number
+from p2net_tf.data.annotations.values import bulk_numbers, is_set, number
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
@@ -173,9 +173,8 @@ def _by_names(rows: Sequence[tuple]) -> dict[tuple[str, ...], list[int]]:
 
 def _bulk(rows: Sequence[tuple], places: Sequence[int], count: int) -> list[np.ndarray | None]:
     """`[count, 3]` of the usual ones; None where a value needs a rule."""
-    try:
-        values = np.asarray([rows[place][0]["keypoints"] for place in places], np.float64)
-    except OverflowError:  # a whole number that no float holds; who it is comes out one by one
+    values = bulk_numbers([rows[place][0]["keypoints"] for place in places])
+    if values is None:  # whose number no float holds comes out one by one
         return [None] * len(places)
     values = values.reshape(-1, count, 3)
     flags = np.isin(values[..., 2], (0, 1, 2))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from p2net_tf.data.annotations.keypoint_names import match_names
-from p2net_tf.data.annotations.values import as_list, number
+from p2net_tf.data.annotations.values import are_plain, as_list, number
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
 CONFIDENT = 0.5
@@ -44,7 +44,7 @@ class KeypointFault(ValueError):
 
 def is_standard(values: Any, count: int) -> bool:
     """Whether they are `count` triples of plain numbers, the common case, which is then read in bulk."""
-    return isinstance(values, list) and len(values) == 3 * count and set(map(type, values)) <= {int, float}
+    return are_plain(values, 3 * count)
 
 
 def read_keypoints(values: Any, names: Sequence[str], size: Sequence[float], rules: Counter) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 AREA_OF_BOX = 0.53
@@ -24,6 +24,7 @@ class Reading:
         coordinates: of keypoints, boxes and segments; None is `pixels`.
         boxes: what the four numbers of `bbox` are; None is `xywh`.
         detection_boxes: the same of detected boxes.
+        detection_coordinates: of detected boxes; None is `coordinates`.
         area_of_box: a person's area as a fraction of its box, where neither `area` nor a segment says it.
         point_box: side in pixels of the box around keypoints without an extent, where there is no box.
     """
@@ -32,16 +33,20 @@ class Reading:
     coordinates: Coordinates | None = None
     boxes: BoxForm | None = None
     detection_boxes: BoxForm | None = None
+    detection_coordinates: Coordinates | None = None
     area_of_box: float = AREA_OF_BOX
     point_box: float = POINT_BOX
 
-    def settled(self, detected: bool = False) -> frozenset[str]:
-        """What of the labels' form the user has stated, which no check doubts.
+    @property
+    def of_detections(self) -> Reading:
+        """How the file of detected boxes is read."""
+        coordinates = self.detection_coordinates or self.coordinates
+        return replace(self, boxes=self.detection_boxes, coordinates=coordinates)
 
-        Args:
-            detected: of detected boxes, not of the annotated ones.
-        """
-        stated = {"coordinates": self.coordinates, "boxes": self.detection_boxes if detected else self.boxes}
+    @property
+    def settled(self) -> frozenset[str]:
+        """What of the labels' form the user has stated, which no check doubts."""
+        stated = {"coordinates": self.coordinates, "boxes": self.boxes}
         return frozenset(name for name, choice in stated.items() if choice is not None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,19 @@ def numbers(values: Any, count: int) -> np.ndarray | None:
         return None
     found = [number(value) for value in values]
     return None if None in found else np.asarray(found, np.float64)
+
+
+def are_plain(values: Any, count: int) -> bool:
+    """Whether they are a list of `count` numbers, the common case, which may be read in bulk."""
+    return isinstance(values, list) and len(values) == count and set(map(type, values)) <= {int, float}
+
+
+def bulk_numbers(lists: Sequence[list]) -> np.ndarray | None:
+    """`[n, count]` float64 of lists that are plain; None where a whole number among them fits no float."""
+    try:
+        return np.asarray(lists, np.float64)
+    except OverflowError:
+        return None
 
 
 def as_list(value: Any) -> Any:

@@ -73,8 +73,13 @@ def choose_classes(
     nameless = counts.pop(None, 0)
     if not listed:
         listed, category = _unlisted(counts, wanted, category, notebook)
+    headings = _headings(listed, counts)
+    if headings and not wanted:
+        names = ", ".join(f"'{listed[known].name}'" for known in headings)
+        notebook.note("category", f"stands above other classes, without annotations: {names} is left out")
+    listed = {known: entry for known, entry in listed.items() if known not in headings}
     people = _people(listed, category, notebook, demanded=list(wanted) == [PERSON])
-    chosen = _all(listed, counts, people, notebook) if not wanted else _named(listed, wanted, people)
+    chosen = _all(listed, people) if not wanted else _named(listed, wanted, people)
     missing = [name for name in wanted if name not in chosen]
     if not chosen:
         raise DataError(
@@ -153,23 +158,18 @@ def _plain(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
-def _all(
-    listed: Mapping[str, Listed], counts: Counter, people: list[str], notebook: Notebook
-) -> dict[str, list[str]]:
-    """Keys by name, of all classes but those that only stand above others."""
+def _headings(listed: Mapping[str, Listed], counts: Counter) -> list[str]:
+    """Keys of the classes that only stand above others, as Roboflow writes them."""
     above = {entry.above for entry in listed.values() if entry.above != entry.name}
     headings = [known for known, entry in listed.items() if entry.name in above and not counts[known]]
-    if headings and len(headings) < len(listed):
-        names = ", ".join(f"'{listed[known].name}'" for known in headings)
-        notebook.note(
-            "category", f"stands above other classes, without annotations, and is left out: {names}"
-        )
-    else:
-        headings = []
+    return headings if len(headings) < len(listed) else []
+
+
+def _all(listed: Mapping[str, Listed], people: list[str]) -> dict[str, list[str]]:
+    """Keys by name."""
     chosen: dict[str, list[str]] = {}
     for known, entry in listed.items():
-        if known not in headings:
-            chosen.setdefault(PERSON if known in people else entry.name, []).append(known)
+        chosen.setdefault(PERSON if known in people else entry.name, []).append(known)
     return chosen
 
 

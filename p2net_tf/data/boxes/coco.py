@@ -15,11 +15,11 @@ import numpy as np
 
 from p2net_tf.data.annotation_files import find_annotations
 from p2net_tf.data.annotations.annotation_file import AnnotationFile, EntryReader
-from p2net_tf.data.annotations.boxes import box_of_keypoints, box_of_segments, read_box
+from p2net_tf.data.annotations.boxes import as_xywh, box_of_keypoints, box_of_segments, read_box
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
 from p2net_tf.data.annotations.reading import USUAL, Reading
-from p2net_tf.data.annotations.values import as_list, is_set, key
+from p2net_tf.data.annotations.values import are_plain, as_list, bulk_numbers, is_set, key
 from p2net_tf.data.boxes.classes import PERSON, Classes, Listed, choose_classes
 from p2net_tf.data.boxes.columns import Columns
 from p2net_tf.data.coco import image_folder, label_size
@@ -71,17 +71,26 @@ def find_box_annotations(root: Path, split: str, annotations: str | Path | None 
     Raises:
         DataError: there is none, or it is not clear which one.
     """
-    usual = [name.format(split=split) for name in _USUAL_FILES]
-    if annotations is None and not any((root / name).is_file() for name in usual):
-        likely = sorted(
-            path for folder in (root / "annotations", root) for path in folder.glob("*.json")
-            if path.stem == split or path.stem.endswith(f"_{split}")
-        )  # fmt: skip
+    if annotations is None:
+        likely = likely_annotations(root, split)
         if len(likely) > 1:
             names = " or ".join(map(str, likely[:2]))
             raise DataError(f"{root}: {names}? name the file in `annotations`")
-        annotations = likely[0].relative_to(root) if likely else None
-    return find_annotations(root, annotations, usual)
+        if likely:
+            return likely[0]
+    return find_annotations(root, annotations, [name.format(split=split) for name in _USUAL_FILES])
+
+
+def likely_annotations(root: Path, split: str) -> list[Path]:
+    """The first of the usual files, else all whose names end in the split."""
+    usual = [root / name.format(split=split) for name in _USUAL_FILES]
+    there = [path for path in usual if path.is_file()]
+    return there[:1] or sorted(
+        path
+        for folder in (root / "annotations", root)
+        for path in folder.glob("*.json")
+        if path.stem == split or path.stem.endswith(f"_{split}")
+    )
 
 
 class _BoxFile(AnnotationFile):
@@ -115,14 +124,14 @@ class _BoxReader(EntryReader):
 
     FIELDS = "image_id and bbox"
     ITEMS = "box(es)"
-    AREA_OF_BOX = 1.0
+    WHOLE_AREAS = True
 
     def read(self, exif_orientation: bool) -> Scenes:
         images = self._images()
         columns = Columns(images)
-        for entry, number_, image, row in self.rows():
-            if image.number in columns.pictures:
-                self._add(columns, entry, number_, image, row)
+        rows = [found for found in self.rows() if found[2].number in columns.pictures]
+        for found, box in zip(rows, self._usual_boxes([entry for entry, *_ in rows]), strict=True):
+            self._add(columns, *found, box)
         self.name_images()
         self.notebook.note_rules(len(columns), "boxes")
         file = self.file
@@ -154,21 +163,38 @@ class _BoxReader(EntryReader):
                 images.append(image)
         return images
 
-    def _add(self, columns: Columns, entry: dict, number_: int, image: Image, row: int) -> None:
+    def _usual_boxes(self, entries: Sequence[dict]) -> list[np.ndarray | None]:
+        """`[4]` xywh of those whose `bbox` is as it should be, in the file's coordinates; None of others."""
+        found: list[np.ndarray | None] = [None] * len(entries)
+        plain = [place for place, entry in enumerate(entries) if are_plain(entry.get("bbox"), 4)]
+        values = bulk_numbers([entries[place]["bbox"] for place in plain])
+        if values is None or not len(plain):
+            return found
+        boxes = as_xywh(values, self.file.reading.boxes or "xywh")
+        usual = np.isfinite(boxes).all(axis=1) & np.all(boxes[:, 2:] > 0, axis=1)
+        for place, box, good in zip(plain, boxes, usual.tolist(), strict=True):
+            if good:
+                found[place] = box
+        return found
+
+    def _add(
+        self, columns: Columns, entry: dict, number_: int, image: Image, row: int, box: np.ndarray | None
+    ) -> None:
         factors = self.factors(entry, number_, image)
         if factors is None:
             return
         crowd = is_set(entry.get("iscrowd"))
-        box = self._box(entry)
+        box = self._odd_box(entry) if box is None else box
         if box is None:
             detail = f"bbox {entry.get('bbox')!r:.60} is no box with an area"
             self.refuse(entry, number_, "box_empty", detail, "give x, y, width and height")
             return
-        box = box * np.tile(factors, 2)
-        area = self.area(entry, box, crowd, float(factors.prod()))
+        if not self.scales.pixels:
+            box = box * np.tile(factors, 2)
+        area = self.area(entry, box, crowd, float(factors[0] * factors[1]))
         columns.add(image.number, box, row, crowd, area, number_)
 
-    def _box(self, entry: dict) -> np.ndarray | None:
+    def _odd_box(self, entry: dict) -> np.ndarray | None:
         """`[4]` in the file's coordinates: `bbox`, else around the segment, else around the keypoints."""
         box = read_box(entry.get("bbox"), self.file.reading.boxes or "xywh")
         if box is not None:

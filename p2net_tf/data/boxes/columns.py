@@ -74,6 +74,6 @@ class Columns:
             image_names=image_names,
             category_ids=classes.ids,
             problems=tuple(problems),
-            settled=reading.settled(),
+            settled=reading.settled,
             box_form=reading.boxes or form,
         )

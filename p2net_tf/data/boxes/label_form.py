@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from p2net_tf.data.exif_labels import exif_label_problems
@@ -30,7 +32,7 @@ def box_form_problems(scenes: Scenes, sizes: np.ndarray) -> list[Problem]:
 
 def _as_people(scenes: Scenes) -> Samples:
     """Each object as a person whose box is known and no keypoint."""
-    card = Skeleton.load("coco17")
+    card = _any_card()
     owners = scenes.owners
     return Samples(
         card,
@@ -46,3 +48,9 @@ def _as_people(scenes: Scenes) -> Samples:
         label_sizes=scenes.label_sizes[owners],
         settled=scenes.settled,
     )
+
+
+@cache
+def _any_card() -> Skeleton:
+    """Of keypoints that nobody has."""
+    return Skeleton.load("coco17")

@@ -71,7 +71,7 @@ def scenes_of_labels(
     classes = choose_classes(listed, counts, wanted, reading.category, notebook)
     read = replace(reading, coordinates=reading.coordinates or usual.coordinates)
     form = reading.boxes or usual.form
-    scales = Scales(images, read, exif_orientation)
+    scales = Scales(images, read.coordinates, exif_orientation)
     columns = Columns(images)
     for label in labels:
         row = classes.only if label.kind is None else classes.rows.get(label.kind)

@@ -13,6 +13,8 @@ from p2net_tf.detection.networks import geometry
 from p2net_tf.detection.networks.nms import non_maximum_suppression
 from p2net_tf.models.pose_network import IMAGENET_MEAN, IMAGENET_STD
 
+DECODE_SCOPE = "decode_boxes"
+"""Name scope of what turns the outputs of the last layers into boxes."""
 _SMALLEST_SIDE = 1e-2
 _NOTHING = -1.0
 """A score of what is no candidate."""

@@ -12,7 +12,7 @@ from p2net_tf.detection.networks import geometry
 from p2net_tf.detection.networks.anchors import Anchors
 from p2net_tf.detection.networks.backbones import build_backbone
 from p2net_tf.detection.networks.box_coder import BoxCoder
-from p2net_tf.detection.networks.detection_network import DetectionNetwork, Truth, grids_of
+from p2net_tf.detection.networks.detection_network import DECODE_SCOPE, DetectionNetwork, Truth, grids_of
 from p2net_tf.detection.networks.matching import IGNORED, POSITIVE, Matcher
 from p2net_tf.layers import FeaturePyramid
 from p2net_tf.layers.sequence import call_in_sequence
@@ -173,8 +173,9 @@ class OneStageDetector(DetectionNetwork):
 
     def call(self, images, sizes=None, training=None):
         logits, deltas, anchors = self._predicted(images, training)
-        boxes = self.coder.decode(deltas, anchors)
-        return self.detections(boxes, ops.sigmoid(logits), self._sizes(images, sizes))
+        with keras.name_scope(DECODE_SCOPE):
+            boxes = self.coder.decode(deltas, anchors)
+            return self.detections(boxes, ops.sigmoid(logits), self._sizes(images, sizes))
 
     def losses_of(self, images, truth: Truth, sizes=None, uniform: Callable | None = None, training=True):
         logits, deltas, anchors = self._predicted(images, training)

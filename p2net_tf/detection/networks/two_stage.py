@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import keras
 from keras import ops
 
 from p2net_tf.detection.networks.anchors import Anchors
 from p2net_tf.detection.networks.box_head import BoxHead, BoxRules
-from p2net_tf.detection.networks.detection_network import DetectionNetwork, Truth
+from p2net_tf.detection.networks.detection_network import DECODE_SCOPE, DetectionNetwork, Truth
 from p2net_tf.detection.networks.region_proposals import ProposalRules, RegionProposals
 from p2net_tf.detection.networks.roi_align import roi_align
 
@@ -72,8 +73,9 @@ class TwoStageDetector(DetectionNetwork):
         maps = self.features(self.normalize(images), self._norm_training(training))
         proposals, valid = self._proposals(maps, sizes, self.proposals)
         logits, deltas = self._second_stage(maps, proposals, training)
-        boxes, scores = self.box_rules.decoded(logits, deltas, proposals, valid)
-        return self.detections(boxes, scores, sizes)
+        with keras.name_scope(DECODE_SCOPE):
+            boxes, scores = self.box_rules.decoded(logits, deltas, proposals, valid)
+            return self.detections(boxes, scores, sizes)
 
     def losses_of(self, images, truth: Truth, sizes=None, uniform: Callable | None = None, training=True):
         uniform = uniform or self._uniform

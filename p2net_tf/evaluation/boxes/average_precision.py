@@ -132,18 +132,16 @@ def _summarized(evaluation: COCOeval) -> dict[str, float]:
 
 
 def _by_class(evaluation: COCOeval, case: BoxCase, counted: np.ndarray) -> dict[str, ClassResult]:
-    """In the order of the categories; pycocotools sorts them."""
+    """In the order of the categories."""
     precision = evaluation.eval["precision"][..., 0, -1]  # [thresholds, recalls, categories]
     recall = evaluation.eval["recall"][:, :, 0, -1]
-    column = {known: place for place, known in enumerate(evaluation.params.catIds)}
     found = {}
-    for row, (category, name) in enumerate(zip(case.dataset["categories"], case.class_names, strict=True)):
-        place = column[category["id"]]
+    for row, name in enumerate(case.class_names):
         metrics = {
-            "AP": _mean(precision[:, :, place]),
-            "AP50": _mean(precision[0, :, place]),
-            "AR100": _mean(recall[:, place]),
-            "R100": _mean(recall[0, place]),
+            "AP": _mean(precision[:, :, row]),
+            "AP50": _mean(precision[0, :, row]),
+            "AR100": _mean(recall[:, row]),
+            "R100": _mean(recall[0, row]),
         }
         objects, given = (
             int(np.count_nonzero(rows))

@@ -137,16 +137,32 @@ def read_box_case(ground_truth: dict | str | Path, results: list | dict | str | 
 def run_box_evaluation(case: BoxCase) -> COCOeval:
     """pycocotools' evaluation of boxes up to its matches, without its prints.
 
-    It knows each found box by its place in `case.used`, from 1 on.
+    It knows images and categories by their places in the lists, since it sorts ids and NumPy cuts some texts
+    short; each true box by its row and each found one by its place in `case.used`, both from 1 on.
     """
-    found = [
-        {**entry, "id": place, "area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0}
-        for place, entry in enumerate(case.used, 1)
-    ]
+    areas = np.prod(case.boxes[:, 2:], axis=1).tolist()
+    found = [entry | {"area": area} for entry, area in zip(case.used, areas, strict=True)]
+    lists = {
+        name: [{"id": place} for place in range(len(case.dataset[name]))] for name in ("images", "categories")
+    }
+    truth = _numbered(case.dataset["annotations"], case.truth_pictures, case.truth_classes)
+    results = _numbered(found, case.pictures, case.classes)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(indexed(case.dataset), indexed({**case.dataset, "annotations": found}), "bbox")
+        evaluation = COCOeval(
+            indexed({**lists, "annotations": truth}), indexed({**lists, "annotations": results}), "bbox"
+        )
         evaluation.evaluate()
     return evaluation
+
+
+def _numbered(entries: list[dict], pictures: np.ndarray, classes: np.ndarray) -> list[dict]:
+    """With places for ids; those of no listed image or category are left out."""
+    columns = zip(entries, pictures.tolist(), classes.tolist(), strict=True)
+    return [
+        {"iscrowd": 0} | entry | {"id": row, "image_id": picture, "category_id": kind}
+        for row, (entry, picture, kind) in enumerate(columns, 1)
+        if picture >= 0 and kind >= 0
+    ]
 
 
 def matches_of(evaluation: COCOeval, case: BoxCase) -> Matches:

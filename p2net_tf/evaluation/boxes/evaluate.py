@@ -77,6 +77,11 @@ class BoxEvaluation:
     def problems(self) -> tuple[Problem, ...]:
         return self.pictures.problems
 
+    @property
+    def scope(self) -> str:
+        """`162 of 205 pictures`."""
+        return f"{self.pictures.scored} pictures"
+
     def to_dict(self) -> dict:
         """The score, and under `pictures` what was scored, as plain JSON types."""
         return self.result.to_dict() | {"pictures": self.pictures.to_dict()}

@@ -36,7 +36,7 @@ class BoxTruth(Truth):
                 "give x, y, width and height, or remove the annotation"
             )
         # The area of the whole box, where none is given: that of a detection is no other.
-        return {"area": person_area(entry, box, area_of_box=1.0)[0], "bbox": box.tolist()}
+        return {"area": person_area(entry, box, area_of_box=None)[0], "bbox": box.tolist()}
 
     @property
     def class_names(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.annotation_files import load_json
+from p2net_tf.data.annotations.values import same_id
 from p2net_tf.data.coco import PIXEL_CENTER
 from p2net_tf.data.crops import picture
 from p2net_tf.data.image_files import FileReader, decode_image
@@ -58,17 +59,33 @@ def pictures_of_samples(samples: Samples, offset: float) -> Pictures:
     return Pictures(readers, offset, samples.exif_orientation)
 
 
-def pictures_in_folder(folder: str | Path, ground_truth: str | Path) -> Pictures:
+def pictures_in_folder(
+    folder: str | Path, ground_truth: str | Path, offset: float = PIXEL_CENTER
+) -> Pictures:
     """The files that COCO ground truth names, in one folder."""
     path_of = {
-        image["id"]: str(Path(folder) / image.get("file_name", str(image["id"])))
+        image["id"]: str(Path(folder) / str(image.get("file_name", image["id"])))
         for image in load_json(ground_truth)["images"]
     }
-    return Pictures(lambda image_ids: {i: partial(_contents, path_of[i]) for i in image_ids}, PIXEL_CENTER)
+    return pictures_at(path_of, offset)
 
 
-def _contents(path: str):
-    return FileReader([path], exif_orientation=False).contents(0)
+def pictures_at(
+    path_of: Mapping[int | str, str], offset: float = 0.0, exif_orientation: bool = False
+) -> Pictures:
+    """The files at paths by the ids of images, which may be text for numbers; else as in `Pictures`."""
+    path_of = {str(same_id(given)): path for given, path in path_of.items()}
+
+    def readers(image_ids: Sequence) -> dict:
+        return {
+            image_id: partial(_contents, path_of[str(image_id)], exif_orientation) for image_id in image_ids
+        }
+
+    return Pictures(readers, offset, exif_orientation)
+
+
+def _contents(path: str, exif_orientation: bool):
+    return FileReader([path], exif_orientation).contents(0)
 
 
 def draw_worst(analysis: ErrorAnalysis, pictures: Pictures, count: int = 24) -> np.ndarray | None:

@@ -133,7 +133,7 @@ def test_boxes_around_keypoints(changed):
 def test_missing_areas_are_those_of_the_boxes(changed):
     scenes = read(changed(each(lambda entry: entry.pop("area"))))
     np.testing.assert_array_equal(scenes.areas, ALL[:, 2] * ALL[:, 3])
-    assert "6 of 6 boxes: no area: 1 of the box" in notes(scenes)
+    assert "6 of 6 boxes: no area: that of the box" in notes(scenes)
 
 
 def test_crowds(changed):

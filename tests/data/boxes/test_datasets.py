@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from p2net_tf.data import picture_check
 from p2net_tf.data.boxes.datasets import open_scenes, read_scenes
 from p2net_tf.data.boxes.settings import BoxDatasetConfig
 from p2net_tf.data.samples import DataError
@@ -14,6 +15,12 @@ from tests.data.boxes.box_sets import coco_document, write_coco, write_pictures,
 
 def source(root, **keys) -> BoxDatasetConfig:
     return BoxDatasetConfig(root=str(root), **keys)
+
+
+@pytest.fixture
+def not_decoded(monkeypatch):
+    """Only the headers of pictures are looked at, which takes a tenth of the time."""
+    monkeypatch.setattr(picture_check, "unreadable_images", lambda paths, turn: {})
 
 
 def kinds(problems) -> list[str]:
@@ -29,7 +36,7 @@ def test_rows_are_pictures(tmp_path):
         read_scenes(source(root, rows=(9, 12)))
 
 
-def test_sources_are_joined_and_repeated(tmp_path):
+def test_sources_are_joined_and_repeated(tmp_path, not_decoded):
     first, second = write_coco(tmp_path / "one"), write_coco(tmp_path / "two")
     scenes, problems = open_scenes([source(first, rows=(0, 2)), source(second, repeat=2)])
     assert scenes.counts.tolist() == [2, 1, *[2, 1, 0, 3] * 2]
@@ -56,13 +63,13 @@ def test_nothing_usable(tmp_path):
         open_scenes([source(root)])
 
 
-def test_sources_must_agree_on_exif(tmp_path):
+def test_sources_must_agree_on_exif(tmp_path, not_decoded):
     root = write_coco(tmp_path)
     with pytest.raises(DataError, match="exif_orientation is true, but not for"):
         open_scenes([source(root), source(root, exif_orientation=True)])
 
 
-def test_formats_are_joined(tmp_path):
+def test_formats_are_joined(tmp_path, not_decoded):
     """People in two formats, with the same boxes; of another class one set has some."""
     yolo, voc = write_yolo(tmp_path / "yolo"), write_voc(tmp_path / "voc")
     coco = write_coco(tmp_path / "coco")
@@ -76,7 +83,7 @@ def test_formats_are_joined(tmp_path):
     assert kinds(problems) == ["class_missing"]
 
 
-def test_boxes_of_another_form_are_refused(tmp_path):
+def test_boxes_of_another_form_are_refused(tmp_path, not_decoded):
     document = coco_document()
     for entry in document["annotations"]:
         x, y, width, height = entry["bbox"]
@@ -89,7 +96,7 @@ def test_boxes_of_another_form_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("coordinates", ["normalized", "percent"])
-def test_coordinates_of_another_form_are_refused(tmp_path, coordinates):
+def test_coordinates_of_another_form_are_refused(tmp_path, not_decoded, coordinates):
     document, full = coco_document(), 1 if coordinates == "normalized" else 100
     for entry in document["annotations"]:
         entry["bbox"] = (np.array(entry["bbox"]) / [200, 150, 200, 150] * full).tolist()
@@ -109,7 +116,7 @@ def test_coordinates_of_another_form_are_refused(tmp_path, coordinates):
         (40, "axes: .*75% of the boxes leave their pictures, with x for y none would; write x before y"),
     ],
 )
-def test_x_and_y_exchanged(tmp_path, width, words):
+def test_x_and_y_exchanged(tmp_path, not_decoded, width, words):
     boxes = [[10, 100, width, 90], [20, 120, 30, 70], [20, 5, 10, 20], [50, 90, 30, 100]]
     root = write_coco(tmp_path, coco_document({"a": boxes}), pictures=False)
     write_pictures(root / "train", ["a"])
@@ -117,7 +124,7 @@ def test_x_and_y_exchanged(tmp_path, width, words):
         open_scenes([source(root)])
 
 
-def test_labels_of_resized_pictures(tmp_path):
+def test_labels_of_resized_pictures(tmp_path, not_decoded):
     root = write_coco(tmp_path, pictures=False)
     write_pictures(root / "train", size=(100, 75))
     with pytest.raises(DataError, match="fit the declared sizes alone; set coordinates: declared"):

@@ -79,6 +79,7 @@ def test_gradients_are_torchvisions():
         np.testing.assert_allclose(ours, leaf.grad.permute(0, 2, 3, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sizes_may_be_unknown_until_a_picture_comes():
     maps, boxes = scene()
     specs = ([tf.TensorSpec((None, None, None, 5))] * 3, tf.TensorSpec((None, None, 4)))

@@ -44,7 +44,7 @@ class TestAgainstPycocotools:
     def people(self, data_root):
         return json.loads((data_root / "people_boxes/person_boxes_val.json").read_text())
 
-    @pytest.mark.parametrize("seed", [0, 1])
+    @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
     def test_perturbed_boxes_of_people(self, people, seed):
         results = perturbed_boxes(people, seed)
         result = evaluate_boxes(people, results)
@@ -76,7 +76,8 @@ class TestAgainstPycocotools:
         truth = truth_of(boxes, categories=(7, 3, 5, 9))
         results = perturbed_boxes(truth, 4)
         result = evaluate_boxes(truth, results)
-        np.testing.assert_array_equal([result[name] for name in METRICS], plain_stats(truth, results, "bbox"))
+        expected = plain_stats(truth, results, "bbox")  # which sums them in another order
+        np.testing.assert_allclose([result[name] for name in METRICS], expected, rtol=1e-12)
         assert list(result.classes) == ["class 7", "class 3", "class 5"]
         for name, own in result.classes.items():
             number = int(name[-1])

@@ -78,6 +78,7 @@ class TestTrainings:
         assert report["baseline"] == "loss.sigma=2, model.exchange_units=1"
         assert report["effects"][0]["difference"]["mean"] == pytest.approx(-0.01)
 
+    @pytest.mark.slow
     def test_the_threads_stay_whatever_runs_beside(self, go, tmp_path, monkeypatch):
         monkeypatch.setattr(pool, "usable_cores", lambda: 12)
         report = go(axes=AXES[:1], seeds=[0], jobs=2)
@@ -98,6 +99,7 @@ class TestResuming:
         assert trained(tmp_path / "out") == []
         assert contents(tmp_path / "out") == before
 
+    @pytest.mark.slow
     def test_values_and_seeds_may_be_added(self, go, tmp_path):
         go()
         trained(tmp_path / "out")

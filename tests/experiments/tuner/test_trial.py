@@ -180,6 +180,7 @@ class TestTrials:
                 assert np.std(weight) == pytest.approx(0.001, rel=0.15)
         assert np.std(np.concatenate(scaled)) == pytest.approx(1, rel=0.05)
 
+    @pytest.mark.slow
     def test_counts_its_steps(self, trials):
         steps = []
         trials.run(ROTATE, STEPS, SEED, on_step=lambda: steps.append(0))

@@ -1,0 +1,54 @@
+"""A detector by one word, as people write it on a command line or in a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2net_tf.detection.detector import NetworkDetector, PersonDetector, WholeImageDetector
+from p2net_tf.detection.hub import KerasHubDetector
+from p2net_tf.detection.saved_model import SavedModelDetector
+from p2net_tf.inference.presets import PRESETS
+from p2net_tf.inference.run_folder import network_file
+from p2net_tf.inference.saved_network import is_saved_model
+
+WHOLE_IMAGE = "whole_image"
+HUB = "hub:"
+"""Before the name of a preset of keras-hub."""
+
+
+def names_detector(word: str) -> bool:
+    """Whether `open_detector` is meant, and not a file of boxes."""
+    return (
+        word == WHOLE_IMAGE
+        or word.startswith(HUB)
+        or word in PRESETS
+        or Path(word).suffix == ".keras"
+        or Path(word).is_dir()
+    )
+
+
+def open_detector(detector: str | Path | PersonDetector) -> PersonDetector:
+    """The detector that a word means; one that is open already is itself.
+
+    ```python
+    open_detector("runs/detector")          # or a .keras file, or a preset of p2net_tf
+    open_detector("zoo/saved_model")        # a SavedModel of the TensorFlow detection zoo
+    open_detector("hub:retinanet_resnet50_fpn_coco")
+    open_detector("whole_image")            # every picture is one person
+    ```
+
+    Raises:
+        NetworkFileError: there is no such file.
+        CardError: it is no detector.
+        SavedModelError, KerasHubError: it cannot be used.
+    """
+    if isinstance(detector, PersonDetector):
+        return detector
+    word = str(detector)
+    if word == WHOLE_IMAGE:
+        return WholeImageDetector()
+    if word.startswith(HUB):
+        return KerasHubDetector(word.removeprefix(HUB))
+    if is_saved_model(word):
+        return SavedModelDetector(word)
+    return NetworkDetector.load(network_file(word))
