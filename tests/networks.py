@@ -52,7 +52,7 @@ def two_convolutions(num_keypoints=3, input_size=(32, 32), synchronized=False, d
 def two_convolutions_in_place_of_p2net():
     """For runs that are the subject, not their network: it takes thrice as long to trace as all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("p2net_tf.experiments.training.build_network", build_two_convolutions)
+        patch.setattr("p2net_tf.experiments.pose_training.build_network", build_two_convolutions)
         yield
 
 

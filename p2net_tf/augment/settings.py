@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from p2net_tf.utils.yaml_files import Probability, Section
 
@@ -25,3 +25,28 @@ class AugmentConfig(Section):
     """Half-body crops are for people with more labeled keypoints than this."""
     color: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest relative change of brightness, contrast and saturation."""
+
+
+class SceneAugmentConfig(Section):
+    """The augmentation of whole pictures with boxes: flip, scale, crop and colour."""
+
+    flip_probability: Probability = 0.5
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.8, 1.25)
+    """Smallest and largest factor on the size that a picture has at inference, drawn evenly on a logarithmic
+    scale. Of a picture that becomes larger than the training canvas a random part is shown."""
+    stretch: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of the width, and of the height the other way."""
+    color: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of brightness, contrast and saturation."""
+    visible_share: Probability = 0.3
+    """Objects of which a crop shows less than this are neither found nor background, as crowds are."""
+
+    smallest_side: PositiveFloat = 1.0
+    """Pixels of the canvas. Objects with a shorter side count as crowds, too."""
+
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"{list(scale)} must rise: {[scale[1], scale[0]]}")
+        return scale

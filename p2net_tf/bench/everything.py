@@ -14,7 +14,7 @@ from p2net_tf.bench.pipeline import NO_PEER, STORED, PipelineSettings, bench_pip
 from p2net_tf.bench.search import bench_search
 from p2net_tf.bench.step import bench_step, build_step_model
 from p2net_tf.bench.timing import Circumstances
-from p2net_tf.config.loading import dump_config, load_config
+from p2net_tf.config.loading import dump_config, load_pose_config
 from p2net_tf.data.lsp import read_lspet
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments.exporting import export_run
@@ -96,19 +96,19 @@ def entry(report: dict, value: float, at_least: bool = False) -> dict:
 
 
 def _search(selection: Selection, scratch: Path) -> dict:
-    report = bench_search(load_config(selection.search), scratch / "search.json", selection.rounds)
+    report = bench_search(load_pose_config(selection.search), scratch / "search.json", selection.rounds)
     return {"search": entry(report, report["ratio"]["expectation"]["median"])}
 
 
 def _step(selection: Selection, scratch: Path) -> dict:
-    config = load_config(selection.step, [f"training.batch_size={selection.step_batch}"])
+    config = load_pose_config(selection.step, [f"training.batch_size={selection.step_batch}"])
     report = bench_step(config, scratch / "step.json", selection.rounds)
     return {"step": entry(report, report["ratio"]["median"])}
 
 
 def _pipeline(selection: Selection, scratch: Path) -> dict:
     samples = read_lspet(_photographs(selection))
-    config = load_config(selection.step, [f"training.batch_size={selection.step_batch}"])
+    config = load_pose_config(selection.step, [f"training.batch_size={selection.step_batch}"])
     report = bench_pipeline(
         samples,
         scratch / "pipeline.json",
@@ -154,7 +154,7 @@ def _photographs(selection: Selection) -> Path:
 
 def _export(name: str, scratch: Path) -> tuple[Path, Path]:
     """`(run folder, folder of versions)`; random weights cost what trained ones do."""
-    config = load_config(name)
+    config = load_pose_config(name)
     run = scratch / "run"
     dump_config(config, run / "config.yaml")
     model = build_step_model(config, Skeleton.load(config.data.skeleton))

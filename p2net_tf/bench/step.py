@@ -26,7 +26,7 @@ from p2net_tf.bench.timing import (
 )
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.pipeline import TrainingBatch
-from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.keypoints import heatmaps
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.loop import make_step_function

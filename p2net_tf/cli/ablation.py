@@ -41,12 +41,12 @@ def ablate(
 ):
     """Train every combination of some choices, and say what each is worth; exit with 1 where one failed."""
     start(as_json)
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
     from p2net_tf.experiments.ablation import run
     from p2net_tf.experiments.ablation.summary import table_of
     from p2net_tf.experiments.cells import parse_seeds
 
-    name = load_config(config, overrides or []).name
+    name = load_pose_config(config, overrides or []).name
     folder = writable_folder(out or Path("runs") / f"ablate_{name}")
     report = run.ablate(
         config,

@@ -43,9 +43,9 @@ def bench_search(
     start(as_json)
     from p2net_tf.bench.search import bench_search as measure
     from p2net_tf.cli.bench_tables import print_search
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
 
-    report = measure(load_config(config, overrides or []), out, repeats, mixture, command_line())
+    report = measure(load_pose_config(config, overrides or []), out, repeats, mixture, command_line())
     _show(report, print_search, out, as_json)
 
 
@@ -65,9 +65,9 @@ def bench_step(
     start(as_json)
     from p2net_tf.bench.step import bench_step as measure
     from p2net_tf.cli.bench_tables import print_step
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
 
-    report = measure(load_config(config, overrides or []), out, repeats, command_line())
+    report = measure(load_pose_config(config, overrides or []), out, repeats, command_line())
     _show(report, print_step, out, as_json)
 
 
@@ -101,9 +101,9 @@ def bench_models(
     from p2net_tf.bench.models import SIZE, ModelSettings, default_configs
     from p2net_tf.bench.models import bench_models as measure
     from p2net_tf.cli.bench_tables import print_models
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
 
-    experiments = [load_config(name) for name in configs or default_configs(size or [SIZE])]
+    experiments = [load_pose_config(name) for name in configs or default_configs(size or [SIZE])]
     settings = ModelSettings(batch_size, rounds, training, lite)
     report = measure(experiments, out, settings, _pairs(torch or []), command_line())
     _show(report, print_models, out, as_json)
@@ -139,11 +139,11 @@ def bench_pipeline(
     from p2net_tf.bench.pipeline import PipelineSettings
     from p2net_tf.bench.pipeline import bench_pipeline as measure
     from p2net_tf.cli.bench_tables import print_pipeline
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
     settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
-    config = None if step is None else load_config(step, [f"training.batch_size={batch_size}"])
+    config = None if step is None else load_pose_config(step, [f"training.batch_size={batch_size}"])
     report = measure(samples, out, settings, command=command_line(), config=config)
     _show(report, print_pipeline, out, as_json)
 

@@ -216,12 +216,12 @@ def info(config: Config, overrides: Overrides = None, as_json: AsJson = False):
     """Output shapes, parameters and multiply-adds of a network, in total and per sub-network."""
     start(as_json)
     from p2net_tf.cli.summary_table import print_summary
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
     from p2net_tf.config.networks import build_network
     from p2net_tf.models.summary import summarize
     from p2net_tf.skeletons.skeleton import Skeleton
 
-    experiment = load_config(config, overrides or [])
+    experiment = load_pose_config(config, overrides or [])
     keypoints = Skeleton.load(experiment.data.skeleton).num_keypoints
     summary = summarize(build_network(experiment.model, keypoints, download=False))
     if as_json:

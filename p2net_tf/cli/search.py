@@ -37,10 +37,10 @@ def search(
     """Learn an augmentation policy by gradient (Auto-Pose); then `p2net train CONFIG policy=OUT`."""
     start(as_json)
     from p2net_tf.cli.search_table import print_found
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
     from p2net_tf.experiments.search import run_search
 
-    experiment = load_config(config, overrides or [])
+    experiment = load_pose_config(config, overrides or [])
     folder = writable_folder(out or Path("runs") / f"{experiment.name}_search")
     report = run_search(experiment, folder, resume=resume, strict=strict, command=command_line())
     if as_json:
@@ -63,10 +63,10 @@ def tune(
 ):
     """Search an augmentation policy with keras-tuner, the black-box rival of `p2net search`."""
     start(as_json)
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
     from p2net_tf.experiments.tuner.run import run_tuning
 
-    experiment = load_config(config, overrides or [])
+    experiment = load_pose_config(config, overrides or [])
     folder = writable_folder(out or Path("runs") / f"{experiment.name}_tuned")
     report = run_tuning(experiment, folder, resume=resume, strict=strict, command=command_line())
     finish(report, folder, as_json)
@@ -98,11 +98,11 @@ def compare(
 ):
     """Compare augmentation policies under one budget; exit with 1 where an arm failed."""
     start(as_json)
-    from p2net_tf.config.loading import load_config
+    from p2net_tf.config.loading import load_pose_config
     from p2net_tf.experiments import compare as comparison
     from p2net_tf.experiments.cells import parse_seeds
 
-    experiment = load_config(config, overrides or [])
+    experiment = load_pose_config(config, overrides or [])
     folder = writable_folder(out or Path("runs") / f"compare_{experiment.name}")
     names = [name.strip() for name in arms.split(",") if name.strip()]
     report = comparison.compare(

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2net_tf.config.catalog import find_config
+from p2net_tf.config.detector import DetectorExperimentConfig
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.utils.yaml_files import dump_model, load_model
+from p2net_tf.utils.yaml_files import ConfigError, Document, did_you_mean, dump_model, read_document, validate
+
+SCHEMAS = {"pose": ExperimentConfig, "detect": DetectorExperimentConfig}
+"""By the key `task`, which configurations of poses leave out."""
+AnyExperiment = ExperimentConfig | DetectorExperimentConfig
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Reads an experiment and applies `key=value` overrides such as `training.epochs=3`.
+def load_pose_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Reads an experiment of poses and applies `key=value` overrides such as `training.epochs=3`.
 
     Args:
         path: a YAML file, or the name of one in `configs/` of the working folder or of this package.
@@ -19,11 +24,39 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentCo
             value is YAML (`model.input_size=[128,96]`).
 
     Raises:
+        ConfigError: no such file, one of a detector, or all its faults, one per line, with place, key and
+            remedy.
+    """
+    config = load_config(path, overrides)
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(
+            f"{find_config(path)}: is a detector's (task: detect), and one of poses is needed here; only "
+            "`p2net train` and `p2net evaluate` take both"
+        )
+    return config
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AnyExperiment:
+    """`load_pose_config` of any task: the key `task: detect` makes an experiment one of a detector.
+
+    Raises:
         ConfigError: no such file, or all its faults, one per line, with place, key and remedy.
     """
-    return load_model(ExperimentConfig, find_config(path), overrides)
+    document = read_document(find_config(path), overrides)
+    return validate(_schema_of(document), document)
 
 
-def dump_config(config: ExperimentConfig, path: str | Path) -> None:
+def dump_config(config: AnyExperiment, path: str | Path) -> None:
     """Writes the resolved configuration as YAML; `load_config` reads it back equal."""
     dump_model(config, path)
+
+
+def _schema_of(document: Document) -> type[AnyExperiment]:
+    task = document.tree.get("task", "pose")
+    if not isinstance(task, str) or task not in SCHEMAS:
+        raise ConfigError(
+            f"{document.place(('task',))}: task: found '{task}'{did_you_mean(task, list(SCHEMAS))}"
+        )
+    if task == "pose":  # which is not written
+        document.tree.pop("task", None)
+    return SCHEMAS[task]

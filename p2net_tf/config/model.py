@@ -13,6 +13,16 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, field_validator
 from p2net_tf.utils.yaml_files import Section
 
 
+def demand_multiples_of_32(size: tuple[int, int]) -> tuple[int, int]:
+    """Raises:
+    ValueError: a (height, width) that does not divide down to stride 32.
+    """
+    if any(side % 32 for side in size):
+        nearest = [max(32, round(side / 32) * 32) for side in size]
+        raise ValueError(f"{list(size)} are not multiples of 32, the coarsest stride; nearest: {nearest}")
+    return size
+
+
 class NetworkConfig(Section):
     """What every network has."""
 
@@ -26,13 +36,7 @@ class NetworkConfig(Section):
     """How crops and heatmaps lie on the image. pixel_index: as the published PyTorch networks had them, whose
     weights `p2net import-weights` takes over; for evaluation and export, not for training."""
 
-    @field_validator("input_size")
-    @classmethod
-    def _divides_down_to_stride_32(cls, size: tuple[int, int]) -> tuple[int, int]:
-        if any(side % 32 for side in size):
-            nearest = [max(32, round(side / 32) * 32) for side in size]
-            raise ValueError(f"{list(size)} are not multiples of 32, the coarsest stride; nearest: {nearest}")
-        return size
+    _size = field_validator("input_size")(demand_multiples_of_32)
 
 
 class ResNetNetworkConfig(NetworkConfig):

@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.image_files import decode_image, image_sizes
-from p2net_tf.data.image_sources import open_images
-from p2net_tf.data.samples import Samples
+from p2net_tf.data.image_sources import Pictures, open_images
 from p2net_tf.data.warping import BORDER, pack_pixels
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.machine import available_memory
@@ -21,7 +20,7 @@ _MOST_PIXELS = 2**31 - 1
 
 
 class ImageCache(NamedTuple):
-    """The images of `Samples`, packed as `data.warping` reads them."""
+    """The images of `Samples` or `Scenes`, packed as `data.warping` reads them."""
 
     pixels: tf.Tensor
     """`[P]` int32."""
@@ -33,7 +32,7 @@ class ImageCache(NamedTuple):
     """`[N]` bool, False where the image does not decode."""
 
 
-def open_image_cache(samples: Samples, megabytes: int | Literal["auto"] = "auto") -> ImageCache | None:
+def open_image_cache(samples: Pictures, megabytes: int | Literal["auto"] = "auto") -> ImageCache | None:
     """Decodes every distinct image once; None where they need more than `megabytes`.
 
     Args:
@@ -61,7 +60,7 @@ def _pixels_by_headers(paths: np.ndarray) -> int:
     return int(np.prod(image_sizes(paths) + 2 * BORDER, axis=1, dtype=np.float64).sum())
 
 
-def _decoded(samples: Samples, wanted: set[int]):
+def _decoded(samples: Pictures, wanted: set[int]):
     """`(row, packed pixels, size)` of the wanted rows whose images decode."""
     images = open_images(samples)
     wanted_rows = np.zeros(len(samples), bool)
@@ -77,7 +76,7 @@ def _decoded(samples: Samples, wanted: set[int]):
     return decoded.ignore_errors().prefetch(8).as_numpy_iterator()
 
 
-def _store(samples: Samples, images: dict[int, tuple], owners: np.ndarray) -> ImageCache:
+def _store(samples: Pictures, images: dict[int, tuple], owners: np.ndarray) -> ImageCache:
     """`owners`: `[N]`, the row under which the image of each sample was decoded."""
     lengths = [len(pixels) for pixels, _ in images.values()]
     begins = dict(zip(images, np.cumsum([0, *lengths[:-1]]), strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -23,10 +24,23 @@ MARK = -1
 """The row of an element that is no sample, but has its place among them."""
 
 
+class Pictures(Protocol):
+    """Rows with an image each: `Samples`, or `Scenes`."""
+
+    image_paths: np.ndarray
+    exif_orientation: bool
+    source: str
+
+    @property
+    def records(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+
 class ImageFiles:
     """Images in files: any order costs the same. The handle is the row, whose file is read when needed."""
 
-    def __init__(self, samples: Samples):
+    def __init__(self, samples: Pictures):
         self._count, self._source = len(samples), samples.source
         self._files = FileReader(samples.image_paths, samples.exif_orientation)
 
@@ -134,7 +148,7 @@ def _exists(path):
     return tf.size(tf.io.matching_files(pattern)) > 0
 
 
-def open_images(samples: Samples) -> ImageFiles | ImageRecords:
+def open_images(samples: Pictures) -> ImageFiles | ImageRecords:
     """The source of the images of `samples`.
 
     Raises:

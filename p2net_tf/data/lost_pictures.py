@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.image_files import unreadable_images
-from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.image_sources import Pictures
+from p2net_tf.data.samples import DataError
 
 FRUITLESS = "not one picture could be read in a whole pass over the data"
 """What the training pipeline says instead of trying forever."""
@@ -23,7 +24,7 @@ class LostPicturesError(DataError):
 
 
 @contextmanager
-def naming_lost_pictures(*parts: Samples) -> Iterator[None]:
+def naming_lost_pictures(*parts: Pictures) -> Iterator[None]:
     """Turns what TensorFlow says of the pictures of some samples that went into one line.
 
     Raises:
@@ -38,7 +39,7 @@ def naming_lost_pictures(*parts: Samples) -> Iterator[None]:
         raise LostPicturesError(words) from error
 
 
-def _whole_part(error: Exception, parts: Sequence[Samples]) -> str | None:
+def _whole_part(error: Exception, parts: Sequence[Pictures]) -> str | None:
     """What is said where all pictures of a part are gone; None where they are not."""
     if FRUITLESS not in str(error):
         return None
@@ -46,13 +47,13 @@ def _whole_part(error: Exception, parts: Sequence[Samples]) -> str | None:
     return f"{place_of_pictures([*gone, *parts][0])}: {FRUITLESS}; bring the pictures back"
 
 
-def can_be_read(samples: Samples) -> bool:
+def can_be_read(samples: Pictures) -> bool:
     """Whether any of a few pictures, spread over `samples`, can be."""
     paths = _shards(samples) if samples.records else samples.image_paths
     return _opens(paths[np.unique(np.linspace(0, len(paths) - 1, _TRIED).astype(int))])
 
 
-def place_of_pictures(samples: Samples) -> str:
+def place_of_pictures(samples: Pictures) -> str:
     """The folder that all of them lie in."""
     if samples.records:
         return samples.records
@@ -61,7 +62,7 @@ def place_of_pictures(samples: Samples) -> str:
     )
 
 
-def _shards(samples: Samples) -> np.ndarray:
+def _shards(samples: Pictures) -> np.ndarray:
     try:
         names = [name for name in os.listdir(samples.records) if name.endswith(".tfrecord")]
     except OSError:
@@ -73,7 +74,7 @@ def _opens(paths: Sequence[str]) -> bool:
     return any(_fault(path) is None for path in paths)
 
 
-def _first_lost(samples: Samples) -> str | None:
+def _first_lost(samples: Pictures) -> str | None:
     """What is said of the first picture that cannot be read; None where all can."""
     place = place_of_pictures(samples)
     if samples.records:

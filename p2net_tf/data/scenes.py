@@ -76,6 +76,11 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.image_paths)
 
+    @property
+    def records(self) -> str:
+        """None: pictures of scenes are files; `Samples` may come out of records."""
+        return ""
+
     def objects_of(self, row: int) -> slice:
         """The rows of the objects of a picture."""
         return slice(*np.searchsorted(self.owners, [row, row + 1]))

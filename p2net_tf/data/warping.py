@@ -26,7 +26,7 @@ def pack_pixels(image):
     return tf.reshape(tf.bitcast(tf.pad(image, border), tf.int32), [-1])
 
 
-def warp_packed(pixels, starts, sizes, matrices, crop_size: tuple[int, int]):
+def warp_packed(pixels, starts, sizes, matrices, crop_size: tuple[int, int], repeat_edges: bool = False):
     """`crops.warp` of a batch, equal to it but for rounding.
 
     Args:
@@ -34,11 +34,14 @@ def warp_packed(pixels, starts, sizes, matrices, crop_size: tuple[int, int]):
         starts: `[B]` int32, where the image of each crop begins.
         sizes: `[B, 2]` int32, (height, width) of that image.
         matrices: `[B, 2, 3]` float32, image -> crop.
+        repeat_edges: outside of an image its nearest pixel is read, as `tf.image.resize` does, and not black.
 
     Returns:
         `[B, H, W, 3]` float32 in 0..1.
     """
-    places, fractions = _program(_places, crop_size)(starts, sizes, geometry.invert_affine(matrices))
+    places, fractions = _program(_places, crop_size, repeat_edges)(
+        starts, sizes, geometry.invert_affine(matrices)
+    )
     return _program(_mix)(_program(_read)(pixels, places), fractions)
 
 
@@ -54,7 +57,7 @@ def _program(function: Callable, *options) -> Callable:
     return tf.function(functools.partial(function, *options), jit_compile=True, autograph=False)
 
 
-def _places(crop_size, starts, sizes, inverses):
+def _places(crop_size, repeat_edges, starts, sizes, inverses):
     """Places `4 x [B, H, W]` of the four pixels around every point, and where between them it lies, `2 x`."""
     height, width = crop_size
     columns = tf.range(width, dtype=tf.float32)[None, None, :] + 0.5
@@ -66,16 +69,24 @@ def _places(crop_size, starts, sizes, inverses):
         - 0.5
         for axis in (0, 1)
     )
-    (left, x), (top, y) = _split(across, sizes[:, 1]), _split(down, sizes[:, 0])
+    (left, x), (top, y) = (
+        _split(positions, length, repeat_edges)
+        for positions, length in ((across, sizes[:, 1]), (down, sizes[:, 0]))
+    )
     stride = sizes[:, 1, None, None] + 2 * BORDER
     first = starts[:, None, None] + (top + BORDER) * stride + left + BORDER
     return (first, first + 1, first + stride, first + stride + 1), (x, y)
 
 
-def _split(positions, length):
+def _split(positions, length, repeat_edges):
     """Index of the pixel before each position, and the rest; what is outside reads from the border."""
     length = length[:, None, None]
-    inside = tf.clip_by_value(positions, -1.0, tf.cast(length, tf.float32))
+    last = tf.cast(length - 1, tf.float32)
+    inside = (
+        tf.clip_by_value(positions, 0.0, last)
+        if repeat_edges
+        else tf.clip_by_value(positions, -1.0, last + 1)
+    )
     index = tf.minimum(tf.cast(tf.floor(inside), tf.int32), length - 1)
     return index, inside - tf.cast(index, tf.float32)
 

@@ -17,6 +17,7 @@ from p2net_tf.detection.networks import DetectionNetwork
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.inference.keras_file import load_model, save_network
 from p2net_tf.inference.pictures import PictureSource, load_picture, load_pictures
+from p2net_tf.inference.run_folder import network_file
 
 
 class PersonDetector(ABC):
@@ -66,14 +67,15 @@ class NetworkDetector(PersonDetector):
 
     @classmethod
     def load(cls, path: str | Path) -> NetworkDetector:
-        """Opens a `.keras` file.
+        """Opens a `.keras` file, or the best network of a run folder.
 
         Raises:
-            NetworkFileError: no such file, or Keras cannot open it.
+            NetworkFileError: there is none, or Keras cannot open it.
             CardError: its card is missing, broken or of another task.
         """
-        card = read_detector_card(path)
-        return cls(load_model(path), card)
+        file = network_file(path)
+        card, network = read_detector_card(file), load_model(file)
+        return cls(getattr(network, "network", network), card)
 
     def save(self, path: str | Path) -> None:
         """Writes the network with its card to a `.keras` file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from p2net_tf.config.loading import load_config
+from p2net_tf.config.loading import load_pose_config
 from p2net_tf.experiments.runs import run_experiment
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.locks import lock_folder
@@ -21,7 +21,7 @@ def run_demo(folder: Path) -> dict:
     """
     messages.print(f"a demo in {folder}: people are rendered, then a small P2Net is trained on them")
     roots = [f"data.{part}.0.root={folder / 'data'}" for part in ("train", "validation", "test")]
-    config = load_config(DEMO_CONFIG, roots)
+    config = load_pose_config(DEMO_CONFIG, roots)
     with lock_folder(folder):
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         (folder / "history.csv").unlink(missing_ok=True)

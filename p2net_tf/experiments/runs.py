@@ -31,8 +31,9 @@ import numpy as np
 from rich.markup import escape
 
 from p2net_tf.config.cards import card_of, config_of
+from p2net_tf.config.detector import DetectorExperimentConfig
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import load_config
+from p2net_tf.config.loading import AnyExperiment, load_pose_config
 from p2net_tf.config.model import describe_model
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
@@ -46,6 +47,7 @@ from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.error_analysis.sheet import pictures_of_samples
 from p2net_tf.evaluation.evaluate import Evaluation, Scorer, demand_scorable, evaluate
 from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.experiments.detector_report import report_detector
 from p2net_tf.experiments.run_folder import RunError, demand_current, place_of, problems_file
 from p2net_tf.experiments.training import train
 from p2net_tf.inference.card import InferenceCard
@@ -77,7 +79,7 @@ class Run:
 
 
 def run_experiment(
-    config: ExperimentConfig,
+    config: AnyExperiment,
     folder: str | Path,
     resume: bool = False,
     strict: bool = False,
@@ -91,8 +93,9 @@ def run_experiment(
         command: the command line, for the report.
     """
     folder = Path(folder)
-    for source in config.data.test:  # before hours of training, not after them
-        demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
+    if isinstance(config, ExperimentConfig):
+        for source in config.data.test:  # before hours of training, not after them
+            demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
     worker = read_cluster()
     with ExitStack() as alone:
         if worker.count == 1:
@@ -110,14 +113,15 @@ def run_experiment(
 
 
 def _report_training(
-    config: ExperimentConfig, folder: Path, start: float, resume: bool, strict: bool, command: str
+    config: AnyExperiment, folder: Path, start: float, resume: bool, strict: bool, command: str
 ) -> dict:
-    minutes = (time.perf_counter() - start) / 60
+    minutes = round((time.perf_counter() - start) / 60, 2)
+    facts = {"training_minutes_since_resume" if resume else "training_minutes": minutes}
+    if isinstance(config, DetectorExperimentConfig):
+        return report_detector(config, folder, facts, strict, command)
     plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
     run = load_run(folder)
-    clock = "training_minutes_since_resume" if resume else "training_minutes"
-    facts = {clock: round(minutes, 2), **_size_of(run.network)}
-    return report_run(run, facts, strict, command)
+    return report_run(run, facts | _size_of(run.network), strict, command)
 
 
 def report_run(run: Run, facts: dict, strict: bool = False, command: str = "") -> dict:
@@ -175,7 +179,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     """
     path = Path(path)
     if path.suffix in (".yaml", ".yml"):
-        path = Path("runs") / load_config(path).name
+        path = Path("runs") / load_pose_config(path).name
     file = network_file(path)
     config_file = Path(config) if config else file.parent / "config.yaml"
     if config and not config_file.is_file():
@@ -183,7 +187,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
     demand_current(config_file)
     network, stored = open_network(file)
     if config_file.is_file():
-        loaded = load_config(config_file, list(overrides))
+        loaded = load_pose_config(config_file, list(overrides))
     else:
         loaded = config_of(stored, str(file), overrides)
     named = any(override.partition("=")[0].strip() == "data.skeleton" for override in overrides)

@@ -32,11 +32,11 @@ from p2net_tf.autopose.split import open_split
 from p2net_tf.autopose.step import Searcher
 from p2net_tf.autopose.trajectory import Trajectory, plot_weights
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import dump_config, load_config
+from p2net_tf.config.loading import dump_config, load_pose_config
 from p2net_tf.data.check import write_problems
 from p2net_tf.experiments.policy_sheet import draw_sheet
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.experiments.search_progress import LiveTable, log_step
-from p2net_tf.experiments.training import build_pose_model
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.schedules import effective_learning_rate
 from p2net_tf.training.strategy import one_host_strategy
@@ -287,7 +287,7 @@ def _check_folder(folder: Path, config: ExperimentConfig, resume: bool) -> None:
     file = folder / "config.yaml"
     if file.is_file() and not resume:
         raise SearchError(f"{folder}: holds a search already; resume it, or choose another folder")
-    if file.is_file() and load_config(file) != config:
+    if file.is_file() and load_pose_config(file) != config:
         raise SearchError(
             f"{folder}: was begun with another configuration ({file}), so its steps cannot be continued; "
             "use that one, or choose another folder"

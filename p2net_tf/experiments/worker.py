@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import load_config
+from p2net_tf.config.loading import load_pose_config
 from p2net_tf.experiments.budget import charge, cut_training
 from p2net_tf.experiments.cells import CellFiles, read_kept, write_json
 from p2net_tf.utils.exceptions import Interrupted
@@ -110,7 +110,7 @@ def run_cell(folder: Path, strict: bool = False, engines: Engines | None = None)
     from p2net_tf.training.checkpoints import Checkpoints
 
     engines, request = engines or Engines(), CellFiles(folder).request()
-    config, budget = load_config(folder / "config.yaml"), request.get("budget")
+    config, budget = load_pose_config(folder / "config.yaml"), request.get("budget")
     accounts, cost, search_seconds = {}, 0.0, 0.0
     if searcher := request.get("searched_by"):
         config, cost, search_seconds = _search(config, folder, engines.searches[searcher], strict)

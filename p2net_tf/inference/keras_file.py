@@ -61,8 +61,8 @@ def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[k
     if saved_network.is_saved_model(path):
         plain = saved_network.read_plain_card(path)
         return saved_network.open_saved_network(path, card or (plain and parse_card(plain, str(path))))
-    settings = read_settings(path)
-    card = card or read_card(path) or _card_of_settings(settings, path)
+    read_settings(path)  # refuses what is no network of this version
+    card = card or read_card(path)
     if card is None:
         raise CardError(
             f"{path}: has no inference card, which says its keypoints and its crop; give one by hand: "
@@ -100,10 +100,17 @@ def read_card(path: str | Path) -> InferenceCard | None:
 def read_plain_card(path: str | Path) -> dict | None:
     """The card inside of a `.keras` file as it stands there, of whatever task; None where it has none.
 
+    A model under training keeps it among its arguments, which Keras' own callbacks write.
+
     Raises:
         NetworkFileError: no such file, or no archive.
     """
-    return _read_json(Path(path), CARD_FILE)
+    plain = _read_json(Path(path), CARD_FILE)
+    if plain is None:
+        settings = _read_json(Path(path), _CONFIG_FILE)
+        config = settings.get("config") if isinstance(settings, dict) else None
+        plain = config.get("card") if isinstance(config, dict) else None
+    return plain
 
 
 def parse_card(plain: dict, source: str) -> InferenceCard:
@@ -148,12 +155,6 @@ def _inner(settings: dict) -> dict:
     """The arguments of the network, also where a `PoseModel` is around it."""
     config = settings.get("config") or {}
     return (config.get("network") or {}).get("config") or config
-
-
-def _card_of_settings(settings: dict, path: Path) -> InferenceCard | None:
-    """The card that a `PoseModel` keeps among its arguments, which Keras' own callbacks write."""
-    plain = (settings.get("config") or {}).get("card")
-    return parse_card(plain, str(path)) if isinstance(plain, dict) else None
 
 
 def _read_json(path: Path, member: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import keras
@@ -11,26 +12,21 @@ from p2net_tf.inference.run_folder import network_file
 from p2net_tf.skeletons.skeleton import Skeleton
 
 _INHERITED = ("mean", "std", "stride_in_1x1")
-"""Arguments that features depend on, and that a configuration does not have."""
-_MAY_DIFFER = {
-    "num_keypoints",
-    "input_size",
-    "alignment",
-    "dtype",
-    "synchronized_batch_norm",
-    "name",
-    "frozen",
-}
+_ALWAYS_DIFFERS = {"dtype", "synchronized_batch_norm", "name", "frozen"}
+_MAY_DIFFER = {"num_keypoints", "input_size", "alignment"}
 
 
-def inherited_arguments(weights: str | Path) -> dict:
+def inherited_arguments(weights: str | Path, names: Sequence[str] = _INHERITED) -> dict:
     """What a network that starts from the file or run folder `weights` must be built with.
+
+    Args:
+        names: arguments that features depend on, and that a configuration does not have.
 
     Raises:
         NetworkFileError: there is no such file.
     """
     config = _network_settings(weights)["config"]
-    return {name: config[name] for name in _INHERITED if name in config}
+    return {name: config[name] for name in names if name in config}
 
 
 def transfer_weights(weights: str | Path, network: keras.Model, skeleton: Skeleton) -> list[str]:
@@ -48,7 +44,7 @@ def transfer_weights(weights: str | Path, network: keras.Model, skeleton: Skelet
     Raises:
         NetworkFileError: another network, or a file that cannot be opened.
     """
-    _demand_same_network(weights, network)
+    demand_same_network(weights, network, _MAY_DIFFER)
     source, card = open_network(network_file(weights))
     same_keypoints = card.skeleton.keypoints == skeleton.keypoints
     left = []
@@ -67,14 +63,20 @@ def _network_settings(weights: str | Path) -> dict:
     return settings["config"].get("network") or settings
 
 
-def _demand_same_network(weights: str | Path, network: keras.Model) -> None:
+def demand_same_network(weights: str | Path, network: keras.Model, may_differ: Collection[str]) -> None:
+    """Refuses weights of another network than `network`, but for the arguments `may_differ`.
+
+    Raises:
+        NetworkFileError: another network, or no such file.
+    """
     settings = _network_settings(weights)
     name, theirs, ours = settings["class_name"], settings["config"], network.get_config()
     if name != type(network).__name__:
         raise NetworkFileError(
             f"{weights}: holds a {name}; weights for a {type(network).__name__} are needed"
         )
-    different = [key for key in ours if key not in _MAY_DIFFER and theirs.get(key, ours[key]) != ours[key]]
+    allowed = _ALWAYS_DIFFERS.union(may_differ)
+    different = [key for key in ours if key not in allowed and theirs.get(key, ours[key]) != ours[key]]
     if different:
         words = ", ".join(f"{key} is {theirs[key]} there, {ours[key]} here" for key in different)
         raise NetworkFileError(

@@ -99,6 +99,20 @@ def transform_keypoints(keypoints, matrices):
     return ops.concatenate([moved * labeled, keypoints[..., 2:]], axis=-1)
 
 
+def transform_boxes(boxes, matrices):
+    """Moves xywh boxes `[..., M, 4]` by `[..., 2, 3]` matrices; gives left, top, right, bottom `[..., M, 4]`.
+
+    A box that is turned becomes the one around its moved corners.
+    """
+    x, y, width, height = (boxes[..., i] for i in range(4))
+    right, bottom = x + width, y + height
+    corners = ops.stack([x, y, right, y, x, bottom, right, bottom], axis=-1)
+    shape = ops.shape(corners)
+    points = ops.reshape(corners, (*shape[:-2], shape[-2] * 4, 2))
+    moved = ops.reshape(transform_points(points, matrices), (*shape[:-1], 4, 2))
+    return ops.concatenate([ops.min(moved, axis=-2), ops.max(moved, axis=-2)], axis=-1)
+
+
 def flip_keypoints(keypoints, width: float, permutation):
     """Mirrors `[..., K, 3]` keypoints at a crop of `width` and exchanges left and right."""
     labeled = ops.cast(keypoints[..., 2:] > 0, keypoints.dtype)

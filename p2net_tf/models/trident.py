@@ -56,16 +56,20 @@ class TridentResNet(keras.layers.Layer):
     Args:
         spec: a `ResNetSpec` or its dict.
         trident_blocks: how many blocks at the end of the third stage are trident blocks; 0: a plain ResNet.
+        stride_in_1x1: see `ResidualBlock`.
         synchronized: batch statistics over all replicas.
 
     Raises:
         ValueError: more of them than the stage has behind its first block.
     """
 
-    def __init__(self, spec, trident_blocks: int, synchronized: bool = False, **kwargs):
+    def __init__(
+        self, spec, trident_blocks: int, stride_in_1x1: bool = False, synchronized: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.spec = spec if isinstance(spec, ResNetSpec) else ResNetSpec(**spec)
         self.trident_blocks = trident_blocks
+        self.stride_in_1x1 = stride_in_1x1
         self.synchronized = synchronized
         if not 0 <= trident_blocks < self.spec.blocks[2]:
             raise ValueError(
@@ -73,11 +77,20 @@ class TridentResNet(keras.layers.Layer):
                 "that keep their resolution"
             )
         options = {"synchronized": synchronized, "dtype": self.dtype_policy}
-        self.resnet = ResNet(self.spec, num_stages=2, name="resnet", **options)
+        self.resnet = ResNet(self.spec, stride_in_1x1, num_stages=2, name="resnet", **options)
         split = self.spec.blocks[2] - trident_blocks
         kinds = [ResidualBlock] * split + [TridentBlock] * trident_blocks
-        blocks = resnet_stage(self.spec, 2, kinds=kinds, **options)
+        blocks = resnet_stage(self.spec, 2, stride_in_1x1, kinds, **options)
         self.plain_blocks, self.branched_blocks = blocks[:split], blocks[split:]
+
+    @property
+    def stages(self) -> list[list[ResidualBlock]]:
+        """The blocks of C2, C3 and C4."""
+        return [*self.resnet.stages, [*self.plain_blocks, *self.branched_blocks]]
+
+    @property
+    def stem(self) -> list[keras.layers.Layer]:
+        return self.resnet.stem
 
     def build(self, input_shape):
         self.resnet.build(input_shape)
@@ -106,5 +119,6 @@ class TridentResNet(keras.layers.Layer):
             **super().get_config(),
             "spec": asdict(self.spec),
             "trident_blocks": self.trident_blocks,
+            "stride_in_1x1": self.stride_in_1x1,
             "synchronized": self.synchronized,
         }

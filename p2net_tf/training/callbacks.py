@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -24,15 +25,17 @@ class Validate(keras.callbacks.Callback):
     Must stand before the callbacks that read these logs.
 
     Args:
-        dataset: `(crops, keypoints)` batches of the validation part, or its `scoring_batches`.
+        dataset: the validation part, as `p2net_tf.training.scoring.shared_out` gives it.
         calibration: for the statistics of averaged weights, see `AveragedWeights`.
-        best_file: where the network with the lowest `val_loss` is written. The accuracy is no judge between
-            good networks: it does not ask how close a hit is.
+        best_file: where the best network is written: of poses the one with the lowest `val_loss`. The
+            accuracy is no judge between good networks: it does not ask how close a hit is.
         every: epochs between validations; the last epoch always has one.
         epochs: number of epochs of the run.
         pictures: of the training and the validation part, which are waited for where they are gone.
-        patience: validations in a row without a new lowest `val_loss` after which the training stops; None
-            goes on to the end.
+        patience: validations in a row without a better network after which the training stops; None goes on
+            to the end.
+        more_scores: further ones of the model with the weights that are validated.
+        highest: which of `more_scores` judges in place of the loss; the higher the better.
     """
 
     def __init__(
@@ -44,8 +47,11 @@ class Validate(keras.callbacks.Callback):
         epochs: int,
         patience: int | None = None,
         pictures: PictureWatch | None = None,
+        more_scores: Callable[[keras.Model], dict[str, float]] | None = None,
+        highest: str | None = None,
     ):
         super().__init__()
+        self._more_scores, self._highest = more_scores, highest
         self._dataset, self._calibration, self._best_file = dataset, calibration, best_file
         self._every, self._epochs, self._patience = every, epochs, patience
         self._pictures = pictures
@@ -68,9 +74,7 @@ class Validate(keras.callbacks.Callback):
         scores = self._validate()
         logs.update({f"val_{name}": value for name, value in scores.items()})
         if self._is_enough():
-            messages.print(
-                f"stopping early: no lower val_loss than {self.best:.4f} for {self._waited} validations"
-            )
+            messages.print(f"stopping early: no {self._best_words()} for {self._waited} validations")
             self.model.stop_training = True
 
     def _validate(self) -> dict[str, float]:
@@ -79,13 +83,21 @@ class Validate(keras.callbacks.Callback):
             try:
                 with self._pictures.naming() if self._pictures else nullcontext(), self._averaged:
                     scores = self._scoring.score()
+                    if self._more_scores is not None:
+                        scores |= self._more_scores(self.model)
                     self._waited += 1
-                    if scores["loss"] < self.best:
-                        self.best, self._waited = scores["loss"], 0
+                    cost = scores["loss"] if self._highest is None else -scores[self._highest]
+                    if cost < self.best:
+                        self.best, self._waited = cost, 0
                         save_network(self.model.network, self._best_file, self.model.card)
                 return scores
             except LostPicturesError as lost:
                 self._pictures.wait(LostPicturesError(f"{lost}, and resume the run, which is saved"))
+
+    def _best_words(self) -> str:
+        if self._highest is None:
+            return f"lower val_loss than {self.best:.4f}"
+        return f"higher val_{self._highest} than {-self.best:.4f}"
 
     def _is_enough(self) -> bool:
         return self._patience is not None and self._waited >= self._patience

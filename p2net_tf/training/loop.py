@@ -62,7 +62,7 @@ class TrainingLoop:
     """Trains a model from where its state stands to the end of its last epoch.
 
     Args:
-        model: a compiled `PoseModel`.
+        model: a compiled `PoseModel` or `DetectionModel`.
         strategy: that it was built under.
         state: where the run stands; moves on with every step.
         checkpoints: where they are written.
@@ -94,7 +94,7 @@ class TrainingLoop:
         self._last_batch = None
 
     def run(self, open_batches: Callable[[], tf.data.Dataset], interruption: Interruption) -> None:
-        """Trains on distributed `TrainingBatch`es.
+        """Trains on distributed batches, `TrainingBatch`es or `SceneBatch`es.
 
         Args:
             open_batches: gives them, from where the state stands when it is called.
@@ -193,7 +193,7 @@ class TrainingLoop:
 
 
 def make_step_function(model: keras.Model, strategy: tf.distribute.Strategy) -> Callable:
-    """A graph that trains on one distributed `TrainingBatch`.
+    """A graph that trains on the `data` of one distributed batch.
 
     Returns:
         `(batch, stop scalar) -> (running loss of the epoch, sum of stop)`, both summed over the replicas of
@@ -204,7 +204,7 @@ def make_step_function(model: keras.Model, strategy: tf.distribute.Strategy) -> 
         train_step = tf.function(train_step, jit_compile=True)
 
     def on_replica(batch, stop):
-        logs = train_step((batch.crops, batch.keypoints))
+        logs = train_step(batch.data)
         return tf.stack([tf.cast(logs["loss"], tf.float32), stop])
 
     @tf.function(autograph=False, reduce_retracing=True)

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from p2net_tf.data.image_sources import Pictures
 from p2net_tf.data.lost_pictures import (
     LostPicturesError,
     can_be_read,
     naming_lost_pictures,
     place_of_pictures,
 )
-from p2net_tf.data.samples import Samples
 from p2net_tf.utils.console import messages
 
 _POLL_SECONDS = 2.0
@@ -27,7 +27,7 @@ class PictureWatch:
         wait_minutes: for pictures that are gone, before the training ends.
     """
 
-    def __init__(self, parts: Sequence[Samples], wait_minutes: float = 0.0):
+    def __init__(self, parts: Sequence[Pictures], wait_minutes: float = 0.0):
         self._parts, self._seconds = tuple(parts), 60.0 * wait_minutes
 
     def naming(self) -> AbstractContextManager[None]:

@@ -14,19 +14,16 @@ from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.inference.card import InferenceCard, crop_size, heatmap_count, heatmaps_of
 from p2net_tf.inference.saved_network import is_saved_model, write_card
 from p2net_tf.keypoints import geometry
-from p2net_tf.layers.compat import TrainableHook, sublayers
+from p2net_tf.layers.compat import sublayers
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss, default_ohkm, mean_loss
 from p2net_tf.losses.keypoint_accuracy import KeypointAccuracy
-from p2net_tf.models.partial_loading import TellsWhatIsNotLoaded
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.models.refine_net import RefineNet
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.compiled import OutputLosses, checked_metrics
-from p2net_tf.training.fit_arguments import check_arguments
-from p2net_tf.training.optimizers import LossScaleOptimizer
+from p2net_tf.training.network_model import NetworkModel, replicas
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.settings import TrainingConfig
-from p2net_tf.training.strategy import FitsOnSeveralWorkers
 from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.compat import build_compiled_metrics, keep_losses_apart
 
@@ -34,7 +31,7 @@ demand_tensorflow("PoseModel")
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
-class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras.Model):
+class PoseModel(NetworkModel):
     """Trains a network that maps crops to heatmaps on `(crops, keypoints)` batches.
 
     Unless `compile` is given another, the loss is the paper's (section 4.1): L2 on the ParallelNet's outputs,
@@ -87,18 +84,16 @@ class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras
         card: InferenceCard | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.network = network
-        self._outputs = heatmaps_of(network)
+        outputs = heatmaps_of(network)
         if card is None and skeleton is not None:
             skeleton = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
             card = InferenceCard.of(network, skeleton, name=network.name, box_padding=box_padding)
-        self.card = card
+        super().__init__(network, card, weight_decay, **kwargs)
+        self._outputs = outputs
         self.sigma = sigma
         self.ohkm = ohkm or _published_ohkm(network)
         self.intermediate_weight = intermediate_weight
         self.final_weight = final_weight
-        self.weight_decay = weight_decay
         self.augmentation = augmentation
         self.intermediate_loss = HeatmapLoss(sigma)
         self.final_loss = OHKMLoss(hard=self.ohkm, sigma=sigma)
@@ -107,10 +102,6 @@ class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras
         self.final_tracker = keras.metrics.Mean(name="final_loss")
         self.accuracy = KeypointAccuracy(name="accuracy")
         self.build((None, *crop_size(network), 3))
-
-    def build(self, input_shape):
-        """The network is built already; Keras keeps the shape, for `export`."""
-        self.built = True
 
     def compile(
         self,
@@ -173,11 +164,7 @@ class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras
     def _optimizer_of(self, given, auto_scale_loss: bool) -> keras.optimizers.Optimizer:
         if given == "paper":
             given = make_optimizer(TrainingConfig(), steps_per_epoch=1)  # its schedule counts persons
-        optimizer = keras.optimizers.get(given)
-        half = self.dtype_policy.name == "mixed_float16"
-        if half and auto_scale_loss and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            return LossScaleOptimizer(optimizer)
-        return optimizer
+        return self.scaling_optimizer(given, auto_scale_loss)
 
     def get_compile_config(self) -> dict:
         config = super().get_compile_config()
@@ -198,31 +185,6 @@ class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras
         super().export(filepath, *args, **kwargs)
         if self.card is not None and is_saved_model(filepath):
             write_card(filepath, self.card)
-
-    def fit(self, *args, **kwargs):
-        """As `keras.Model.fit`.
-
-        Raises:
-            ValueError: `class_weight`, since keypoints are of no class, or endless data without
-                `steps_per_epoch`. Keras would never end its first epoch.
-        """
-        check_arguments(super().fit, args, kwargs)
-        return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args, **kwargs):
-        """As `keras.Model.evaluate`, and `fit`."""
-        check_arguments(super().evaluate, args, kwargs)
-        return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        """As `keras.Model.predict`, and `fit`: heatmaps by name."""
-        check_arguments(super().predict, args, kwargs)
-        return super().predict(*args, **kwargs)
-
-    def train_on_batch(self, *args, **kwargs):
-        """As `keras.Model.train_on_batch`, and `fit`."""
-        check_arguments(super().train_on_batch, args, kwargs)
-        return super().train_on_batch(*args, **kwargs)
 
     def make_dataset(
         self,
@@ -303,21 +265,9 @@ class PoseModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, keras
         else:
             losses = self.losses_of(y, y_pred, sample_weight)
             for tracker in self._paper_trackers:
-                tracker.update_state(losses[tracker.name] * _replicas(), sample_weight=tf.shape(y)[0])
+                tracker.update_state(losses[tracker.name] * replicas(), sample_weight=tf.shape(y)[0])
             total = losses["loss"]
-        return total + self._regularization(total.dtype)
-
-    def penalty(self):
-        """The weights' L2 penalty, divided by the replicas, since their gradients are summed."""
-        kernels = [w for w in self.network.trainable_weights if w.path.endswith("kernel")]
-        if not self.weight_decay or not kernels:
-            return 0.0
-        squares = tf.add_n([tf.nn.l2_loss(tf.cast(kernel, "float32")) for kernel in kernels])
-        return self.weight_decay * squares / _replicas()
-
-    def _regularization(self, dtype):
-        """This replica's share of `losses`: of weights, the same on all, and of activities, means."""
-        return sum(tf.reduce_sum(tf.cast(loss, dtype)) for loss in self.losses) / _replicas()
+        return total + self.regularization(total.dtype)
 
     def train_step(self, data):
         """Keras' own step, on augmented persons."""
@@ -386,7 +336,3 @@ def _published_ohkm(network: keras.Model) -> int:
     keypoints = heatmap_count(network)
     refines = any(isinstance(layer, RefineNet) for layer in sublayers(network))
     return default_ohkm(keypoints) if getattr(network, "uses_ohkm", refines) else keypoints
-
-
-def _replicas() -> int:
-    return tf.distribute.get_strategy().num_replicas_in_sync

@@ -74,22 +74,26 @@ def effective_learning_rate(config: TrainingConfig) -> float:
     return config.learning_rate * batch / (config.learning_rate_batch or batch)
 
 
-def describe_learning_rate(config: TrainingConfig) -> str:
-    """In words: the effective rate, where it comes from, and what becomes of it."""
+def describe_learning_rate(config: TrainingConfig, things: str = "people") -> str:
+    """In words: the effective rate, where it comes from, and what becomes of it.
+
+    Args:
+        things: what samples are.
+    """
     words = f"learning rate {effective_learning_rate(config):.4g}"
-    words += f", {effective_batch(config)} people per update"
+    words += f", {effective_batch(config)} {things} per update"
     if config.accumulate > 1:
         words += f" ({config.accumulate} batches of {config.batch_size})"
     if config.learning_rate_batch is not None:
         words += f", stated as {config.learning_rate:.4g} for {config.learning_rate_batch}"
     if config.warmup_steps:
         words += f"; rises over the first {config.warmup_steps} updates"
-    return f"{words}; {_course(config)}"
+    return f"{words}; {_course(config, things)}"
 
 
-def _course(config: TrainingConfig) -> str:
+def _course(config: TrainingConfig, things: str) -> str:
     return {
-        "halving": f"halved every {config.halving_samples} people",
+        "halving": f"halved every {config.halving_samples} {things}",
         "steps": f"times {config.decay_factor:.4g} after epochs {', '.join(map(str, config.decay_epochs))}",
         "cosine": "falls along a cosine to 0",
         "constant": "stays",

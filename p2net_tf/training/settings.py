@@ -80,3 +80,17 @@ class TrainingConfig(Section):
         if list(epochs) != sorted(set(epochs)):
             raise ValueError(f"{list(epochs)} must rise: {sorted(set(epochs))}")
         return epochs
+
+
+class DetectorTrainingConfig(TrainingConfig):
+    """The same for a detector; the defaults are those of section 4.1 of the paper."""
+
+    epochs: PositiveInt = 100
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "sgd"
+    learning_rate: PositiveFloat = 0.08
+    learning_rate_batch: PositiveInt | None = 32
+    """Batch that `learning_rate` is meant for. With another one, `batch_size * accumulate`, it is scaled
+    linearly (Goyal et al., 2017); None takes it as it is."""
+    schedule: Literal["halving", "steps", "cosine", "constant"] = "steps"
+    decay_epochs: tuple[PositiveInt, ...] = (70, 90)
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4

@@ -10,7 +10,7 @@ import contextlib
 
 import tensorflow as tf
 
-from p2net_tf.data.pipeline import InputShard
+from p2net_tf.data.image_batches import InputShard
 from p2net_tf.training.cluster import worker_of
 from p2net_tf.utils.compat import FitHooks
 from p2net_tf.utils.exceptions import UserError

@@ -43,6 +43,7 @@ MODULES = {
     "models.refine_net": ("RefineNet",),
     "models.simple_baseline": ("SimpleBaseline",),
     "models.trident": ("TridentBlock", "TridentResNet"),
+    "training.detection_model": ("DetectionModel",),
     "training.optimizers": ("SGD", "RMSprop", "Adam", "AdamW", "LossScaleOptimizer"),
     "training.pose_model": ("PoseModel",),
     "training.schedules": ("WarmUp",),

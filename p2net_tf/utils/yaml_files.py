@@ -45,19 +45,28 @@ class Section(BaseModel):
 
 
 def load_model(schema: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
-    """Reads the YAML file at `path`, applies the overrides, expands variables and validates against `schema`.
+    """Reads the YAML file at `path` as `read_document` does, and validates it against `schema`.
+
+    Raises:
+        ConfigError: naming all faults at once, one per line.
+    """
+    return validate(schema, read_document(path, overrides))
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Reads the YAML file at `path`, applies the overrides and expands variables.
 
     A missing `name` becomes the stem of the file.
 
     Raises:
-        ConfigError: naming all faults at once, one per line.
+        ConfigError: it cannot be read, or an override does not fit.
     """
     document = Document.read(path)
     for override in overrides:
         document.override(override)
     document.expand_variables()
     document.tree.setdefault("name", path.stem)
-    return validate(schema, document)
+    return document
 
 
 def validate(schema: type[Model], document: Document) -> Model:

@@ -7,7 +7,7 @@ import pytest
 from ten_people import AUGMENT as WITH_COLOR
 from ten_people import BATCH, COUNT, CROP, people
 
-from p2net_tf.data import pipeline
+from p2net_tf.data import image_batches
 from p2net_tf.data.pipeline import training_batches
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.service import start_dispatcher, start_worker
@@ -29,7 +29,7 @@ def service():
 
 @pytest.mark.parametrize("kind", ["files", "records"])
 def test_everybody_once_per_pass_and_as_they_are_here(kind, service, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "_PIECE_STEPS", 1)
+    monkeypatch.setattr(image_batches, "_PIECE_STEPS", 1)
     samples = people(tmp_path)
     if kind == "records":
         write_records(samples, tmp_path / "records", shards=2)

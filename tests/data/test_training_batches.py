@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from p2net_tf.augment.settings import AugmentConfig
-from p2net_tf.data.pipeline import InputShard, training_batches
+from p2net_tf.data.image_batches import InputShard
+from p2net_tf.data.pipeline import training_batches
 from p2net_tf.data.samples import Samples
 from p2net_tf.skeletons.skeleton import Skeleton
 
@@ -97,5 +98,5 @@ class TestShares:
         assert_same(batches(samples, 3, shard=InputShard(1, 2), first_index=first), straight[2:])
 
     def test_a_batch_that_does_not_divide(self, samples):
-        with pytest.raises(ValueError, match="a batch of 4 persons cannot be shared out to 3 replicas"):
+        with pytest.raises(ValueError, match="a batch of 4 cannot be shared out to 3 replicas"):
             training_batches(samples, CROP, BATCH, shard=InputShard(0, 3))

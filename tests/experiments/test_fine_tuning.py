@@ -5,7 +5,7 @@ import pytest
 from networks import tiny_network
 
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.keras_file import save_network
 from p2net_tf.skeletons.skeleton import Skeleton

@@ -26,6 +26,7 @@ from p2net_tf.config.loading import load_config
 from p2net_tf.config.networks import build_network
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.experiments import pose_training
 from p2net_tf.experiments import training as trainer
 from p2net_tf.experiments.search import _check_batches, build_searcher, run_search, search_cost
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -291,7 +292,7 @@ def test_command_line_prints_one_document(rendered, tmp_path):
 @pytest.mark.slow
 def test_p2net(rendered, tmp_path, monkeypatch):
     """The whole of it on the network of the paper, twice."""
-    monkeypatch.setattr(trainer, "build_network", build_network)
+    monkeypatch.setattr(pose_training, "build_network", build_network)
     config = make_config(rendered)
     config = config.model_copy(update={"model": config.model.model_copy(update={"input_size": (64, 64)})})
     for name in ("one", "two"):
@@ -303,7 +304,7 @@ def test_p2net(rendered, tmp_path, monkeypatch):
 @pytest.mark.long
 @pytest.mark.parametrize(("operation", "magnitude"), [("Brightness", "[0,1]"), ("Rotate", "[6.7,10]")])
 def test_planted_operation_is_found(tmp_path, monkeypatch, operation, magnitude):
-    monkeypatch.setattr(trainer, "build_network", build_network)
+    monkeypatch.setattr(pose_training, "build_network", build_network)
     overrides = [
         f"search.plant.operation={operation}",
         f"search.plant.magnitude={magnitude}",

@@ -13,6 +13,7 @@ from p2net_tf.augment.policies import Policy, PolicyError, Stage
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments import training as trainer
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.yaml_files import ConfigError
 
@@ -185,7 +186,7 @@ def test_a_layer_that_is_not_there_is_not_frozen(tiny):
     with pytest.raises(
         ConfigError, match="training.freeze: there is no layer 'neck' .*pyramid_net.*backbone"
     ):
-        trainer.build_pose_model(tiny(training={"freeze": ("neck",)}), Skeleton.load("coco17"), 3)
+        build_pose_model(tiny(training={"freeze": ("neck",)}), Skeleton.load("coco17"), 3)
 
 
 @pytest.mark.slow

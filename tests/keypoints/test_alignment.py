@@ -19,8 +19,9 @@ from p2net_tf.evaluation.coco import evaluate_coco
 from p2net_tf.evaluation.evaluate import evaluate
 from p2net_tf.evaluation.people import open_people
 from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.experiments.runs import save_predictions
-from p2net_tf.experiments.training import build_pose_model, train
+from p2net_tf.experiments.training import train
 from p2net_tf.export.graph import PoseGraph
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.settings import TestRecipe

@@ -157,3 +157,19 @@ def test_arrays_and_tensors_give_the_same_in_their_own_type(dtype):
     assert keras.backend.standardize_dtype(from_arrays.dtype) == dtype
     assert from_tensors.dtype == dtype
     np.testing.assert_allclose(from_arrays, from_tensors, rtol=1e-5)
+
+
+def test_boxes_and_keypoints_are_moved_by_one_matrix():
+    """A box becomes the one around its four corners, moved as keypoints are."""
+    rng = np.random.default_rng(4)
+    boxes = np.concatenate([rng.uniform(0, 300, (5, 3, 2)), rng.uniform(5, 80, (5, 3, 2))], axis=-1)
+    boxes = boxes.astype("float32")
+    centers, sizes, rotations, flips = random_windows(rng, 5)
+    matrices = geometry.crop_matrix(centers, sizes, CROP, np.float32(rotations), np.float32(flips))
+    moved = np.asarray(geometry.transform_boxes(boxes, matrices))
+    for number in range(3):
+        x, y, width, height = boxes[:, number].T
+        corners = np.stack([x, y, x + width, y, x, y + height, x + width, y + height], axis=-1)
+        points = np.asarray(geometry.transform_points(corners.reshape(5, 4, 2), matrices))
+        expected = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=-1)
+        np.testing.assert_allclose(moved[:, number], expected, rtol=1e-5, atol=1e-3)

@@ -100,14 +100,20 @@ class StageHead(BoxHead):
 
     Args:
         spec: a `ResNetSpec` or its dict, whose C5 it is.
+        stride_in_1x1: see `ResidualBlock`.
         synchronized: batch statistics over all replicas.
     """
 
-    def __init__(self, num_classes: int, spec, synchronized: bool = False, **kwargs):
+    def __init__(
+        self, num_classes: int, spec, stride_in_1x1: bool = False, synchronized: bool = False, **kwargs
+    ):
         super().__init__(num_classes, **kwargs)
         self.spec = spec if isinstance(spec, ResNetSpec) else ResNetSpec(**spec)
+        self.stride_in_1x1 = stride_in_1x1
         self.synchronized = synchronized
-        self.blocks = resnet_stage(self.spec, 3, synchronized=synchronized, dtype=self.dtype_policy)
+        self.blocks = resnet_stage(
+            self.spec, 3, stride_in_1x1, synchronized=synchronized, dtype=self.dtype_policy
+        )
 
     def build(self, input_shape):
         shape = (None, *input_shape[2:])
@@ -123,7 +129,12 @@ class StageHead(BoxHead):
         return self.predicted(ops.reshape(x, (batch, count, x.shape[-1])))
 
     def get_config(self):
-        return {**super().get_config(), "spec": asdict(self.spec), "synchronized": self.synchronized}
+        return {
+            **super().get_config(),
+            "spec": asdict(self.spec),
+            "stride_in_1x1": self.stride_in_1x1,
+            "synchronized": self.synchronized,
+        }
 
 
 class BoxRules:

@@ -67,6 +67,8 @@ class DetectionNetwork(keras.Model):
     """
 
     stride = 32
+    loss_names: tuple[str, ...] = ()
+    """Of the parts that `losses_of` gives."""
 
     def __init__(
         self,

@@ -99,9 +99,12 @@ class OneStageDetector(DetectionNetwork):
         scales: factors of these sizes.
         ratios: heights divided by widths.
         small_width, small_blocks: of the small backbones.
+        stride_in_1x1: see `ResidualBlock`.
         alpha, gamma: of the focal loss.
         options: see `DetectionNetwork`.
     """
+
+    loss_names = ("class_loss", "box_loss")
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class OneStageDetector(DetectionNetwork):
         ratios=(0.5, 1.0, 2.0),
         small_width: int = 32,
         small_blocks: int = 2,
+        stride_in_1x1: bool = False,
         alpha: float = ALPHA,
         gamma: float = GAMMA,
         **options,
@@ -131,12 +135,13 @@ class OneStageDetector(DetectionNetwork):
             "ratios": list(ratios),
             "small_width": small_width,
             "small_blocks": small_blocks,
+            "stride_in_1x1": stride_in_1x1,
             "alpha": alpha,
             "gamma": gamma,
         }
         dtype = self.layer_options["dtype"]
         self.backbone, strides, channels = build_backbone(
-            backbone, small_width, small_blocks, **self.layer_options
+            backbone, small_width, small_blocks, stride_in_1x1, **self.layer_options
         )
         self.stride = strides[-1]
         self.first_level = first_level

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import keras
 from keras import ops
 
@@ -31,6 +33,7 @@ class TridentNet(TwoStageDetector):
         small_width: where it is given, channels at stride 4, a quarter of it inside of the bottlenecks, of a
             ResNet of two blocks a stage in place of `backbone`.
         anchor_sizes: in pixels.
+        stride_in_1x1: see `ResidualBlock`.
         options: see `TwoStageDetector` and `DetectionNetwork`.
     """
 
@@ -42,6 +45,7 @@ class TridentNet(TwoStageDetector):
         trident_blocks: int = 10,
         small_width: int | None = None,
         anchor_sizes=(32, 64, 128, 256, 512),
+        stride_in_1x1: bool = False,
         **options,
     ):
         super().__init__(**options)
@@ -50,18 +54,26 @@ class TridentNet(TwoStageDetector):
             "trident_blocks": trident_blocks,
             "small_width": small_width,
             "anchor_sizes": list(anchor_sizes),
+            "stride_in_1x1": stride_in_1x1,
         }
         self.trident_blocks = trident_blocks
         spec = _small(small_width) if small_width else RESNETS[backbone]
-        self.backbone = TridentResNet(spec, trident_blocks, name=backbone, **self.layer_options)
+        self.backbone = TridentResNet(
+            spec, trident_blocks, stride_in_1x1, name=backbone, **self.layer_options
+        )
         self.add_stages(
             channels=spec.channels[2],
             anchors=Anchors((STRIDE,), (tuple(anchor_sizes),)),
             pooled=14,
             pooled_strides=(STRIDE,),
-            head=StageHead(self.num_classes, spec, name="head", **self.layer_options),
+            head=StageHead(self.num_classes, spec, stride_in_1x1, name="head", **self.layer_options),
         )
         self.build((None, None, None, 3))
+
+    @property
+    def resnet(self) -> SimpleNamespace:
+        """The `stem` and the four `stages` of the ResNet that backbone and head are parts of."""
+        return SimpleNamespace(stem=self.backbone.stem, stages=[*self.backbone.stages, self.head.blocks])
 
     def build(self, input_shape):
         self.backbone.build((None, None, None, 3))

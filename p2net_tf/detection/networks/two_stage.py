@@ -27,6 +27,8 @@ class TwoStageDetector(DetectionNetwork):
         options: see `DetectionNetwork`.
     """
 
+    loss_names = ("objectness_loss", "proposal_box_loss", "class_loss", "box_loss")
+
     def __init__(
         self, proposals: int = 1000, training_candidates: int = 2000, aligned: bool = True, **options
     ):

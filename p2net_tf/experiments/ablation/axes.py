@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import load_config
+from p2net_tf.config.loading import load_pose_config
 from p2net_tf.experiments.cells import ExperimentError, name_policy
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.yaml_files import did_you_mean
@@ -32,7 +32,7 @@ class Value:
 
     Attributes:
         label: how tables name it.
-        overrides: `key=value` for `load_config`.
+        overrides: `key=value` for `load_pose_config`.
     """
 
     label: str
@@ -152,7 +152,7 @@ def _augmentation(word: str, _) -> Value:
 
 
 def _model(word: str, config: ExperimentConfig) -> Value:
-    section = load_config(word).model.model_dump(mode="json")
+    section = load_pose_config(word).model.model_dump(mode="json")
     section["input_size"] = list(config.model.input_size)
     return Value(Path(word).stem, (f"model={json.dumps(section)}",))
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import load_config
+from p2net_tf.config.loading import load_pose_config
 from p2net_tf.experiments.ablation.axes import choose_baseline, parse_axes
 from p2net_tf.experiments.ablation.grid import make_grid
 from p2net_tf.experiments.ablation.summary import summarize, table_of
@@ -43,7 +43,7 @@ def ablate(
     first.
 
     Args:
-        config, overrides: of `load_config`.
+        config, overrides: of `load_pose_config`.
         axes: `NAME=V1,V2,...`, see `axes`.
         baseline: `NAME=VALUE` where the baseline is not the first value of an axis.
         jobs: see `pool.run_cells`.
@@ -75,4 +75,4 @@ def ablate(
 
 
 def _load(config: str | Path, overrides: Sequence[str], more: Sequence[str]) -> ExperimentConfig:
-    return load_config(config, [*overrides, *more])
+    return load_pose_config(config, [*overrides, *more])

@@ -37,7 +37,7 @@ from p2net_tf.augment.policies import Policy
 from p2net_tf.autopose.space import SearchSpace, make_space
 from p2net_tf.autopose.split import open_split
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import dump_config, load_config
+from p2net_tf.config.loading import dump_config, load_pose_config
 from p2net_tf.config.tuner import TunerConfig
 from p2net_tf.data.check import write_problems
 from p2net_tf.evaluation.report import write_report
@@ -186,7 +186,7 @@ def _prepare(config: ExperimentConfig, folder: Path, resume: bool, role: str) ->
     if (folder / _JOURNAL).is_file():
         if not resume:
             raise TunerError(f"{folder} already holds a search; resume it, or choose another folder")
-        changed = _changed(load_config(file), config) if file.is_file() else []
+        changed = _changed(load_pose_config(file), config) if file.is_file() else []
         if changed:
             raise TunerError(
                 f"{folder}: {', '.join(changed)} changed since the search began, so its trials would not "

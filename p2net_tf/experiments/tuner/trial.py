@@ -14,7 +14,7 @@ from keras import ops
 from p2net_tf.augment.policies import Policy, augment
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.layers.compat import sublayers
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.training.schedules import effective_learning_rate, make_schedule

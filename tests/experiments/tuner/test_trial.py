@@ -10,7 +10,7 @@ from p2net_tf.autopose import split
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data import datasets
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
-from p2net_tf.experiments.training import build_pose_model
+from p2net_tf.experiments.pose_training import build_pose_model
 from p2net_tf.experiments.tuner.trial import PolicyTrials
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.optimizers import Adam

@@ -1,0 +1,113 @@
+"""What `p2net train` leaves of a detector beside its weights: scores of the test part and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from p2net_tf.config.detector import DetectorExperimentConfig
+from p2net_tf.data.annotation_files import write_json
+from p2net_tf.data.boxes.datasets import read_scenes
+from p2net_tf.data.check import write_problems
+from p2net_tf.data.settings import name_sources
+from p2net_tf.detection.boxes import Boxes
+from p2net_tf.detection.detector import NetworkDetector
+from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation, evaluate_detector
+from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.inference.pictures import load_picture
+from p2net_tf.inference.run_folder import network_file
+from p2net_tf.models.summary import count_parameters
+from p2net_tf.skeletons import drawing
+from p2net_tf.utils.files import make_folder
+from p2net_tf.utils.provenance import describe_environment
+
+_SHEET_PICTURES = 24
+_TILE = 256
+_DRAWN_FROM = 0.3
+"""Score from which on a box is drawn."""
+_HEADLINE = ("AP", "AP50", "AR100")
+
+
+def report_detector(
+    config: DetectorExperimentConfig, folder: Path, facts: dict, strict: bool = False, command: str = ""
+) -> dict:
+    """Scores a trained detector on its test part, if any, and writes the run folder's report.
+
+    Args:
+        folder: of the finished run.
+        facts: about the training, for the report.
+        strict: the first broken item of the test part is an error.
+        command: the command line, for the report.
+    """
+    plot_curves(
+        folder / "history.csv", folder / "curves.png", metric="AP" if config.data.validation else None
+    )
+    file = network_file(folder)
+    detector = NetworkDetector.load(file)
+    report = {
+        "title": config.name,
+        "subtitle": f"{config.model.name} on {config.model.backbone}",
+        "headline": {},
+        "scores": {},
+        "notes": [],
+        "figures": [{"file": "curves.png", "caption": "Loss, AP and learning rate over the epochs"}],
+        "environment": describe_environment(seed=config.seed),
+        "command": command,
+    }
+    sources = name_sources(config.data.test)
+    for name, source in sources.items():
+        place = folder / name if len(sources) > 1 else folder
+        found = evaluate_detector(
+            detector, read_scenes(source.model_copy(update={"repeat": 1})), strict=strict
+        )
+        _write_evaluation(make_folder(place), found)
+        _add_scores(report, found, f", {name}" if len(sources) > 1 else "", place.relative_to(folder))
+    size = {
+        "parameters": count_parameters(detector.network),
+        "megabytes": round(file.stat().st_size / 1e6, 2),
+    }
+    report["scores"]["Run"] = facts | size
+    write_report(folder, report)
+    return report
+
+
+def _write_evaluation(place: Path, found: BoxEvaluation) -> None:
+    write_json(place / "predictions.json", found.results)
+    write_json(place / "ground_truth.json", found.ground_truth)
+    write_problems(found.problems, place / "problems_test.json")
+    drawing.write_image(place / "overlays.jpg", _overlays(found))
+
+
+def _add_scores(report: dict, found: BoxEvaluation, of: str, place: Path) -> None:
+    report["headline"] |= {f"{label}{of}": found.result[label] for label in _HEADLINE}
+    report["scores"][f"{found.result.name}{of}"] = dict(found.result.metrics) | {"R100": found.result.recall}
+    report.setdefault("result", found.to_dict())
+    notes = [found.pictures.describe(), *found.result.diagnostics]
+    report["notes"] += [f"{of.removeprefix(', ')}: {note}" if of else note for note in notes if note]
+    caption = f"Boxes in pictures that the network never saw{of}"
+    report["figures"].append({"file": (place / "overlays.jpg").as_posix(), "caption": caption})
+
+
+def _overlays(found: BoxEvaluation) -> np.ndarray:
+    """A sheet of pictures spread evenly over the scored ones, with the boxes that were found."""
+    scenes, case = found.pictures.scenes, found.case
+    rows = np.unique(np.linspace(0, len(scenes) - 1, _SHEET_PICTURES).astype(int))
+    tiles = []
+    for row in rows:
+        own = case.pictures == row
+        picture = load_picture(str(scenes.image_paths[row]), scenes.exif_orientation)
+        tiles.append(_tile(picture, Boxes(case.boxes[own], case.scores[own]).above(_DRAWN_FROM)))
+    return drawing.contact_sheet(tiles, columns=6)
+
+
+def _tile(picture: np.ndarray, boxes: Boxes) -> np.ndarray:
+    """A picture with boxes, its longer side of one size."""
+    height, width = picture.shape[:2]
+    factor = _TILE / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    tile = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    for window, score in zip(boxes.windows * factor, boxes.scores, strict=True):
+        tile = drawing.draw_box(tile, window, label=f"{score:.2f}")
+    return tile
