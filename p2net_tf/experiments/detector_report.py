@@ -8,19 +8,17 @@ import cv2
 import numpy as np
 
 from p2net_tf.config.detector import DetectorExperimentConfig
-from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.boxes.datasets import read_scenes
-from p2net_tf.data.check import write_problems
 from p2net_tf.data.settings import name_sources
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import NetworkDetector
-from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation, evaluate_detector
+from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation
 from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.experiments.detector_runs import evaluate_sources
+from p2net_tf.experiments.run_folder import place_of
 from p2net_tf.inference.pictures import load_picture
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.models.summary import count_parameters
 from p2net_tf.skeletons import drawing
-from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.provenance import describe_environment
 
 _SHEET_PICTURES = 24
@@ -44,8 +42,6 @@ def report_detector(
     plot_curves(
         folder / "history.csv", folder / "curves.png", metric="AP" if config.data.validation else None
     )
-    file = network_file(folder)
-    detector = NetworkDetector.load(file)
     report = {
         "title": config.name,
         "subtitle": f"{config.model.name} on {config.model.backbone}",
@@ -56,38 +52,34 @@ def report_detector(
         "environment": describe_environment(seed=config.seed),
         "command": command,
     }
-    sources = name_sources(config.data.test)
-    for name, source in sources.items():
-        place = folder / name if len(sources) > 1 else folder
-        found = evaluate_detector(
-            detector, read_scenes(source.model_copy(update={"repeat": 1})), strict=strict
-        )
-        _write_evaluation(make_folder(place), found)
-        _add_scores(report, found, f", {name}" if len(sources) > 1 else "", place.relative_to(folder))
-    size = {
-        "parameters": count_parameters(detector.network),
-        "megabytes": round(file.stat().st_size / 1e6, 2),
+    sources = {
+        name: source.model_copy(update={"repeat": 1})
+        for name, source in name_sources(config.data.test).items()
     }
-    report["scores"]["Run"] = facts | size
+    for name, found in evaluate_sources(folder, sources, out=folder, strict=strict).items():
+        sheet = place_of(folder, name, sources) / "overlays.jpg"
+        drawing.write_image(sheet, _overlays(found))
+        _add_scores(report, found, f", {name}" if len(sources) > 1 else "", sheet.relative_to(folder))
+    report["scores"]["Run"] = facts | _size_of(network_file(folder))
     write_report(folder, report)
     return report
 
 
-def _write_evaluation(place: Path, found: BoxEvaluation) -> None:
-    write_json(place / "predictions.json", found.results)
-    write_json(place / "ground_truth.json", found.ground_truth)
-    write_problems(found.problems, place / "problems_test.json")
-    drawing.write_image(place / "overlays.jpg", _overlays(found))
+def _size_of(file: Path) -> dict:
+    return {
+        "parameters": count_parameters(NetworkDetector.load(file).network),
+        "megabytes": round(file.stat().st_size / 1e6, 2),
+    }
 
 
-def _add_scores(report: dict, found: BoxEvaluation, of: str, place: Path) -> None:
+def _add_scores(report: dict, found: BoxEvaluation, of: str, sheet: Path) -> None:
     report["headline"] |= {f"{label}{of}": found.result[label] for label in _HEADLINE}
     report["scores"][f"{found.result.name}{of}"] = dict(found.result.metrics) | {"R100": found.result.recall}
     report.setdefault("result", found.to_dict())
     notes = [found.pictures.describe(), *found.result.diagnostics]
     report["notes"] += [f"{of.removeprefix(', ')}: {note}" if of else note for note in notes if note]
     caption = f"Boxes in pictures that the network never saw{of}"
-    report["figures"].append({"file": (place / "overlays.jpg").as_posix(), "caption": caption})
+    report["figures"].append({"file": sheet.as_posix(), "caption": caption})
 
 
 def _overlays(found: BoxEvaluation) -> np.ndarray:

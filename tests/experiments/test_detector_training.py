@@ -134,7 +134,7 @@ def test_overfits_and_reports_from_the_command_line(tiny, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     plain = tiny(
         augment={"flip_probability": 0.0, "scale": (1.0, 1.0), "color": 0.0},
-        training={"epochs": 60, "validation_every": 20, "learning_rate": 4e-3, "weight_decay": 0.0},
+        training={"epochs": 120, "validation_every": 40, "learning_rate": 4e-3, "weight_decay": 0.0},
     ).model_dump(mode="json")
     plain["data"]["test"] = plain["data"]["train"]
     (tmp_path / "tiny.yaml").write_text(dump_text(plain))
