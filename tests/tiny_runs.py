@@ -9,6 +9,22 @@ from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.experiments import training as trainer
 from p2net_tf.training import training_input as feed
 
+
+class StopInSecondEpoch(keras.callbacks.Callback):
+    """Ctrl-C after a step of the second epoch, its first one or `batch`, which resuming has to forget."""
+
+    def __init__(self, batch: int = 0):
+        super().__init__()
+        self._epoch, self._batch = 0, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self._epoch, batch) == (1, self._batch):
+            raise KeyboardInterrupt
+
+
 SCENES = SceneOptions(height=96, width=96, max_persons=2)
 
 

@@ -76,11 +76,12 @@ def evaluate(
     A detector is scored by COCO's box AP: `p2net evaluate detector.keras --data people split=val`.
     """
     start(as_json)
+    from p2net_tf.detection.card import is_detector
     from p2net_tf.experiments import detector_runs as detectors
     from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks
     from p2net_tf.inference.run_folder import network_file
 
-    if detectors.is_detector(run):
+    if is_detector(run):
         words = overrides or []
         if data is None:
             sources = detectors.sources_of_run(run, part, words, config)

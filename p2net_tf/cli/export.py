@@ -73,15 +73,14 @@ def export(
     from p2net_tf.experiments.exporting import export_detector, export_run, verify_export
     from p2net_tf.experiments.runs import load_run
     from p2net_tf.inference.run_folder import network_file
-    from p2net_tf.inference.saved_network import is_saved_model
 
     formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
-    file = None if run.suffix in (".yaml", ".yml") or is_saved_model(run) else network_file(run)
-    if file is not None and is_detector(file):
+    if is_detector(run):
         if overrides or flip is not None or decode or fold_batch_norm or batch > 1 or verify:
             raise typer.BadParameter(
                 "a detector has no recipe of poses; it takes --format, --out, --exif and --calibration"
             )
+        file = network_file(run)
         folders = export_detector(file, formats, out, exif, calibration_crops, calibration)
         if as_json:
             print_json({"folders": {name: str(folder) for name, folder in folders.items()}})

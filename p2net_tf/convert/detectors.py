@@ -16,8 +16,9 @@ from p2net_tf.convert.assign import assign_tensors
 from p2net_tf.convert.checkpoint import ConversionError, read_tensors
 from p2net_tf.convert.convert import check_output, digest_of
 from p2net_tf.convert.detector_names import as_torchvision
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.detection.card import DetectorCard
-from p2net_tf.detection.coco_classes import COCO_80, COCO_91, PERSON
+from p2net_tf.detection.coco_classes import COCO_80, COCO_91
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks import FasterRCNN
 from p2net_tf.models.summary import count_parameters

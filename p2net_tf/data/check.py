@@ -130,6 +130,15 @@ def first_error(problems: Iterable[Problem]) -> Problem | None:
     return next((problem for problem in problems if problem.severity == "error"), None)
 
 
+def refuse_broken(problems: Iterable[Problem], strict: bool) -> None:
+    """Raises:
+    DataError: anything is broken and `strict`.
+    """
+    broken = first_error(problems)
+    if strict and broken is not None:
+        raise DataError(str(broken))
+
+
 def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:
     """How many problems there are of each kind, the most frequent kind first."""
     return dict(Counter(problem.kind for problem in problems).most_common())

@@ -128,19 +128,19 @@ def read_coco_truth(
     return truth, Path(notebook.source) if same else None
 
 
-def read_coco_images(
+def read_coco_pictures(
     root: str | Path,
     split: str,
     skeleton: str | Path | Skeleton = "coco17",
     annotations: str | Path | None = None,
     reading: Reading = USUAL,
-) -> dict[int | str, str | None]:
-    """The ids of the images as the file has them, in its order, and their paths, None without a `file_name`.
+) -> tuple[dict[int | str, str | None], int | str]:
+    """`(id -> path, category of people)` of the images in the file's order, by its own ids.
 
-    Arguments as for `read_coco`.
+    The path is None without a `file_name`. Arguments as for `read_coco`.
     """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation=False)
-    return {image.given: image.path for image in document.images.images}
+    return {image.given: image.path for image in document.images.images}, document.categories.written
 
 
 def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.check import check_samples, demand_form, first_error, nothing_usable, usable
-from p2net_tf.data.coco import read_coco, read_coco_images, read_coco_truth
+from p2net_tf.data.check import check_samples, demand_form, nothing_usable, refuse_broken, usable
+from p2net_tf.data.coco import read_coco, read_coco_pictures, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.data.scenes import Scenes
-from p2net_tf.data.settings import DatasetConfig
+from p2net_tf.data.settings import DatasetConfig, DataSource
 from p2net_tf.data.synthetic.render import write_synthetic
 from p2net_tf.skeletons.skeleton import Skeleton
 
@@ -41,10 +41,24 @@ def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
     if config.detections is not None:
         wanted = pictures_of_rows(config, card)
         return samples.take([row for row, given in enumerate(samples.given_image_ids) if given in wanted])
+    return samples.take(selected_rows(config, len(samples), "samples"))
+
+
+def selected_rows(config: DataSource, count: int, things: str) -> slice:
+    """Those of `count` that `rows` keeps, all where it says nothing.
+
+    Args:
+        things: what is counted, in words.
+
+    Raises:
+        DataError: `rows` selects nothing.
+    """
+    if config.rows is None:
+        return slice(None)
     start, stop = config.rows
-    if start >= len(samples):
-        raise DataError(f"{config.root}: rows {start}..{stop} of {len(samples)} samples select nothing")
-    return samples.take(slice(start, stop))
+    if start >= count:
+        raise DataError(f"{config.root}: rows {start}..{stop} of {count} {things} select nothing")
+    return slice(start, stop)
 
 
 def coco_truth(config: DatasetConfig, skeleton: Skeleton) -> tuple[dict, Path | None] | None:
@@ -73,20 +87,22 @@ def pictures_of_rows(config: DatasetConfig, skeleton: Skeleton) -> frozenset[int
     """
     if config.rows is None or config.detections is None:
         return None
-    return frozenset(pictures_of(config, skeleton))
+    return frozenset(pictures_of(config, skeleton)[0])
 
 
-def pictures_of(config: DatasetConfig, skeleton: Skeleton) -> dict[int | str, str | None]:
-    """The set's own id of each picture of a source in COCO's form, or of those of `rows`, and its path.
+def pictures_of(config: DatasetConfig, skeleton: Skeleton) -> tuple[dict[int | str, str | None], int | str]:
+    """`(id -> path, category of people)` of the pictures of a source in COCO's form, or of those of `rows`.
+
+    Ids and category are the set's own.
 
     Raises:
         DataError: it cannot be read, or `rows` select nothing.
     """
-    found = read_coco_images(config.root, config.split, skeleton, config.annotations, config.reading)
-    start, stop = config.rows or (0, None)
-    if start and start >= len(found):
-        raise DataError(f"{config.root}: rows {start}..{stop} of {len(found)} pictures select nothing")
-    return dict(list(found.items())[start:stop])
+    found, category = read_coco_pictures(
+        config.root, config.split, skeleton, config.annotations, config.reading
+    )
+    rows = selected_rows(config, len(found), "pictures")
+    return dict(list(found.items())[rows]), category
 
 
 def open_datasets(
@@ -103,9 +119,7 @@ def open_datasets(
     for source in sources:
         samples = read_dataset(source, skeleton)
         found = check_samples(samples)
-        broken = first_error(found)
-        if strict and broken is not None:
-            raise DataError(str(broken))
+        refuse_broken(found, strict)
         demand_form(found)
         problems += found
         kept = usable(samples, found)

@@ -136,27 +136,35 @@ _OF_THE_SET = (
 _COLUMNS = tuple(f.name for f in fields(Samples) if f.name not in _OF_THE_SET)
 
 
+def joined_facts(parts: Sequence) -> dict:
+    """What `Samples` and `Scenes` say of their set beside the columns, of several together.
+
+    Raises:
+        ValueError: no parts, or parts that differ in their EXIF convention.
+    """
+    if not parts:
+        raise ValueError("nothing to concatenate")
+    for part in parts[1:]:
+        if part.exif_orientation != parts[0].exif_orientation:
+            raise ValueError(f"{part.source} and {parts[0].source} disagree on the EXIF orientation")
+    return {
+        "source": " + ".join(dict.fromkeys(part.source for part in parts)),
+        "problems": sum((part.problems for part in parts), ()),
+        "image_names": {number: name for part in parts for number, name in part.image_names.items()},
+    }
+
+
 def concatenate(parts: Sequence[Samples]) -> Samples:
     """One `Samples` after the other; ids stay as they are, problems are joined.
 
     Raises:
         ValueError: no parts, or parts that differ in skeleton, EXIF convention or records.
     """
-    if not parts:
-        raise ValueError("nothing to concatenate")
-    first = parts[0]
+    facts, first = joined_facts(parts), parts[0]
     for part in parts[1:]:
         if part.skeleton != first.skeleton:
             raise ValueError(f"cannot join '{first.skeleton.name}' and '{part.skeleton.name}' samples")
-        if part.exif_orientation != first.exif_orientation:
-            raise ValueError(f"{part.source} and {first.source} disagree on the EXIF orientation")
         if part.records != first.records:
             raise ValueError(f"{part.source} and {first.source}: records cannot be joined with others")
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
-    return replace(
-        first,
-        **columns,
-        source=" + ".join(dict.fromkeys(part.source for part in parts)),
-        problems=sum((part.problems for part in parts), ()),
-        image_names={number: name for part in parts for number, name in part.image_names.items()},
-    )
+    return replace(first, **columns, **facts)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from p2net_tf.data.annotations.reading import BoxForm
-from p2net_tf.data.samples import Problem
+from p2net_tf.data.samples import Problem, joined_facts
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,10 @@ def concatenate(parts: Sequence[Scenes]) -> Scenes:
     Raises:
         ValueError: no parts, or parts that differ in classes or EXIF convention.
     """
-    if not parts:
-        raise ValueError("nothing to concatenate")
-    first = parts[0]
+    facts, first = joined_facts(parts), parts[0]
     for part in parts[1:]:
         if part.class_names != first.class_names:
             raise ValueError(f"{part.source} and {first.source} have other classes")
-        if part.exif_orientation != first.exif_orientation:
-            raise ValueError(f"{part.source} and {first.source} disagree on the EXIF orientation")
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in (*_OF_PICTURES, *_OF_OBJECTS)
@@ -153,10 +149,4 @@ def concatenate(parts: Sequence[Scenes]) -> Scenes:
     columns["owners"] = np.concatenate(
         [part.owners + start for part, start in zip(parts, before, strict=True)]
     )
-    return replace(
-        first,
-        **columns,
-        source=" + ".join(dict.fromkeys(part.source for part in parts)),
-        problems=sum((part.problems for part in parts), ()),
-        image_names={number: name for part in parts for number, name in part.image_names.items()},
-    )
+    return replace(first, **columns, **facts)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 
+def whole_strides(pixels: int, stride: int) -> int:
+    """`pixels`, rounded up to a multiple of `stride`."""
+    return -(-pixels // stride) * stride
+
+
 def canvas_of(
     picture, shorter_side: int, longer_side: int, stride: int, padding_value, antialias: bool
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

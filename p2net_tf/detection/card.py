@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, ValidationError
 
-from p2net_tf.detection.coco_classes import PERSON
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.inference.card import CARD_VERSION, Card, CardError
-from p2net_tf.inference.keras_file import read_plain_card
+from p2net_tf.inference.keras_file import NetworkFileError, read_plain_card
+from p2net_tf.inference.run_folder import network_file
 
 
 class DetectorCard(Card):
@@ -37,12 +38,12 @@ class DetectorCard(Card):
 
 
 def is_detector(path: str | Path) -> bool:
-    """Whether a `.keras` file holds a detector.
-
-    Raises:
-        NetworkFileError: no such file, or no archive.
-    """
-    plain = read_plain_card(path)
+    """Whether the network at `path`, a `.keras` file, a run folder or a preset, is a detector."""
+    try:
+        file = network_file(path)
+        plain = read_plain_card(file) if file.suffix == ".keras" else None
+    except NetworkFileError:
+        return False  # whoever opens it says what is wrong
     return isinstance(plain, dict) and plain.get("task") == "detect"
 
 

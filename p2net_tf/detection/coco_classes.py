@@ -1,7 +1,5 @@
 """The classes of COCO, as published detectors count them."""
 
-PERSON = "person"
-
 _NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, -, stop
 sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, -, backpack,

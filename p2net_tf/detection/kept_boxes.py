@@ -43,9 +43,10 @@ def kept_boxes(
         WriteError: it cannot be written.
     """
     asked = {"exif": exif_orientation, "category": category_id, "pictures": _stated(pictures)}
-    key = hashlib.sha256(f"{detector.digest}{json.dumps(asked)}".encode()).hexdigest()[:32]
+    digest = detector.digest  # of all weights, so asked for once
+    key = hashlib.sha256(f"{digest}{json.dumps(asked)}".encode()).hexdigest()[:32]
     file = (folder or boxes_folder()) / f"{key}.json"
-    if detector.digest is not None and _is_whole(file):
+    if digest is not None and _is_whole(file):
         messages.print(f"boxes of this detector are known: {file}", soft_wrap=True)
         return file
     found = []

@@ -8,7 +8,6 @@ from p2net_tf.detection.detector import NetworkDetector, PersonDetector, WholeIm
 from p2net_tf.detection.hub import KerasHubDetector
 from p2net_tf.detection.saved_model import SavedModelDetector
 from p2net_tf.inference.presets import PRESETS
-from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.saved_network import is_saved_model
 
 WHOLE_IMAGE = "whole_image"
@@ -51,4 +50,4 @@ def open_detector(detector: str | Path | PersonDetector) -> PersonDetector:
         return KerasHubDetector(word.removeprefix(HUB))
     if is_saved_model(word):
         return SavedModelDetector(word)
-    return NetworkDetector.load(network_file(word))
+    return NetworkDetector.load(word)

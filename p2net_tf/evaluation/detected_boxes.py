@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2net_tf.data.datasets import coco_truth, pictures_of
+from p2net_tf.data.datasets import pictures_of
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.detection.kept_boxes import kept_boxes
 from p2net_tf.detection.opening import names_detector, open_detector
@@ -19,13 +19,9 @@ def with_boxes_of_detector(source: DatasetConfig, skeleton: Skeleton) -> Dataset
     """
     if source.detections is None or not names_detector(source.detections):
         return source
-    truth, _ = coco_truth(source, skeleton)
-    file = kept_boxes(
-        open_detector(source.detections),
-        pictures_of(source, skeleton),
-        bool(source.exif_orientation),
-        truth["categories"][0]["id"],
-    )
+    pictures, category = pictures_of(source, skeleton)
+    detector = open_detector(source.detections)
+    file = kept_boxes(detector, pictures, bool(source.exif_orientation), category)
     # Pixels of the pictures, whatever the labels count.
     read = {"detection_boxes": "xywh", "detection_coordinates": "pixels"}
     return source.model_copy(update={"detections": str(file), **read})

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from p2net_tf.data.check import check_samples, count_kinds, demand_usable, first_error, unseen
+from p2net_tf.data.check import check_samples, count_kinds, demand_usable, refuse_broken, unseen
 from p2net_tf.data.datasets import pictures_of_rows, read_dataset
 from p2net_tf.data.label_layout import detection_form_problems
 from p2net_tf.data.picture_check import KINDS as OF_PICTURES
 from p2net_tf.data.published_boxes import as_published
-from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.evaluation.set_aside import SetAside
 from p2net_tf.inference.card import InferenceCard
@@ -75,9 +75,7 @@ def select_people(samples: Samples, skip_missing: bool = False, strict: bool = F
         DataError: nothing usable, or anything broken and `strict`.
     """
     problems = check_samples(samples)
-    broken = first_error(problems)
-    if strict and broken is not None:
-        raise DataError(str(broken))
+    refuse_broken(problems, strict)
     kept, missed = demand_usable(samples, problems), unseen(samples, problems)
     skipped = (
         frozenset(p.image_id for p in problems if p.kind in OF_PICTURES) if skip_missing else frozenset()

@@ -28,21 +28,10 @@ from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation, evaluate_detector
 from p2net_tf.evaluation.boxes.scored_scenes import image_ids_of
 from p2net_tf.evaluation.error_analysis.sheet import Pictures, pictures_at
 from p2net_tf.experiments.run_folder import RunError, place_of, problems_file
-from p2net_tf.inference.keras_file import NetworkFileError, read_plain_card
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.yaml_files import ConfigError, Document, validate
-
-
-def is_detector(path: str | Path) -> bool:
-    """Whether the network at `path`, a `.keras` file or a run folder, finds people."""
-    try:
-        file = network_file(path)
-        plain = read_plain_card(file) if file.suffix == ".keras" else None
-    except NetworkFileError:
-        return False  # whoever opens it says what is wrong
-    return isinstance(plain, dict) and plain.get("task") == "detect"
 
 
 def sources_in_folder(root: str | Path, overrides: Sequence[str] = ()) -> dict[str, BoxDatasetConfig]:

@@ -49,10 +49,7 @@ def export_run(
         WriteError: nothing can be written there.
     """
     chosen = options or ExportOptions()
-    goals = {name: out if out and len(formats) == 1 else (out or run.folder) / name for name in formats}
-    for goal in goals.values():  # before the first of them is converted
-        demand_writable(goal)
-    folders = {}
+    goals, folders = _goals(formats, out, run.folder), {}
     for name, goal in goals.items():
         people = _to_calibrate_on(run, calibration, pictures) if name == "tflite" else None
         mine = chosen if name == "tflite" else replace(chosen, batch=1)
@@ -80,10 +77,7 @@ def export_detector(
         WriteError: nothing can be written there.
     """
     detector = NetworkDetector.load(file)
-    goals = {name: out if out and len(formats) == 1 else (out or file.parent) / name for name in formats}
-    for goal in goals.values():
-        demand_writable(goal)
-    folders = {}
+    goals, folders = _goals(formats, out, file.parent), {}
     if "saved_model" in goals:
         upright = exif is Exif.upright
         folders["saved_model"] = export_detector_saved_model(detector, goals["saved_model"], upright)
@@ -93,6 +87,18 @@ def export_detector(
         seen = [] if pictures is None else list(load_pictures(picture_files(pictures, calibration)))
         folders["tflite"] = export_detector_tflite(detector, goals["tflite"], seen)
     return folders
+
+
+def _goals(formats: Sequence[str], out: Path | None, usual: Path) -> dict[str, Path]:
+    """Format -> folder of its versions.
+
+    Raises:
+        WriteError: nothing can be written there; before the first of them is converted.
+    """
+    goals = {name: out if out and len(formats) == 1 else (out or usual) / name for name in formats}
+    for goal in goals.values():
+        demand_writable(goal)
+    return goals
 
 
 def _to_calibrate_on(run: Run, count: int, pictures: str | Path | None) -> list[Samples]:

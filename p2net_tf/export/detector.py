@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.detection.canvas import canvas_of
+from p2net_tf.detection.canvas import canvas_of, whole_strides
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks.detection_network import DECODE_SCOPE
 from p2net_tf.export.model_card import card_of_detector, write_card
@@ -91,8 +91,7 @@ def export_detector_tflite(
 
 def lite_side(detector: NetworkDetector) -> int:
     """S: the longer side that the card asks for, in whole strides."""
-    stride = detector.network.stride
-    return -(-detector.card.longer_side // stride) * stride
+    return whole_strides(detector.card.longer_side, detector.network.stride)
 
 
 def lite_canvas(detector: NetworkDetector, picture: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from p2net_tf.data.boxes.pipeline import Canvas, fit_scenes, validation_scenes
 from p2net_tf.data.image_batches import fitting_batch_size
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.scenes import Scenes
+from p2net_tf.detection.canvas import whole_strides
 from p2net_tf.detection.card import DetectorCard
 from p2net_tf.detection.networks import DetectionNetwork, Truth
 from p2net_tf.training.network_model import NetworkModel, replicas
@@ -136,11 +136,9 @@ class DetectionModel(NetworkModel):
 
     def canvas(self, size: tuple[int, int] | None = None) -> Canvas:
         """What pictures are laid on; `size` as in `make_dataset`."""
-        stride, longest = self.network.stride, self.card.longer_side
-        side = math.ceil(longest / stride) * stride
-        return Canvas(
-            size or (side, side), self.card.shorter_side, longest, tuple(self.network.padding_value)
-        )
+        card, network = self.card, self.network
+        side = whole_strides(card.longer_side, network.stride)
+        return Canvas(size or (side, side), card.shorter_side, card.longer_side, tuple(network.padding_value))
 
     def train_step(self, data):
         """One update; `data` is `(images, truth)` as `SceneBatch.data` gives it.

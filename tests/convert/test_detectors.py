@@ -119,23 +119,30 @@ def assert_same_boxes(model, detector, pictures) -> int:
     return count
 
 
+SOME = pytest.mark.parametrize("number", [3, pytest.param(20, marks=pytest.mark.long)])
+"""Pictures of full size, of which each takes many seconds."""
+
+
 @pytest.mark.slow
-def test_trained_weights_on_20_pictures(data_root):
+@SOME
+def test_trained_weights(data_root, number):
     pictures = people(data_root, 20)
     model = peer(2)
     model.transform.min_size, model.transform.max_size = (160,), 266
     train(model, pictures, steps=30)
     model.transform.min_size, model.transform.max_size = (800,), 1333
-    assert len({load_picture(path).shape for path, _ in pictures}) > 5
-    assert assert_same_boxes(model, converted(model), pictures) > 100
+    pictures = pictures[:number]
+    assert len({load_picture(path).shape for path, _ in pictures}) > number // 4
+    assert assert_same_boxes(model, converted(model), pictures) > 5 * number
 
 
 @pytest.mark.slow
-def test_random_weights_of_91_classes_on_20_pictures(data_root):
-    pictures = people(data_root, 20)
+@SOME
+def test_random_weights_of_91_classes(data_root, number):
+    pictures = people(data_root, number)
     model = peer(91)
     spread(model, pictures)
-    assert assert_same_boxes(model, converted(model), pictures) > 100
+    assert assert_same_boxes(model, converted(model), pictures) > 5 * number
 
 
 @pytest.mark.slow
@@ -219,46 +226,45 @@ def test_names_must_fit_the_classes(count, names, message):
         detectors.detector_of_tensors(tensors, "f.pth", names)
 
 
-def detectron2_names(name: str) -> str:
-    """By hand, from torchvision's: another way than the one that is tested."""
-    for ours, theirs in {
-        "backbone.body.conv1.": "backbone.bottom_up.stem.conv1.",
-        "backbone.body.bn1.": "backbone.bottom_up.stem.conv1.norm.",
-        "roi_heads.box_head.fc6": "roi_heads.box_head.fc1",
-        "roi_heads.box_head.fc7": "roi_heads.box_head.fc2",
-        "rpn.head.conv.0.0": "proposal_generator.rpn_head.conv",
-        "rpn.head.cls_logits": "proposal_generator.rpn_head.objectness_logits",
-        "rpn.head.bbox_pred": "proposal_generator.rpn_head.anchor_deltas",
-        "downsample.0": "shortcut",
-        "downsample.1": "shortcut.norm",
-        **{f".bn{n}.": f".conv{n}.norm." for n in (1, 2, 3)},
-        **{f"backbone.body.layer{n}": f"backbone.bottom_up.res{n + 1}" for n in (1, 2, 3, 4)},
-        **{f"backbone.fpn.inner_blocks.{n}.0": f"backbone.fpn_lateral{n + 2}" for n in range(4)},
-        **{f"backbone.fpn.layer_blocks.{n}.0": f"backbone.fpn_output{n + 2}" for n in range(4)},
-    }.items():
+DETECTRON2 = {
+    "backbone.body.conv1.": "backbone.bottom_up.stem.conv1.",
+    "backbone.body.bn1.": "backbone.bottom_up.stem.conv1.norm.",
+    "roi_heads.box_head.fc6": "roi_heads.box_head.fc1",
+    "roi_heads.box_head.fc7": "roi_heads.box_head.fc2",
+    "rpn.head.conv.0.0": "proposal_generator.rpn_head.conv",
+    "rpn.head.cls_logits": "proposal_generator.rpn_head.objectness_logits",
+    "rpn.head.bbox_pred": "proposal_generator.rpn_head.anchor_deltas",
+    "downsample.0": "shortcut",
+    "downsample.1": "shortcut.norm",
+    **{f".bn{n}.": f".conv{n}.norm." for n in (1, 2, 3)},
+    **{f"backbone.body.layer{n}": f"backbone.bottom_up.res{n + 1}" for n in (1, 2, 3, 4)},
+    **{f"backbone.fpn.inner_blocks.{n}.0": f"backbone.fpn_lateral{n + 2}" for n in range(4)},
+    **{f"backbone.fpn.layer_blocks.{n}.0": f"backbone.fpn_output{n + 2}" for n in range(4)},
+}
+MMDETECTION = {
+    "roi_heads.box_head.fc6": "roi_head.bbox_head.shared_fcs.0",
+    "roi_heads.box_head.fc7": "roi_head.bbox_head.shared_fcs.1",
+    "roi_heads.box_predictor.cls_score": "roi_head.bbox_head.fc_cls",
+    "roi_heads.box_predictor.bbox_pred": "roi_head.bbox_head.fc_reg",
+    "rpn.head.conv.0.0": "rpn_head.rpn_conv",
+    "rpn.head.cls_logits": "rpn_head.rpn_cls",
+    "rpn.head.bbox_pred": "rpn_head.rpn_reg",
+    "backbone.body.": "backbone.",
+    **{f"backbone.fpn.inner_blocks.{n}.0": f"neck.lateral_convs.{n}.conv" for n in range(4)},
+    **{f"backbone.fpn.layer_blocks.{n}.0": f"neck.fpn_convs.{n}.conv" for n in range(4)},
+}
+NAMINGS = {"detectron2": DETECTRON2, "mmdetection": MMDETECTION}
+"""By hand, torchvision's to theirs: the other way round than what is tested."""
+
+
+def renamed(name: str, naming: dict[str, str]) -> str:
+    for ours, theirs in naming.items():
         name = name.replace(ours, theirs)
     return name
 
 
-def mmdetection_names(name: str) -> str:
-    for ours, theirs in {
-        "roi_heads.box_head.fc6": "roi_head.bbox_head.shared_fcs.0",
-        "roi_heads.box_head.fc7": "roi_head.bbox_head.shared_fcs.1",
-        "roi_heads.box_predictor.cls_score": "roi_head.bbox_head.fc_cls",
-        "roi_heads.box_predictor.bbox_pred": "roi_head.bbox_head.fc_reg",
-        "rpn.head.conv.0.0": "rpn_head.rpn_conv",
-        "rpn.head.cls_logits": "rpn_head.rpn_cls",
-        "rpn.head.bbox_pred": "rpn_head.rpn_reg",
-        "backbone.body.": "backbone.",
-        **{f"backbone.fpn.inner_blocks.{n}.0": f"neck.lateral_convs.{n}.conv" for n in range(4)},
-        **{f"backbone.fpn.layer_blocks.{n}.0": f"neck.fpn_convs.{n}.conv" for n in range(4)},
-    }.items():
-        name = name.replace(ours, theirs)
-    return name
-
-
-@pytest.mark.parametrize("naming", [detectron2_names, mmdetection_names])
-def test_names_of_others(naming):
+@pytest.mark.parametrize("whose", NAMINGS)
+def test_names_of_others(whose):
     """Every tensor comes back under its name; the background, last there and without deltas, is the first."""
     with torch.device("meta"):
         shapes = {n: tuple(v.shape) for n, v in peer(4).state_dict().items() if not n.endswith("tracked")}
@@ -271,12 +277,12 @@ def test_names_of_others(naming):
         elif "box_predictor.bbox_pred" in name:
             value[:4] = 0
             value = value[4:]
-        elif name == "backbone.body.conv1.weight" and naming is detectron2_names:
+        elif name == "backbone.body.conv1.weight" and whose == "detectron2":
             value = value[:, ::-1]
-        theirs[naming(name)] = value
+        theirs[renamed(name, NAMINGS[whose])] = value
     theirs |= {"pixel_mean": np.zeros(3), "proposal_generator.anchor_generator.cell_anchors.0": np.zeros(3)}
     found, origin = as_torchvision(theirs)
-    assert origin.name == naming.__name__.removesuffix("_names")
+    assert origin.name == whose
     assert found.keys() == ours.keys()
     for name, value in ours.items():
         np.testing.assert_array_equal(found[name], value, name)

@@ -3,10 +3,10 @@
 import csv
 import json
 
-import keras
 import numpy as np
 import pytest
 from rectangles import rectangle_scenes
+from tiny_runs import StopInSecondEpoch
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
@@ -89,25 +89,12 @@ def history(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-class StopInSecondEpoch(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self._epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self._epoch == 1 and batch == 1:
-            raise KeyboardInterrupt
-
-
 def test_resumed_is_uninterrupted_to_the_bit(tiny, tmp_path):
     """Stopped in the middle of an epoch, behind a checkpoint and one step more, which is forgotten."""
     config = tiny(training={"checkpoint_every": 1})
     straight = weights(trainer.train(config, tmp_path / "straight"))
     with pytest.raises(KeyboardInterrupt):
-        trainer.train(config, tmp_path / "resumed", callbacks=[StopInSecondEpoch()])
+        trainer.train(config, tmp_path / "resumed", callbacks=[StopInSecondEpoch(batch=1)])
     resumed = weights(trainer.train(config, tmp_path / "resumed", resume=True))
     for one, other in zip(straight, resumed, strict=True):
         np.testing.assert_array_equal(one, other)

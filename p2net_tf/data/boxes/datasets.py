@@ -13,10 +13,10 @@ from p2net_tf.data.boxes.lsp import scenes_of_people
 from p2net_tf.data.boxes.settings import PERSON, BoxDatasetConfig
 from p2net_tf.data.boxes.voc import read_voc_scenes
 from p2net_tf.data.boxes.yolo import read_yolo_scenes
-from p2net_tf.data.check import first_error
-from p2net_tf.data.datasets import refuse_mixed_orientation
+from p2net_tf.data.check import refuse_broken
+from p2net_tf.data.datasets import refuse_mixed_orientation, selected_rows
 from p2net_tf.data.lsp import read_lsp, read_lspet
-from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.data.samples import Problem
 from p2net_tf.data.scenes import Scenes, concatenate
 
 
@@ -32,10 +32,7 @@ def read_scenes(config: BoxDatasetConfig, classes: Sequence[str] = (PERSON,)) ->
     scenes = _READERS[config.format](config, classes)
     if config.rows is None:
         return scenes
-    start, stop = config.rows
-    if start >= len(scenes):
-        raise DataError(f"{config.root}: rows {start}..{stop} of {len(scenes)} pictures select nothing")
-    return scenes.take(slice(start, stop))
+    return scenes.take(selected_rows(config, len(scenes), "pictures"))
 
 
 def open_scenes(
@@ -56,9 +53,7 @@ def open_scenes(
     for source in sources:
         scenes = read_scenes(source, classes)
         found = check_scenes(scenes)
-        broken = first_error(found)
-        if strict and broken is not None:
-            raise DataError(str(broken))
+        refuse_broken(found, strict)
         problems += found
         kept = demand_usable_scenes(scenes, found)
         refuse_mixed_orientation(parts, kept)

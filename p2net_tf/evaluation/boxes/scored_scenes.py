@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from p2net_tf.data.boxes.check import check_scenes, demand_usable_scenes, unseen_scenes
-from p2net_tf.data.check import count_kinds, first_error
+from p2net_tf.data.check import count_kinds, refuse_broken
 from p2net_tf.data.samples import DataError, Problem
 from p2net_tf.data.scenes import Scenes, concatenate
 from p2net_tf.evaluation.set_aside import SetAside
@@ -78,9 +78,7 @@ def select_scenes(scenes: Scenes, skip_missing: bool = False, strict: bool = Fal
         DataError: nothing usable, or anything broken and `strict`.
     """
     problems = check_scenes(scenes)
-    broken = first_error(problems)
-    if strict and broken is not None:
-        raise DataError(str(broken))
+    refuse_broken(problems, strict)
     kept, missed = demand_usable_scenes(scenes, problems), unseen_scenes(scenes, problems)
     skipped = len(missed) if skip_missing else 0
     missed = missed.take([]) if skip_missing else missed
