@@ -8,8 +8,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, fiel
 
 from p2net_tf.augment.settings import SceneAugmentConfig
 from p2net_tf.config.model import demand_multiples_of_32
-from p2net_tf.data.boxes.classes import PERSON
-from p2net_tf.data.boxes.settings import BoxDatasetConfig
+from p2net_tf.data.boxes.settings import PERSON, BoxDatasetConfig
 from p2net_tf.detection.settings import DetectorEvaluationConfig
 from p2net_tf.training.settings import DetectorTrainingConfig
 from p2net_tf.utils.yaml_files import Section

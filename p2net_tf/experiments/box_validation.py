@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from p2net_tf.data.boxes.classes import PERSON
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.lost_pictures import LostPicturesError
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.scenes import Scenes

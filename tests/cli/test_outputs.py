@@ -29,7 +29,7 @@ READ = {
         "images",
         "model_dir",
     ),
-    *("photographs", "predictions", "root", "run", "step"),
+    *("photographs", "pictures", "predictions", "root", "run", "step"),
 }
 """Paths that verbs read. Whatever else takes a path is written, and must be looked at."""
 OTHERWISE = {

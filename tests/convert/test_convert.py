@@ -17,6 +17,7 @@ from p2net_tf.cli.conversion import PublishedModel
 from p2net_tf.config.loading import load_config
 from p2net_tf.convert.checkpoint import ConversionError
 from p2net_tf.convert.convert import convert_checkpoint
+from p2net_tf.convert.detectors import MODEL as DETECTOR
 from p2net_tf.convert.published import MODELS
 from p2net_tf.experiments.runs import load_run
 from p2net_tf.models import SimpleBaseline
@@ -182,4 +183,4 @@ def test_the_program_prints_the_extra_that_is_missing(tmp_path, monkeypatch, cap
 
 
 def test_the_command_line_offers_every_model():
-    assert [model.value for model in PublishedModel] == list(MODELS)
+    assert [model.value for model in PublishedModel] == [*MODELS, DETECTOR]

@@ -73,7 +73,7 @@ def test_a_file_gives_the_same_boxes(tmp_path):
 
 def test_cards_that_cannot_be_used(tmp_path):
     file = tmp_path / "network.keras"
-    with pytest.raises(NetworkFileError, match="no such file"):
+    with pytest.raises(NetworkFileError, match="no run folder with best.keras, no .keras file"):
         NetworkDetector.load(file)
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     save_network(network, file)

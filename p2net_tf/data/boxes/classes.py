@@ -10,9 +10,9 @@ from typing import Any
 from p2net_tf.data.annotations.categories import PEOPLE_NAMES
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.values import key, whole
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.samples import DataError
 
-PERSON = "person"
 _SAYS_NOTHING = ("", "none", "object", "objects", "class", "item", "label")
 """Names of a single class that do not say what it is."""
 

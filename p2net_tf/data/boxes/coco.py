@@ -20,8 +20,9 @@ from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
 from p2net_tf.data.annotations.reading import USUAL, Reading
 from p2net_tf.data.annotations.values import are_plain, as_list, bulk_numbers, is_set, key
-from p2net_tf.data.boxes.classes import PERSON, Classes, Listed, choose_classes
+from p2net_tf.data.boxes.classes import Classes, Listed, choose_classes
 from p2net_tf.data.boxes.columns import Columns
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.coco import image_folder, label_size
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.scenes import Scenes

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from p2net_tf.data.boxes.check import check_scenes, demand_usable_scenes
-from p2net_tf.data.boxes.classes import PERSON
 from p2net_tf.data.boxes.coco import read_coco_scenes
 from p2net_tf.data.boxes.lsp import scenes_of_people
-from p2net_tf.data.boxes.settings import BoxDatasetConfig
+from p2net_tf.data.boxes.settings import PERSON, BoxDatasetConfig
 from p2net_tf.data.boxes.voc import read_voc_scenes
 from p2net_tf.data.boxes.yolo import read_yolo_scenes
 from p2net_tf.data.check import first_error

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from p2net_tf.data.annotations.notebook import Notebook
-from p2net_tf.data.boxes.classes import PERSON
-from p2net_tf.data.boxes.settings import Unlabeled
+from p2net_tf.data.boxes.settings import PERSON, Unlabeled
 from p2net_tf.data.image_files import image_headers
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.scenes import Scenes

@@ -7,6 +7,8 @@ from typing import Literal
 from p2net_tf.data.annotations.reading import Reading
 from p2net_tf.data.settings import DataSource
 
+PERSON = "person"
+"""The class of people, whatever a set calls it."""
 BoxFormat = Literal["coco", "voc", "yolo", "lsp", "lspet"]
 Unlabeled = Literal["ignore", "background"]
 

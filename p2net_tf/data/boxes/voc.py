@@ -18,9 +18,10 @@ from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.picture_files import PictureFiles
 from p2net_tf.data.annotations.reading import USUAL, Reading
-from p2net_tf.data.boxes.classes import PERSON, Listed
+from p2net_tf.data.boxes.classes import Listed
 from p2net_tf.data.boxes.folders import files_of, pictures_of
 from p2net_tf.data.boxes.labels import Label, LabelFormat, scenes_of_labels
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.boxes.voc_xml import VocFault, VocFile, read_voc_file
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.scenes import Scenes

@@ -14,8 +14,9 @@ import numpy as np
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.reading import USUAL, BoxForm, Reading
-from p2net_tf.data.boxes.classes import PERSON, Listed
+from p2net_tf.data.boxes.classes import Listed
 from p2net_tf.data.boxes.labels import Label, LabelFormat, refuse, scenes_of_labels
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.boxes.yolo_files import YoloSet, find_yolo_set
 from p2net_tf.data.boxes.yolo_lines import LineFault, parse_line, read_lines
 from p2net_tf.data.scenes import Scenes

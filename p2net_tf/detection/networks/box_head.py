@@ -10,7 +10,7 @@ from keras import ops
 
 from p2net_tf.detection.networks import geometry
 from p2net_tf.detection.networks.box_coder import BoxCoder
-from p2net_tf.detection.networks.detection_network import Truth
+from p2net_tf.detection.networks.detection_network import Truth, at_most
 from p2net_tf.detection.networks.matching import IGNORED, POSITIVE, Matcher, sample
 from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.losses.boxes import cross_entropy, mean_over, smooth_l1
@@ -156,8 +156,8 @@ class BoxRules:
         True boxes are proposals, too, so that there are positives from the first step on.
 
         Returns:
-            `{boxes [B, S, 4], chosen [B, S], classes [B, S], deltas [B, S, 4]}` with S = `SAMPLED`; `chosen`
-            is False where a picture has fewer.
+            `{boxes [B, S, 4], chosen [B, S], classes [B, S], deltas [B, S, 4]}` with S = `SAMPLED`, or all
+            proposals where they are fewer; `chosen` is False where a picture has fewer still.
         """
         proposals = ops.concatenate([proposals, truth.boxes], axis=1)
         usable = ops.logical_and(truth.present, ops.logical_not(truth.crowd))
@@ -167,10 +167,9 @@ class BoxRules:
         index, labels = truth.matched_by(self.matcher, proposals)
         labels = ops.where(valid, labels, IGNORED)
         chosen = sample(labels, SAMPLED, POSITIVE_SHARE, uniform)
-        # Those that are chosen to the front; the list is as long in every picture.
-        room = ((0, 0), (0, SAMPLED))
-        first, places = ops.top_k(ops.pad(ops.cast(chosen, "int32"), room), SAMPLED)
-        places = ops.where(first > 0, places, 0)
+        # Those that are chosen to the front; the list is as long in every picture, and no longer than it can
+        # be: features of 512 boxes are gigabytes.
+        first, places = ops.top_k(ops.cast(chosen, "int32"), at_most(SAMPLED, ops.shape(proposals)[1]))
         boxes, index = geometry.rows(proposals, places), geometry.rows(index, places)
         positive = geometry.rows(labels, places) == POSITIVE
         classes = geometry.rows(truth.classes, index) + 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2net_tf.data.boxes.classes import PERSON
+from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.samples import Problem
 from p2net_tf.data.scenes import Scenes
 from p2net_tf.detection.boxes import Boxes
