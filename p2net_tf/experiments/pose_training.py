@@ -38,7 +38,7 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
         _demand_continuous(self.config)
 
     def open_files(self, folder: Path, resume: bool) -> None:
-        self._policy = _open_policy(self.config, folder, resume)
+        self._policy = open_policy(self.config, folder, resume)
 
     def keep_files(self, folder: Path) -> None:
         if self._policy is not None:
@@ -135,7 +135,7 @@ def _demand_continuous(config: ExperimentConfig) -> None:
         )
 
 
-def _open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | None:
+def open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | None:
     """A resumed run keeps to its own copy, whatever became of the file since, until another one is named."""
     if config.policy is None:
         return None

@@ -54,6 +54,11 @@ class DetectionModel(NetworkModel):
         ValueError: the card has not as many classes as the network.
     """
 
+    class_weight_words = (
+        "pictures hold objects of several classes; weigh pictures [B] by sample_weight, or by batches "
+        "(images, truth, weights)"
+    )
+
     def __init__(
         self, network: DetectionNetwork, card: DetectorCard | None = None, weight_decay: float = 0.0, **kwargs
     ):

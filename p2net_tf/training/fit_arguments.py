@@ -11,8 +11,11 @@ _STEPS = {"x": ("steps_per_epoch", "steps"), "validation_data": ("validation_ste
 """Where batches come from, and what says how many to take."""
 
 
-def check_arguments(method: Callable, args: tuple, kwargs: dict) -> None:
+def check_arguments(method: Callable, args: tuple, kwargs: dict, instead: str) -> None:
     """Of a call of `method`, of a Keras model.
+
+    Args:
+        instead: what `class_weight` means here, and what there is in its place.
 
     Raises:
         ValueError: `class_weight`, or endless data without a number of steps.
@@ -20,16 +23,13 @@ def check_arguments(method: Callable, args: tuple, kwargs: dict) -> None:
     signature = inspect.signature(method)
     given = signature.bind(*args, **kwargs).arguments
     if given.get("class_weight") is not None:
-        raise ValueError(
-            "class_weight: keypoints are of no class; weigh persons [B] or keypoints [B, K] by "
-            "sample_weight, or by batches (crops, keypoints, weights)"
-        )
+        raise ValueError(f"class_weight: {instead}")
     for source, names in _STEPS.items():
         known = [name for name in names if name in signature.parameters]
         if known and _is_endless(given.get(source)) and not any(given.get(name) for name in known):
             raise ValueError(
                 f"{source}: is an endless data set, of which no pass ends; say how many batches by "
-                f"{known[0]}, or take one pass: PoseModel.make_dataset"
+                f"{known[0]}, or take one pass: `make_dataset` of the model"
             )
 
 

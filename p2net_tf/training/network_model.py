@@ -22,7 +22,12 @@ class NetworkModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, ke
         network: any `keras.Model` that is built.
         card: its inference card, or None.
         weight_decay: L2 penalty `weight_decay / 2 * sum(kernel ** 2)` in the loss.
+
+    Attributes:
+        class_weight_words: what `class_weight` means here, and what there is in its place.
     """
+
+    class_weight_words = "has no meaning here; weigh samples by sample_weight"
 
     def __init__(self, network: keras.Model, card: Card | None, weight_decay: float, **kwargs):
         super().__init__(**kwargs)
@@ -41,22 +46,22 @@ class NetworkModel(FitsOnSeveralWorkers, TrainableHook, TellsWhatIsNotLoaded, ke
             ValueError: `class_weight`, which has no meaning here, or endless data without `steps_per_epoch`.
                 Keras would never end its first epoch.
         """
-        check_arguments(super().fit, args, kwargs)
+        check_arguments(super().fit, args, kwargs, self.class_weight_words)
         return super().fit(*args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`, and `fit`."""
-        check_arguments(super().evaluate, args, kwargs)
+        check_arguments(super().evaluate, args, kwargs, self.class_weight_words)
         return super().evaluate(*args, **kwargs)
 
     def predict(self, *args, **kwargs):
         """As `keras.Model.predict`, and `fit`: what the network gives."""
-        check_arguments(super().predict, args, kwargs)
+        check_arguments(super().predict, args, kwargs, self.class_weight_words)
         return super().predict(*args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """As `keras.Model.train_on_batch`, and `fit`."""
-        check_arguments(super().train_on_batch, args, kwargs)
+        check_arguments(super().train_on_batch, args, kwargs, self.class_weight_words)
         return super().train_on_batch(*args, **kwargs)
 
     def penalty(self):

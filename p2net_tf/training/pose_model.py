@@ -70,6 +70,11 @@ class PoseModel(NetworkModel):
         CardError: the network gives no `heatmaps`, or of another size or number than the skeleton's.
     """
 
+    class_weight_words = (
+        "keypoints are of no class; weigh persons [B] or keypoints [B, K] by sample_weight, or by batches "
+        "(crops, keypoints, weights)"
+    )
+
     def __init__(
         self,
         network: keras.Model,

@@ -94,3 +94,5 @@ class DetectorTrainingConfig(TrainingConfig):
     schedule: Literal["halving", "steps", "cosine", "constant"] = "steps"
     decay_epochs: tuple[PositiveInt, ...] = (70, 90)
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    early_stopping: PositiveInt | None = None
+    """Stop after so many validations in a row without a higher AP; None goes on to the last epoch."""

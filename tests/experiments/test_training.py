@@ -14,7 +14,7 @@ from p2net_tf.augment.policies import Policy, PolicyError, Stage
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments import training as trainer
-from p2net_tf.experiments.pose_training import build_pose_model
+from p2net_tf.experiments.pose_training import build_pose_model, open_policy
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.yaml_files import ConfigError
 
@@ -197,10 +197,10 @@ class TestPolicy:
         self.POLICY.save(tmp_path / "run/policy.yaml")
         file = tmp_path / "run/config.yaml"
         dump_config(tiny(policy="none"), file)
-        assert trainer._open_policy(tiny(policy="none"), file.parent, resume=True) == self.POLICY
-        assert trainer._open_policy(tiny(policy="none"), file.parent, resume=False) == Policy.load("none")
-        assert trainer._open_policy(tiny(policy="paper"), file.parent, resume=True) == Policy.load("paper")
-        assert trainer._open_policy(tiny(), file.parent, resume=True) is None
+        assert open_policy(tiny(policy="none"), file.parent, resume=True) == self.POLICY
+        assert open_policy(tiny(policy="none"), file.parent, resume=False) == Policy.load("none")
+        assert open_policy(tiny(policy="paper"), file.parent, resume=True) == Policy.load("paper")
+        assert open_policy(tiny(), file.parent, resume=True) is None
 
     def test_a_missing_one_is_said_before_anything_is_read_or_written(self, tiny, tmp_path):
         nowhere = {"train": [{"format": "coco", "root": str(tmp_path / "no data")}], "validation": []}
