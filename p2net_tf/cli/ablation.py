@@ -15,13 +15,16 @@ app = typer.Typer()
 
 @app.command(
     epilog="Example: `p2net ablate configs/p2net_small_lsp_128x128.yaml --axis apm=on,off "
-    "--axis augmentation=none,hand_crafted,runs/found --seeds 3`"
+    "--axis augmentation=none,hand_crafted,runs/found --seeds 3`; Table 4 of the paper: "
+    "`p2net ablate coco_tiny_overfit --axis detector=truth,runs/detector --seeds 1`"
 )
 def ablate(
     config: Config,
     axis: Annotated[
         list[str],
-        typer.Option(help="NAME=V1,V2,...: apm, augmentation, model, or a key of the configuration"),
+        typer.Option(
+            help="NAME=V1,V2,...: apm, augmentation, detector, model, or a key of the configuration"
+        ),
     ],
     overrides: Overrides = None,
     seeds: Annotated[str, typer.Option(help="how many, or which: 3 is 0,1,2")] = "3",

@@ -260,7 +260,7 @@ class Scorer:
         pictures = pictures_of_rows(self.source, self.people.samples.skeleton)
         if file is not None and pictures is None and not self.people.skipped_images:
             return file
-        return _of_pictures(truth, pictures, self._skipped)
+        return truth_of_pictures(truth, pictures, self._skipped)
 
     @cached_property
     def _stored_truth(self) -> tuple[dict, Path | None] | None:
@@ -325,8 +325,8 @@ def _in_coco_pixels(samples: Samples) -> Samples:
     return replace(samples, keypoints=to_coco_keypoints(samples.keypoints))
 
 
-def _of_pictures(content: dict, wanted: Collection | None, skipped: Collection) -> dict:
-    """COCO ground truth of some of its pictures."""
+def truth_of_pictures(content: dict, wanted: Collection | None, skipped: Collection = ()) -> dict:
+    """COCO ground truth of the `wanted` of its pictures, by their ids; None: of all that are not skipped."""
 
     def counts(image_id) -> bool:
         return image_id not in skipped and (wanted is None or image_id in wanted)

@@ -63,6 +63,9 @@ class CellFiles:
         """What the finished cell found; None before."""
         return read_kept(self.folder / "cell.json", dict)
 
+    def forget_result(self) -> None:
+        (self.folder / "cell.json").unlink(missing_ok=True)
+
     def failure(self) -> str | None:
         """Why the last attempt failed; None where it did not."""
         if not self._failed.is_file():

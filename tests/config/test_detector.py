@@ -46,7 +46,7 @@ def test_what_is_not_said_is_the_papers(write):
 
 
 @pytest.mark.parametrize(
-    "name", ["faster_rcnn_resnet50_coco", "detnet59_coco", "trident_resnet101_coco", "small_people"]
+    "name", ["faster_rcnn_resnet50_coco", "detnet59_coco", "tridentnet_resnet101_coco", "small_people"]
 )
 def test_those_of_the_checkout_are_read_back_equal(name, tmp_path):
     config = load_config(f"detector_{name}")

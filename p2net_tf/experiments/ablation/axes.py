@@ -6,6 +6,7 @@
 | `apm` | `on`, `off` | `model.apm` |
 | `augmentation` | `hand_crafted`, a built-in policy, the file or folder of one | `policy`, to null or it |
 | `model` | configurations | the `model` section, for the one of theirs; the size of the crops stays |
+| `detector` | see `detectors` | nothing that is trained: the boxes of the part that is scored |
 """
 
 from __future__ import annotations
@@ -157,8 +158,16 @@ def _model(word: str, config: ExperimentConfig) -> Value:
     return Value(Path(word).stem, (f"model={json.dumps(section)}",))
 
 
+def _detector(word: str, _) -> Value:
+    # It knows this module, and of detectors most ablations know nothing.
+    from p2net_tf.experiments.ablation.detectors import Source
+
+    return Source.of(word)
+
+
 _SHORT: dict[str, Callable[[str, ExperimentConfig], Value]] = {
     "apm": _apm,
     "augmentation": _augmentation,
+    "detector": _detector,
     "model": _model,
 }

@@ -6,6 +6,8 @@
 | `ablation.json` | the same, and under `circumstances` what differs from run to run |
 | `cells/SETTING/seed_S/` | run folders, with the files of `experiments.cells` |
 | `cells/SETTING/seed_S/log.txt`, `plan.json` | see `experiments.pool` |
+
+Of the axis `detector` see `detectors`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from pathlib import Path
 
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_pose_config
-from p2net_tf.experiments.ablation.axes import choose_baseline, parse_axes
-from p2net_tf.experiments.ablation.grid import make_grid
+from p2net_tf.experiments.ablation.axes import Axis, choose_baseline, parse_axes
+from p2net_tf.experiments.ablation.detectors import compare_detectors, is_detector_axis
+from p2net_tf.experiments.ablation.grid import Load, make_grid
 from p2net_tf.experiments.ablation.summary import summarize, table_of
 from p2net_tf.experiments.cells import Cell, check_seeds
 from p2net_tf.experiments.pool import WORKER, run_cells
@@ -56,7 +59,20 @@ def ablate(
     """
     folder, load = Path(folder), partial(_load, config, overrides)
     check_seeds(seeds)
-    grid = make_grid(load, choose_baseline(parse_axes(axes, load([])), baseline))
+    chosen = choose_baseline(parse_axes(axes, load([])), baseline)
+    if is_detector_axis(chosen):
+        report = compare_detectors(load([]), chosen, seeds, folder, jobs, worker)
+    else:
+        report = _compare_settings(load, chosen, seeds, folder, jobs, worker)
+    report["circumstances"] |= {"environment": describe_environment(), "command": command}
+    table_of(report).write(folder, "ablation", report)
+    return report
+
+
+def _compare_settings(
+    load: Load, axes: Sequence[Axis], seeds: Sequence[int], folder: Path, jobs: int | None, worker
+) -> dict:
+    grid = make_grid(load, axes)
     cells = {
         (setting.name, seed): Cell(
             f"{setting.name}, seed {seed}",
@@ -68,10 +84,7 @@ def ablate(
     }
     threads = run_cells(list(cells.values()), folder, jobs, worker)
     rows = {s.name: [cells[s.name, seed].outcome() for seed in seeds] for s in grid.settings}
-    report = summarize(grid, seeds, rows, threads)
-    report["circumstances"] |= {"environment": describe_environment(), "command": command}
-    table_of(report).write(folder, "ablation", report)
-    return report
+    return summarize(grid, seeds, rows, threads)
 
 
 def _load(config: str | Path, overrides: Sequence[str], more: Sequence[str]) -> ExperimentConfig:

@@ -11,7 +11,7 @@ from p2net_tf.experiments.ablation.axes import Axis
 from p2net_tf.experiments.ablation.grid import Grid
 from p2net_tf.experiments.cells import note_other_sources
 from p2net_tf.experiments.statistics import SPREAD_NOTE, describe_difference, difference, noise_notes
-from p2net_tf.experiments.tables import ScoreTable, column, make_row, metric_of
+from p2net_tf.experiments.tables import Column, ScoreTable, column, make_row, metric_of
 
 Scores = Mapping[str, Sequence[float | None]]
 """Name of a setting -> score per seed."""
@@ -68,6 +68,7 @@ def table_of(report: dict) -> ScoreTable:
         reference_word="baseline",
         against="the baseline",
         notes=report["notes"],
+        columns=[Column(**entry) for entry in report.get("columns", ())],
         effects=[
             [effect["axis"], effect["value"], effect["against"], describe_difference(effect["difference"])]
             for effect in report["effects"]
