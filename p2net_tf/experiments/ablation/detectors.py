@@ -14,7 +14,7 @@ asked again with the boxes of each detector.
 |---|---|
 | `ablation.*` | as of every ablation, with the box AP of each detector |
 | `cells/estimator/seed_S/` | run folders of the estimator |
-| `detectors/VALUE/` | `cell.json`: box AP and where the boxes lie; the run folder of a detector trained here |
+| `detectors/VALUE/` | `cell.json`: box AP, and where the boxes lie; the run folder, where it was trained |
 | `scores/VALUE/seed_S/` | `cell.json`: the scores of the keypoints |
 """
 
