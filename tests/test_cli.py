@@ -77,11 +77,13 @@ def test_evaluate_repeats_the_score_of_the_training(run_folder):
     assert scores["predictions"] == report["result"]["predictions"] > 0
 
 
+@pytest.mark.slow
 def test_evaluate_takes_overrides(run_folder):
     result = call("evaluate", run_folder[0], "evaluation.decode=dark", "evaluation.flip_test=false")
     assert "OKS AP" in result.stdout
 
 
+@pytest.mark.slow
 def test_evaluate_splits_the_errors(run_folder, tmp_path):
     options = ["--errors", "--out", tmp_path / "out"]
     found = json.loads(call("evaluate", run_folder[0], *options, "--json").stdout)
@@ -239,6 +241,7 @@ def test_score_prints_the_published_figures(data_root, data_set, truth, predicti
     assert round(json.loads(result.stdout)["total"], 3) == expected
 
 
+@pytest.mark.slow
 def test_score_splits_the_errors_of_published_poses(data_root, tmp_path):
     folder = data_root / "oks_example"
     files = ["--ground-truth", folder / "annotations.json", "--predictions", folder / "predictions.json"]

@@ -35,9 +35,11 @@ OPTIONS = {
         "max_detections": 10,
     },
 }
+OPTIONS["one_stage_normed"] = {**OPTIONS["one_stage"], "head_norm": True}
+_KINDS = {"detnet": "faster_rcnn", "one_stage_normed": "one_stage"}
 
 
 def tiny_detector(name: str, **options):
     """A `DetectionNetwork` of the kind `name`, a key of `OPTIONS`."""
-    kind = NETWORKS["faster_rcnn" if name == "detnet" else name]
+    kind = NETWORKS[_KINDS.get(name, name)]
     return kind(**{**OPTIONS[name], **options})

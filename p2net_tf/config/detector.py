@@ -119,6 +119,8 @@ class OneStageConfig(DetectionNetworkConfig):
     """Channels of the pyramid and of the heads."""
     head_depth: PositiveInt = 4
     """Hidden convolutions of each head."""
+    head_norm: bool = False
+    """Batch normalization behind each of them, for networks that start from random weights."""
     first_level: Annotated[int, Field(ge=0, le=3)] = 1
     """The backbone's maps from this one on: 0 is stride 4, 1 is stride 8."""
     top: Literal["pool", "convolutions"] | None = "convolutions"

@@ -157,6 +157,7 @@ class TestAugment:
         assert tensors.magnitudes.numpy().tolist() == [[0, 0], [3, 2]]
         assert tensors.spreads.numpy().tolist() == [[0, 0], [0, 1]]
 
+    @pytest.mark.slow
     def test_variables_change_the_policy_without_a_new_trace(self):
         crops, keypoints = batch()
         variables = PolicyTensors(*map(tf.Variable, Policy([[Stage("Identity", 1, 0)]]).tensors()))

@@ -26,6 +26,7 @@ def bench(detector, folder, *options) -> dict:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_ours(detector, tmp_path):
     report = bench(detector, tmp_path, "--no-peers")
     assert list(report["pictures_per_second"]) == [detector]

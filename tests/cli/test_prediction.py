@@ -96,6 +96,7 @@ def of_detections(data_root, network, tmp_path_factory):
     return predict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("nms", "nms_threshold", "box_threshold"),
     [
@@ -126,6 +127,7 @@ def test_predict_scores_what_evaluate_scores(
     assert 0.05 < expected[0] < 0.95
 
 
+@pytest.mark.slow
 def test_a_detector_finds_what_it_finds_in_evaluation(
     data_root, tmp_path, network, near_the_truth, monkeypatch
 ):
@@ -175,6 +177,7 @@ def test_top_keeps_the_best_of_every_picture(of_detections):
     assert len(everything) == 118 and len(best) == 8
 
 
+@pytest.mark.slow
 def test_thinning_out_is_recommended_where_nothing_does(of_detections):
     words = "every one of 118 detected boxes has a pose; thin them out by evaluation.nms=oks"
     assert words in of_detections()[1]

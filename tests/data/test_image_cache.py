@@ -49,6 +49,7 @@ def test_one_copy_of_each_image(samples):
     assert store.sizes.numpy().tolist() == [[60, 80], [69, 80], [78, 80]] * 3
 
 
+@pytest.mark.slow
 def test_batches_do_not_depend_on_it(samples):
     assert_same(batches(samples, open_image_cache(samples)), batches(samples, None))
 

@@ -34,6 +34,7 @@ def test_lsp_boxes_are_the_whole_images(data_root):
         assert samples.boxes[0].tolist() == [0, 0, *image.size]
 
 
+@pytest.mark.slow
 def test_lspet_zeroes_what_is_not_annotated(data_root):
     samples = read_lspet(data_root / "lspet")
     assert samples.keypoints.shape == (10000, 14, 3)

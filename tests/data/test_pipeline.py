@@ -45,6 +45,7 @@ class TestTraining:
         # The one who is left over differs, so everybody is seen.
         assert set().union(*epochs) == set(range(COUNT))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("samples", ["files", "records"], indirect=True)
     def test_a_run_resumed_at_epoch_1_goes_on_with_its_order_and_draws(self, samples):
         """Whatever TensorFlow's own seed is."""

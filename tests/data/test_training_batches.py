@@ -55,6 +55,7 @@ class TestWhereTheyComeFrom:
         one_pass = np.concatenate([batch.rows for batch in found[:3]])
         assert len(set(one_pass.tolist())) == 3 * BATCH
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("draw", [12, 22, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 13))])
     def test_going_on_at_any_draw(self, samples, straight, draw):
         """In the middle of a batch, too: what comes is what would have come, grouped from there on."""
@@ -83,6 +84,7 @@ class TestShares:
         joined = [a._make(map(np.concatenate, zip(a, b, strict=True))) for a, b in zip(*halves, strict=True)]
         assert_same(joined, straight[:5])
 
+    @pytest.mark.slow
     def test_pieces_for_replicas(self, samples, straight):
         pieces = batches(samples, 6, shard=InputShard(replicas=2))
         joined = [

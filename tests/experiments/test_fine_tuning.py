@@ -69,6 +69,7 @@ def test_the_same_keypoints_keep_everything(published, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_begin_with_them(published):
     """Its weights come from a checkpoint; the file may be gone by then, but not its arguments."""
     file, weights = published

@@ -56,6 +56,7 @@ def encoded(pixels: np.ndarray, kind: str = "png", **options) -> bytes:
 
 
 class TestParity:
+    @pytest.mark.slow
     def test_every_person_of_a_picture_as_evaluated(self, session, people, evaluated):
         for image_id in np.unique(people.image_ids):
             rows = np.flatnonzero(people.image_ids == image_id)

@@ -39,6 +39,7 @@ def test_the_same_keypoints_take_everything(trained):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_other_keypoints_get_new_heads(trained):
     file, weights = trained
     network = tiny_network(17, (64, 64), **inherited_arguments(file))

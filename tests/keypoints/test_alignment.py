@@ -244,6 +244,7 @@ def test_only_coco_and_mpii_have_boxes_of_their_own():
         assert as_published(samples, DatasetConfig(root="/m", **other)) is samples
 
 
+@pytest.mark.slow
 def test_a_file_keeps_the_alignment(tmp_path):
     network = tiny_network(alignment="pixel_index")
     network.save(tmp_path / "network.keras")

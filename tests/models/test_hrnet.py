@@ -77,10 +77,12 @@ def test_network(tmp_path):
     check_network(HRNet, ["heatmaps"], tmp_path, width=2, modules=(1, 1, 1), blocks=1)
 
 
+@pytest.mark.slow
 def test_module(tmp_path):
     check_layer(HRModule((3, 6, 5), 1, outputs=2), [(8, 12, 3), (4, 6, 6), (2, 3, 5)], tmp_path)
 
 
+@pytest.mark.slow
 def test_forward_pass_is_that_of_the_published_code(network):
     crops = np.random.default_rng(2).uniform(size=(1, 64, 96, 3)).astype("float32")
     expected = pose_hrnet((crops - IMAGENET_MEAN) / IMAGENET_STD, network.get_layer)

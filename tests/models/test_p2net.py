@@ -63,6 +63,7 @@ def test_mixed_precision_changes_little_and_gives_float32_heatmaps(network):
         np.testing.assert_allclose(found[name], expected[name], atol=0.05 * np.abs(expected[name]).max())
 
 
+@pytest.mark.slow
 def test_a_batch_is_a_loop_of_singles(network):
     crops = random_crops(batch=3)
     together = network(crops)
@@ -100,6 +101,7 @@ def test_refine_bottlenecks_change_the_refine_net_only():
     assert difference == 3 * one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"apm": False, "stride_in_1x1": True, "exchange_units": 2}])
 def test_a_file_gives_the_network_back(options, tmp_path):
     network = randomized(tiny_network(**options))

@@ -95,6 +95,7 @@ class TestApplications:
         ours = backbone(crops()[..., ::-1], training=False)
         assert_equal_features(ours, theirs(crops(), training=False))
 
+    @pytest.mark.slow
     def test_another_network_is_refused(self, resnet50):
         with pytest.raises(
             ValueError, match=r"conv1_conv has a kernel \(7, 7, 3, 64\), ours is \(3, 3, 3, 8\)"

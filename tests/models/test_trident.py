@@ -84,6 +84,7 @@ def test_a_block_that_cannot_have_branches():
             TridentBlock(4, **options)
 
 
+@pytest.mark.slow
 def test_network(tmp_path):
     spec = ResNetSpec((1, 1, 3, 1), widths=(16, 16, 16, 16))
     check_layer(TridentResNet(spec, 2), (32, 32, 3), tmp_path)

@@ -93,6 +93,7 @@ def test_differences(answer, expected):
     assert difference_of(answer, ANSWER) == expected
 
 
+@pytest.mark.slow
 def test_against_a_server(server, model_dir):
     cases = make_cases(Model(model_dir / "1"), [picture(30), picture(40)], [[0, 0, 5, 5], [1, 1, 2, 3]])
     assert [case.expected["keypoint_scores"][0, 0] for case in cases] == [30, 40]

@@ -78,6 +78,7 @@ class TestLosses:
             found = model.evaluate(batches((images, truth), size), verbose=0, return_dict=True)
             assert found == pytest.approx(expected, rel=1e-4)
 
+    @pytest.mark.slow
     def test_a_step_moves_every_weight(self):
         model = make_model()
         before = [weight.numpy() for weight in model.trainable_weights]

@@ -50,6 +50,7 @@ def eager() -> list[np.ndarray]:
 class TestHowAStepIsRun:
     """The same two steps, whatever way they are run."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "arguments",
         [

@@ -116,6 +116,7 @@ def test_what_is_not_frozen_has_the_configuration_it_had():
     assert "frozen" not in ConvNorm(4).get_config()
 
 
+@pytest.mark.slow
 def test_unfreezing_is_kept_too(network, tmp_path):
     found = through_its_configuration(network, tmp_path)
     found.trainable = True

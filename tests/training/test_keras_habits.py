@@ -97,11 +97,13 @@ class TestEndlessData:
         with pytest.raises(ValueError, match="validation_data: is an endless .*by validation_steps"):
             model.fit(endless.take(1), validation_data=endless, verbose=0)
 
+    @pytest.mark.slow
     def test_with_steps_it_is_trained_on(self, endless):
         model = compiled(two_convolutions(17), 0.01)
         model.fit(endless, steps_per_epoch=2, verbose=0)
         assert int(model.optimizer.iterations) == 2
 
+    @pytest.mark.slow
     def test_a_policy_changes_nothing(self, endless):
         dark = Policy([[Stage("Brightness", 1, 0)]]).over(endless)
         assert int(dark.cardinality()) == tf.data.INFINITE_CARDINALITY
@@ -470,6 +472,7 @@ class TestFiles:
         picture = (255 * people(1)[0][0]).astype("uint8")
         return estimator.predict(picture)[0].keypoints
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "network", [two_convolutions, pytest.param(tiny_network, marks=pytest.mark.slow)]
     )

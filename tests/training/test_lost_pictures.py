@@ -49,6 +49,7 @@ def lose(folder: Path) -> Path:
 
 
 class TestPipeline:
+    @pytest.mark.slow
     def test_every_picture_is_given_once_in_a_pass_as_ever(self, samples):
         found = list(training_batches(samples, CROP, BATCH, seed=3).take(9))
         rows = np.concatenate([batch.rows for batch in found]).reshape(3, -1)

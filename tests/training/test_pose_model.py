@@ -196,6 +196,7 @@ def test_a_file_gives_the_model_back(tmp_path):
         np.testing.assert_array_equal(other, one)
 
 
+@pytest.mark.slow
 def test_a_file_goes_on_training_where_the_model_stopped(tmp_path):
     """With `compile()` as it comes: the paper's schedule and the moments of Adam are in the file."""
     model = PoseModel(two_convolutions(), ohkm=2)

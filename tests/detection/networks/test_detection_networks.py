@@ -8,6 +8,7 @@ from layer_checks import randomize_weights
 from tiny_detectors import OPTIONS, tiny_detector
 
 from p2net_tf.detection.networks import Truth
+from p2net_tf.detection.networks.one_stage import DenseHead
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 64, 96, 3)).astype("float32")
 SIZES = np.int32([[64, 96], [50, 70]])
@@ -90,3 +91,31 @@ def test_losses_fall_where_they_are_trained_on(name):
     for _ in range(25):
         _, last, _ = step()
     assert last < 0.6 * first
+
+
+def test_statistics_of_a_normalized_head_are_of_all_maps():
+    """Against plain NumPy: one mean and variance over the positions of both maps."""
+    random = np.random.default_rng(0)
+    head = DenseHead(width=6, depth=1, per_position=2, outputs=3, norm=True)
+    maps = [random.normal(size=(2, h, w, 5)).astype("float32") for h, w in ((4, 6), (2, 3))]
+    head.build([x.shape for x in maps])
+    randomize_weights(head, random)
+    hidden = [np.asarray(head.hidden[0](x)) for x in maps]
+    flat = np.concatenate([x.reshape(-1, 6) for x in hidden])
+    gamma, beta, moving_mean, moving_variance = (np.asarray(w) for w in head.norms[0].weights)
+
+    def expected(mean, variance):
+        outputs = []
+        for x in hidden:
+            normed = (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+            outputs.append(np.reshape(head.output_conv(np.maximum(normed, 0)), (2, -1, 3)))
+        return np.concatenate(outputs, axis=1)
+
+    stored = expected(moving_mean, moving_variance)
+    np.testing.assert_allclose(head(maps, training=False), stored, rtol=1e-4, atol=1e-4)
+    seen = expected(flat.mean(axis=0), flat.var(axis=0))
+    np.testing.assert_allclose(head(maps, training=True), seen, rtol=1e-4, atol=1e-4)
+    assert head.compute_output_shape([x.shape for x in maps]) == seen.shape
+    np.testing.assert_allclose(
+        head.norms[0].moving_mean, 0.9 * moving_mean + 0.1 * flat.mean(axis=0), rtol=1e-5, atol=1e-6
+    )

@@ -64,6 +64,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("threshold", [0.5, pytest.param(0.75, marks=pytest.mark.slow)])
 def test_it_is_torchvisions_on_1000_scenes(scenes, way, threshold):

@@ -160,6 +160,7 @@ class TestTrials:
         assert len({trials.run(policy, 1, SEED).training_loss for policy in policies}) == 3
         assert trials._train.experimental_get_tracing_count() == 1
 
+    @pytest.mark.slow
     def test_every_kernel_starts_anew_and_nothing_else_does(self, p2net_trials):
         network = p2net_trials.network
         p2net_trials._fresh.assign(1)
