@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from p2net_tf.data.crops import crop_people
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.detection.detector import PersonDetector, WholeImageDetector
-from p2net_tf.detection.opening import open_detector
+from p2net_tf.detection.detector import PersonDetector
+from p2net_tf.detection.opening import default_detector, open_detector
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.evaluate import Scorer
 from p2net_tf.evaluation.pck import PckResult
@@ -97,8 +97,10 @@ class PoseEstimator:
 
     @staticmethod
     def presets() -> dict[str, str]:
-        """Name -> description of everything that `from_preset` knows."""
-        return {name: preset.description for name, preset in presets.PRESETS.items()}
+        """Name -> description of everything that `from_preset` knows; detectors, which `predict` takes, are
+        not among it."""
+        known = presets.PRESETS.items()
+        return {name: preset.description for name, preset in known if preset.task == "pose"}
 
     @property
     def skeleton(self) -> Skeleton:
@@ -128,6 +130,7 @@ class PoseEstimator:
         boxes: Boxes | None = None,
         box_scores: Boxes | None = None,
         detector: PersonDetector | str | Path | None = None,
+        min_score: float | None = None,
     ) -> list[Poses]:
         """One pose per box of every picture.
 
@@ -135,10 +138,13 @@ class PoseEstimator:
             pictures: one, or a list: paths, arrays `[H, W, 3]` (uint8, or float in 0..1), PIL images. Files
                 are turned the way their EXIF header says.
             boxes: `[n, 4]` xywh in pixels of the one picture, or a list of such, one for each picture. None,
-                for all or in the list: what `detector` finds, without one the whole picture.
+                for all or in the list: what `detector` finds.
             box_scores: of the boxes, in the same form; None counts every box as certain.
             detector: finds the people of pictures without boxes; as `open_detector` takes it: a run folder
-                or `.keras` file of a detector, a SavedModel, `hub:PRESET`.
+                or `.keras` file of a detector, a SavedModel, `hub:PRESET`, or `whole_image` where each
+                picture is of one. None: the small detector that ships; of keypoints that are not of people,
+                the whole picture.
+            min_score: its boxes must score above it; None: as it says itself, `likely_score`.
 
         Returns:
             `Poses` of each picture, in their order.
@@ -148,14 +154,16 @@ class PoseEstimator:
             UserError: the detector cannot be opened.
         """
         sources = as_list(pictures)
-        finder = WholeImageDetector() if detector is None else open_detector(detector)
+        finder = None  # opened where it is needed
         windows = _per_picture(boxes, len(sources), "boxes", 4)
         certainties = _per_picture(box_scores, len(sources), "box_scores", None)
         found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
         sizes = []
         for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
             if windows[number] is None:
-                boxes_found = finder.detect_in(picture)
+                finder = finder or self._finder(detector)
+                least = finder.likely_score if min_score is None else min_score
+                boxes_found = finder.detect_in(picture).above(least)
                 windows[number] = boxes_found.windows
                 if certainties[number] is None:
                     certainties[number] = boxes_found.scores
@@ -176,6 +184,9 @@ class PoseEstimator:
             )
             for number, rows in enumerate(parts)
         ]
+
+    def _finder(self, detector: PersonDetector | str | Path | None) -> PersonDetector:
+        return default_detector(self.skeleton) if detector is None else open_detector(detector)
 
     def evaluate(
         self, samples: Samples, metric: str = "oks_ap", skip_missing: bool = False, **settings: Any

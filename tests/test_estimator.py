@@ -29,6 +29,15 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
 
 CHECKOUT = Path(__file__).parents[1]
+WHOLE = "whole_image"
+PAWS = """
+name: paws
+keypoints: [left_paw, right_paw]
+sigmas: [0.05, 0.05]
+flip_pairs: [[left_paw, right_paw]]
+limbs: []
+upper_body: []
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +64,8 @@ class Finds(PersonDetector):
 
     digest = "finds"
 
-    def __init__(self, windows, scores):
-        self.boxes = Boxes(windows, scores)
+    def __init__(self, windows, scores, likely_score=0.0):
+        self.boxes, self.likely_score = Boxes(windows, scores), likely_score
 
     def detect_in(self, picture):
         return self.boxes
@@ -85,7 +94,7 @@ class TestPredict:
     def test_takes_paths_arrays_and_pil(self, pose, picture):
         path, boxes = picture
         (expected,) = pose.predict(path, boxes)
-        pixels = np.asarray(pose.predict(path)[0].draw(boxes=False, threshold=2.0))
+        pixels = np.asarray(pose.predict(path, detector=WHOLE)[0].draw(boxes=False, threshold=2.0))
         assert expected.keypoints.shape == (len(boxes), 17, 2) and len(expected) == len(boxes)
         for form in (Path(path), pixels, np.float32(pixels) / 255, pixels / 255.0, Image.fromarray(pixels)):
             (found,) = pose.predict(form, boxes.tolist())
@@ -94,14 +103,14 @@ class TestPredict:
     def test_takes_a_list_with_boxes_for_each(self, pose, picture, people):
         path, boxes = picture
         other = str(people.image_paths[-1])
-        found = pose.predict([path, other, path], [boxes, None, np.zeros((0, 4))])
+        found = pose.predict([path, other, path], [boxes, None, np.zeros((0, 4))], detector=WHOLE)
         assert [len(poses) for poses in found] == [len(boxes), 1, 0]
         assert_same(found[0], pose.predict(path, boxes)[0])
-        assert_same(found[1], pose.predict(other)[0])
+        assert_same(found[1], pose.predict(other, detector=WHOLE)[0])
         assert found[2].keypoints.shape == (0, 17, 2)
 
-    def test_without_boxes_the_whole_picture_is_one(self, pose, picture):
-        (found,) = pose.predict(picture[0])
+    def test_of_the_whole_picture(self, pose, picture):
+        (found,) = pose.predict(picture[0], detector=WHOLE)
         np.testing.assert_array_equal(found.boxes, [[0, 0, 128, 96]])
         assert_same(found, pose.predict(picture[0], [[0, 0, 128, 96]])[0])
 
@@ -114,9 +123,26 @@ class TestPredict:
         (nobody,) = pose.predict(path, detector=Finds([], []))
         assert len(nobody) == 0
 
+    def test_doubtful_boxes_are_not_looked_at(self, pose, picture):
+        """Those that are not above what the detector calls likely, or the caller."""
+        windows = [[10, 5, 40, 60], [50, 20, 30, 40], [0, 0, 50, 50]]
+        finder = Finds(windows, [0.9, 0.5, 0.2], likely_score=0.5)
+        assert pose.predict(picture[0], detector=finder)[0].boxes.tolist() == windows[:1]
+        assert pose.predict(picture[0], detector=finder, min_score=0.3)[0].boxes.tolist() == windows[:2]
+        assert len(pose.predict(picture[0], detector=finder, min_score=0.0)[0]) == 3
+
+    def test_without_boxes_the_detector_that_ships_finds_people(self, pose, picture):
+        found, expected = pose.predict(picture[0]), pose.predict(picture[0], detector="detector_small_people")
+        assert found[0].boxes.tolist() == expected[0].boxes.tolist() != [[0, 0, 128, 96]]
+
+    def test_others_than_people_fill_their_picture(self, picture):
+        paws = Skeleton.parse(PAWS, "paws.yaml")
+        pose = PoseEstimator(PoseModel(two_convolutions(2, (64, 64)), skeleton=paws))
+        assert pose.predict(picture[0])[0].boxes.tolist() == [[0, 0, 128, 96]]
+
     def test_a_word_names_the_detector(self, pose, picture):
-        (found,) = pose.predict(picture[0], detector="whole_image")
-        assert_same(found, pose.predict(picture[0])[0])
+        (found,) = pose.predict(picture[0], detector=WHOLE)
+        assert found.boxes.tolist() == [[0, 0, 128, 96]]
         with pytest.raises(NetworkFileError, match="nowhere: no run folder"):
             pose.predict(picture[0], detector="nowhere")
 
@@ -144,8 +170,8 @@ class TestPredict:
         turned = Image.open(tmp_path / "turned.png")
         turned.save(tmp_path / "turned.jpg", exif=exif, quality=100)
         with Image.open(tmp_path / "turned.jpg") as opened:
-            (from_pil,) = pose.predict(opened)
-        (from_file,) = pose.predict(tmp_path / "turned.jpg")
+            (from_pil,) = pose.predict(opened, detector=WHOLE)
+        (from_file,) = pose.predict(tmp_path / "turned.jpg", detector=WHOLE)
         assert from_file.boxes.tolist() == from_pil.boxes.tolist() == [[0, 0, 128, 96]]
 
     @pytest.mark.parametrize(
@@ -194,7 +220,9 @@ class TestPoses:
         assert entries[0]["score"] == pytest.approx(found.scores[0])
 
     def test_says_what_it_is(self, pose, picture):
-        assert repr(pose.predict(picture[0])[0]).startswith("Poses(1 person, coco17, scores [")
+        assert repr(pose.predict(picture[0], detector=WHOLE)[0]).startswith(
+            "Poses(1 person, coco17, scores ["
+        )
 
 
 class TestEvaluate:

@@ -17,7 +17,10 @@ _MOST_SAID = 10
 """Problems on the terminal; problems.json has all."""
 
 
-@app.command(epilog="Example: `p2net predict photo.jpg --boxes 40,20,120,300`")
+@app.command(
+    epilog="Example: `p2net predict photo.jpg`; with boxes of yours: `p2net predict photo.jpg --boxes "
+    "40,20,120,300`"
+)
 def predict(
     images: Annotated[
         list[str], typer.Argument(help="pictures; and key=value changes, such as evaluation.nms=oks")
@@ -31,13 +34,21 @@ def predict(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="finds the people: run folder or .keras file of a detector, SavedModel, hub:PRESET",
+            help="finds the people: run folder or .keras file of a detector, SavedModel, hub:PRESET; "
+            "without --boxes the small detector that ships",
             show_default=False,
         ),
     ] = None,
-    whole_image: Annotated[
-        bool, typer.Option("--whole-image", help="every image is one box, as without --boxes")
-    ] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            help="boxes of the detector must score above it; by default as it says itself",
+            min=0,
+            max=1,
+            show_default=False,
+        ),
+    ] = None,
+    whole_image: Annotated[bool, typer.Option("--whole-image", help="every image is one box")] = False,
     top: Annotated[
         int | None, typer.Option(help="keep so many poses of an image", min=1, show_default=False)
     ] = None,
@@ -55,7 +66,9 @@ def predict(
         raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
     overrides = [word for word in images if is_override(word)]
     pictures = [Path(word) for word in images if word not in overrides]
-    written = predict_files(model, pictures, boxes, out, overrides, top, strict, detector)
+    if whole_image:
+        detector = "whole_image"
+    written = predict_files(model, pictures, boxes, out, overrides, top, strict, detector, min_score)
     for problem in written.problems[:_MOST_SAID]:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
     if len(written.problems) > _MOST_SAID:

@@ -13,7 +13,7 @@ from p2net_tf.data.check import write_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.samples import DataError, Problem
 from p2net_tf.detection.detector import PersonDetector
-from p2net_tf.detection.opening import open_detector
+from p2net_tf.detection.opening import default_detector, open_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.settings import EvaluationConfig
@@ -58,6 +58,7 @@ def predict_files(
     top: int | None = None,
     strict: bool = False,
     detector: str | None = None,
+    min_score: float | None = None,
 ) -> Written:
     """Finds poses and writes an overlay per image, `predictions.json` and `problems.json` into `out`.
 
@@ -66,29 +67,31 @@ def predict_files(
 
     Args:
         model: run folder, `.keras` file, or the name of a preset.
-        boxes: as `read_boxes` takes them, where no `detector` finds them.
+        boxes: as `read_boxes` takes them; None where `detector` finds them.
         overrides: `key=value` on the run's configuration, e.g. `evaluation.nms=oks`.
         top: keep so many poses of an image, the best ones.
         strict: a picture or box that cannot be read is an error.
-        detector: as `open_detector` takes it.
+        detector: as `open_detector` takes it; None: `default_detector`.
+        min_score: its boxes must score above it; None: as it says itself.
 
     Raises:
         DataError: no readable image, boxes that match no image, or anything broken and `strict`.
     """
     pose, settings = _open(model, overrides)
     readable, problems = _readable(images, strict)
-    if detector is None:
+    if boxes is not None:
         sizes, _ = image_headers(readable, exif_orientation=True)
         given = read_boxes(boxes, readable, sizes, strict)
     else:
-        given = _detect(open_detector(detector), readable)
+        finder = default_detector(pose.skeleton) if detector is None else open_detector(detector)
+        given = _detect(finder, readable, min_score)
     found = _keep(_predict(pose, settings, readable, given), pose.card, settings, top)
     problems = (*problems, *given.problems)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     overlays = _write(found, given, out)
     write_problems(problems, out / "problems.json")
     count = sum(len(poses) for poses in found)
-    unlimited = detector is None and given.detected and not thinned  # detectors thin out by themselves
+    unlimited = boxes is not None and given.detected and not thinned  # detectors thin out by themselves
     return Written(count, overlays, len(given.owners), problems, unlimited)
 
 
@@ -126,8 +129,10 @@ def _readable(images: Sequence[Path], strict: bool) -> tuple[list[str], list[Pro
     return readable, problems
 
 
-def _detect(detector: PersonDetector, images: list[str]) -> PictureBoxes:
-    found = list(track(detector.detect(images), "detecting", total=len(images)))
+def _detect(detector: PersonDetector, images: list[str], min_score: float | None) -> PictureBoxes:
+    least = detector.likely_score if min_score is None else min_score
+    every = track(detector.detect(images), "detecting", total=len(images))
+    found = [boxes.above(least) for boxes in every]
     return PictureBoxes(
         np.repeat(np.arange(len(found)), [len(boxes) for boxes in found]),
         np.concatenate([boxes.windows for boxes in found]),

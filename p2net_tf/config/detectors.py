@@ -82,6 +82,7 @@ def detector_card(config: DetectorExperimentConfig, classes: Sequence[str]) -> D
         longer_side=longer,
         antialias=config.evaluation.antialias,
         score_threshold=config.evaluation.score_threshold,
+        likely_score=0.5 if config.evaluation.likely_score is None else config.evaluation.likely_score,
     )
 
 

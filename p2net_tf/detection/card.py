@@ -30,6 +30,9 @@ class DetectorCard(Card):
     """Whether pictures are filtered before they are made smaller. torchvision's are not."""
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Boxes must score above it."""
+    likely_score: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Above it a box is likely a person: what is looked at in one's own pictures. Average precision, which
+    counts doubtful ones too, takes all above `score_threshold`."""
 
     @property
     def person(self) -> int:

@@ -27,7 +27,12 @@ class PersonDetector(ABC):
     for boxes in NetworkDetector.load("detector.keras").detect(["street.jpg", "beach.jpg"]):
         print(boxes.windows, boxes.scores)
     ```
+
+    Attributes:
+        likely_score: boxes above it are likely persons; others are for average precision.
     """
+
+    likely_score: float = 0.5
 
     def detect(self, pictures: Sequence[PictureSource]) -> Iterator[Boxes]:
         """The `Boxes` of each picture, in order.
@@ -60,6 +65,7 @@ class NetworkDetector(PersonDetector):
 
     def __init__(self, network: DetectionNetwork, card: DetectorCard):
         self.network, self.card = network, card
+        self.likely_score = card.likely_score
         # One graph for pictures of all sizes.
         self._graph = tf.function(
             self._detections, input_signature=[tf.TensorSpec((None, None, 3), tf.float32)]

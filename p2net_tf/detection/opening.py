@@ -9,8 +9,11 @@ from p2net_tf.detection.hub import KerasHubDetector
 from p2net_tf.detection.saved_model import SavedModelDetector
 from p2net_tf.inference.presets import PRESETS
 from p2net_tf.inference.saved_network import is_saved_model
+from p2net_tf.skeletons.skeleton import Skeleton
 
 WHOLE_IMAGE = "whole_image"
+SHIPPED = "detector_small_people"
+"""The preset that finds people where nothing else is said."""
 HUB = "hub:"
 """Before the name of a preset of keras-hub."""
 
@@ -24,6 +27,13 @@ def names_detector(word: str) -> bool:
         or Path(word).suffix == ".keras"
         or Path(word).is_dir()
     )
+
+
+def default_detector(skeleton: Skeleton) -> PersonDetector:
+    """What finds those who have these keypoints, where nothing else is said: the small detector that ships
+    finds people; whoever else it may be fills the picture.
+    """
+    return open_detector(SHIPPED if skeleton.is_of_people else WHOLE_IMAGE)
 
 
 def open_detector(detector: str | Path | PersonDetector) -> PersonDetector:

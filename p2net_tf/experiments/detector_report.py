@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from p2net_tf.config.detector import DetectorExperimentConfig
+from p2net_tf.data.boxes.datasets import open_scenes
 from p2net_tf.data.settings import name_sources
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import NetworkDetector
-from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation
+from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation, evaluate_detector
 from p2net_tf.evaluation.report import plot_curves, write_report
 from p2net_tf.experiments.detector_runs import evaluate_sources
 from p2net_tf.experiments.run_folder import place_of
@@ -39,6 +40,7 @@ def report_detector(
         strict: the first broken item of the test part is an error.
         command: the command line, for the report.
     """
+    likely = _settle_likely_score(config, folder, strict)
     plot_curves(
         folder / "history.csv", folder / "curves.png", metric="AP" if config.data.validation else None
     )
@@ -60,9 +62,24 @@ def report_detector(
         sheet = place_of(folder, name, sources) / "overlays.jpg"
         drawing.write_image(sheet, _overlays(found))
         _add_scores(report, found, f", {name}" if len(sources) > 1 else "", sheet.relative_to(folder))
-    report["scores"]["Run"] = facts | _size_of(network_file(folder))
+    report["scores"]["Run"] = facts | {"likely score": likely} | _size_of(network_file(folder))
     write_report(folder, report)
     return report
+
+
+def _settle_likely_score(config: DetectorExperimentConfig, folder: Path, strict: bool) -> float:
+    """Writes into the cards of the run what is likely a person, if the configuration leaves it open."""
+    detector = NetworkDetector.load(network_file(folder))
+    if config.evaluation.likely_score is not None or not config.data.validation:
+        return detector.card.likely_score
+    scenes, _ = open_scenes(config.data.validation, config.data.classes, strict)
+    likely = round(evaluate_detector(detector, scenes).result.at_limit.limit, 3)
+    for file in sorted(folder.glob("*.keras")):
+        detector = NetworkDetector.load(file)
+        NetworkDetector(detector.network, detector.card.model_copy(update={"likely_score": likely})).save(
+            file
+        )
+    return likely
 
 
 def _size_of(file: Path) -> dict:

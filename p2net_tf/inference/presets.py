@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import keras
 
@@ -25,12 +26,14 @@ class Preset:
         file: below the folder `weights` of the package, for one that comes with it.
         url: where it is fetched from, once, into Keras' cache (`~/.keras/p2net_tf`).
         sha256: of the file at `url`; another file is refused.
+        task: `pose`, or `detect` of a detector.
     """
 
     description: str
     file: str | None = None
     url: str | None = None
     sha256: str | None = None
+    task: Literal["pose", "detect"] = "pose"
 
     def __post_init__(self):
         if (self.file is None) == (self.url is None) or (self.url is not None and not self.sha256):
@@ -38,6 +41,11 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
+    "detector_small_people": Preset(
+        "A one-stage detector of people on a small DetNet, 256 px; for research only",
+        file="detector_small_people/best.keras",
+        task="detect",
+    ),
     "p2net_small_lsp": Preset(
         "P2Net on the small backbone, 128x128, 14 keypoints of LSP; PCK@0.2 76.8 on LSP's test part; "
         "for research only",

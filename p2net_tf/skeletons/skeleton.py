@@ -53,6 +53,12 @@ class Skeleton:
     upper_body: tuple[int, ...]
     pck_reference: tuple[str, str] | None = None
 
+    @property
+    def is_of_people(self) -> bool:
+        """Whether a detector of people finds those who have these keypoints: wrists and ankles tell them from
+        animals, hands and faces."""
+        return {"left_wrist", "right_wrist", "left_ankle", "right_ankle"} <= set(self.keypoints)
+
     @classmethod
     def load(cls, name_or_path: str | Path) -> Skeleton:
         """Reads a built-in card by its name or any card by its path.

@@ -136,7 +136,7 @@ def test_a_detector_finds_what_it_finds_in_evaluation(
     detector = tmp_path / "detector.keras"
     boxes = tiny_detector("one_stage", score_threshold=0.0)
     NetworkDetector(boxes, DetectorCard(shorter_side=96, longer_side=128, score_threshold=0.0)).save(detector)
-    files = ["--model", network[0], "--detector", detector, "--out", tmp_path]
+    files = ["--model", network[0], "--detector", detector, "--min-score", 0, "--out", tmp_path]
     call("predict", *pictures(data_root), *files)
     root = data_root / "coco_tiny"
     of = DatasetConfig(format="coco", root=str(root), split="val2017", detections=str(detector))
