@@ -40,7 +40,8 @@ def import_package() -> None:
         sys.exit(f"{package} is a checkout, not what a wheel installs")
     check("version", bool(p2net_tf.__version__))
     check("configurations travel", configs_folder() == package / "configs")
-    check("weights travel", (weights_folder() / "p2net_small_lsp_128x128" / "best.keras").is_file())
+    for name in ("p2net_small_lsp_128x128", "detector_small_people"):
+        check(f"weights travel: {name}", (weights_folder() / name / "best.keras").is_file())
     run("p2net", "--help", program=[str(Path(sys.executable).with_name("p2net"))])
 
 
@@ -68,6 +69,8 @@ def open_the_front_door() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
     (poses,) = pose.predict(picture, boxes=[[10, 10, 60, 100]])
     check("poses", poses.keypoints.shape == (1, 14, 2) and bool(np.all(np.isfinite(poses.keypoints))))
+    (found,) = pose.predict(picture)  # whoever the detector finds in it
+    check("people found without boxes", found.keypoints.shape == (len(found.boxes), 14, 2))
     pose.save("mine.keras")
     (again,) = PoseEstimator.load("mine.keras").predict(picture, boxes=[[10, 10, 60, 100]])
     check("poses of a saved file", bool(np.array_equal(again.keypoints, poses.keypoints)))

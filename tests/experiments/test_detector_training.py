@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.config.detector import DetectorExperimentConfig
+from p2net_tf.detection.card import read_detector_card
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.evaluation.boxes.scored_scenes import box_ground_truth
 from p2net_tf.experiments import training as trainer
@@ -139,4 +140,9 @@ def test_overfits_and_reports_from_the_command_line(tiny, tmp_path, monkeypatch)
     }
     detector = NetworkDetector.load(folder)
     assert (detector.card.name, detector.card.longer_side) == ("tiny", 96)
+    # The validation part is the test part here, so its score of the highest F1 is that of the report.
+    limit = report["result"]["at_limit"]["limit"]
+    assert 0.05 < limit < 1
+    for name in ("best.keras", "last.keras"):
+        assert read_detector_card(folder / name).likely_score == pytest.approx(limit, abs=5e-4)
     assert float(history(folder)[-1]["val_AP"]) == pytest.approx(report["headline"]["AP"], abs=1e-6)

@@ -10,6 +10,8 @@ from tiny_detectors import OPTIONS, tiny_detector
 from p2net_tf.detection.networks import Truth
 from p2net_tf.detection.networks.one_stage import DenseHead
 
+ALIKE = set(OPTIONS) - {"detnet", "one_stage"}
+"""Networks whose parts these two have, too."""
 IMAGES = np.random.default_rng(0).uniform(size=(2, 64, 96, 3)).astype("float32")
 SIZES = np.int32([[64, 96], [50, 70]])
 
@@ -28,7 +30,9 @@ def random_network(name, **options):
 
 
 @pytest.mark.parametrize("classes", [1, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    "name", ["detnet", "one_stage", *(pytest.param(n, marks=pytest.mark.slow) for n in sorted(ALIKE))]
+)
 def test_detections(name, classes, tmp_path):
     network = random_network(name, num_classes=classes)
     found = {key: np.asarray(value) for key, value in network(IMAGES, SIZES).items()}
