@@ -1,0 +1,1 @@
+"""People over time: frames, tracks that keep their number, smooth joints."""
