@@ -8,7 +8,7 @@ import numpy as np
 
 
 class OneEuroFilter:
-    """A low-pass filter whose cutoff frequency rises with speed: still joints do not tremble, fast ones lag little.
+    """A low-pass filter whose cutoff rises with speed: still joints do not tremble, fast ones lag little.
 
     ```python
     smooth = OneEuroFilter(min_cutoff=1.0, beta=0.05)
