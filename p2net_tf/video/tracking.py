@@ -1,8 +1,8 @@
 """People that keep their number from frame to frame.
 
 As ByteTrack (Zhang et al., ECCV 2022): boxes of high scores are matched first, then what is left of the
-tracks with boxes of low scores, which are people half hidden rather than people new. Alike are two whose boxes
-overlap (IoU) and whose keypoints lie alike (OKS).
+tracks with boxes of low scores, which are people half hidden rather than people new. Alike are two whose
+boxes overlap (IoU) and whose keypoints lie alike (OKS).
 """
 
 from __future__ import annotations
