@@ -61,7 +61,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --upgrade pip setuptools
 	$(if $(TORCH),$(BIN)/pip install --quiet $(TORCH))
 	$(if $(TORCHVISION),$(BIN)/pip install --quiet --no-deps $(TORCHVISION))
-	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite]'
+	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite,video]'
 	touch $@
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml

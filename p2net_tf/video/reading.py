@@ -1,0 +1,149 @@
+"""Frames of video files, streams and cameras, one after the other, the right way up.
+
+Through PyAV (the extra `video`), which knows time stamps and rotation; see `docs/video.md` for what else was
+looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.utils.exceptions import UserError
+
+_BROKEN_IN_A_ROW = 300
+"""So many packets that cannot be decoded, one after the other, are the end of what can be seen."""
+
+
+class VideoError(UserError):
+    """A video that cannot be opened, or written; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        picture: `[H, W, 3]` uint8 RGB, turned as the video says.
+        time: seconds since the first frame.
+        number: from 0 on, of those that could be decoded.
+    """
+
+    picture: np.ndarray
+    time: float
+    number: int
+
+
+class VideoReader:
+    """The frames of a video, decoded as they are asked for, so that none is kept.
+
+    ```python
+    with VideoReader("street.mp4") as video:
+        for frame in video:
+            print(frame.time, frame.picture.shape)
+        print(video.broken)
+    ```
+
+    Args:
+        source: a file, or the address of a stream, such as `rtsp://camera/1`.
+
+    Attributes:
+        broken: packets and frames so far that could not be decoded, and were passed over.
+
+    Raises:
+        VideoError: it cannot be opened, or holds no picture.
+    """
+
+    def __init__(self, source: str | Path):
+        self._av, self.source, self.broken = import_av(), str(source), 0
+        try:
+            self._container = self._av.open(self.source)
+        except (self._av.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{source}: cannot be opened as a video ({_reason(error)}); give a video file"
+            ) from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise VideoError(f"{source}: holds no picture; give a video file")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._container.close()
+
+    @property
+    def rate(self) -> float | None:
+        """Frames per second on average; None where the file does not say."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else None
+
+    def __len__(self) -> int:
+        """Frames as the file says, or as its duration and rate tell; 0 where nobody knows, as of a stream."""
+        if self._stream.frames:
+            return self._stream.frames
+        duration = self._container.duration
+        return round(duration / self._av.time_base * self.rate) if duration and self.rate else 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        begin, last = None, 0.0
+        for number, decoded in enumerate(self._decoded()):
+            time = decoded.time
+            if time is None:  # of raw streams: evenly
+                time = last + (1 / self.rate if self.rate and number else 0.0) + (begin or 0.0)
+            begin = time if begin is None else begin
+            last = time - begin
+            yield Frame(_upright(decoded), last, number)
+
+    def _decoded(self) -> Iterator:
+        """What can be decoded; the rest is counted."""
+        packets, in_a_row = self._container.demux(self._stream), 0
+        while in_a_row < _BROKEN_IN_A_ROW:
+            try:
+                packet = next(packets)
+                frames = packet.decode()
+            except StopIteration:
+                return
+            except self._av.EOFError:
+                return
+            except self._av.FFmpegError:
+                self.broken, in_a_row = self.broken + 1, in_a_row + 1
+                continue
+            in_a_row = 0
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.broken += 1
+                else:
+                    yield frame
+
+
+def import_av():
+    """PyAV, which is an extra.
+
+    Raises:
+        VideoError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise VideoError("videos need PyAV: pip install 'p2net_tf[video]'") from None
+    av.logging.set_level(None)  # of faults that are counted
+    return av
+
+
+def _upright(frame) -> np.ndarray:
+    picture = frame.to_ndarray(format="rgb24")
+    quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise
+    return np.ascontiguousarray(np.rot90(picture, quarters))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
