@@ -59,8 +59,8 @@ class VideoWriter:
         """One frame.
 
         Args:
-            picture: `[H, W, 3]` uint8 RGB, of one size all the time. H.264 has even sides: of an odd number of
-                rows or columns the last is doubled.
+            picture: `[H, W, 3]` uint8 RGB, of one size all the time. H.264 has even sides: of an odd
+                number of rows or columns the last is doubled.
             time: seconds, later than that of the frame before.
 
         Raises:
