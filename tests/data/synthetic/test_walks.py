@@ -20,7 +20,8 @@ def keypoints_of(person) -> np.ndarray:
 def test_a_seed_is_a_video(scene):
     first, second = list(render_walk(3, scene, SHORT)), list(render_walk(3, scene, SHORT))
     assert len(first) == 50 == SHORT.frames
-    assert all(np.array_equal(a.picture, b.picture) and a.people == b.people for a, b in zip(first, second))
+    for one, again in zip(first, second, strict=True):
+        assert np.array_equal(one.picture, again.picture) and one.people == again.people
     np.testing.assert_allclose([frame.time for frame in first], np.arange(50) / 12.5)
     other = next(iter(render_walk(4, scene, SHORT)))
     assert other.picture.shape == (128, 160, 3) and np.any(other.picture != first[0].picture)
