@@ -20,11 +20,9 @@ def detector() -> NetworkDetector:
 
 def test_it_is_small_and_says_what_is_likely(detector):
     assert preset_file(SHIPPED).stat().st_size <= 8e6
-    assert (detector.card.shorter_side, detector.card.longer_side) == (
-        320,
-        320,
-    ) and detector.card.classes == ("person",)
-    assert detector.card.score_threshold < detector.likely_score < 0.5
+    card = detector.card
+    assert (card.shorter_side, card.longer_side, card.classes) == (320, 320, ("person",))
+    assert card.score_threshold < detector.likely_score < 0.5
 
 
 @pytest.mark.parametrize("name", ["coco17", "lsp14", "mpii16"])
