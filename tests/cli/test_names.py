@@ -75,7 +75,9 @@ def test_a_data_set(pictures, tmp_path, monkeypatch, capsys):
 def test_a_batch_of_pictures(pictures, tmp_path, monkeypatch, capsys):
     """One that is missing is set aside, and named; the others have their poses."""
     lost = tmp_path / f"{NAME}_lost.jpg"
-    code, out, err = ends(monkeypatch, capsys, "predict", *pictures, lost, "--out", tmp_path / "out")
+    code, out, err = ends(
+        monkeypatch, capsys, "predict", *pictures, lost, "--whole-image", "--out", tmp_path / "out"
+    )
     assert code == 0 and "3 poses in 3 images" in out
     assert (
         "set aside image_missing" in err

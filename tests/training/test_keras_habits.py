@@ -431,7 +431,7 @@ class TestAnyNetwork:
         logs_of(model, *people(keypoints=14))
         assert np.abs(network.get_weights()[0] - before).max() > 0
         picture = np.zeros((40, 40, 3), "uint8")
-        assert PoseEstimator(model).predict(picture)[0].keypoints.shape == (1, 14, 2)
+        assert PoseEstimator(model).predict(picture, detector="whole_image")[0].keypoints.shape == (1, 14, 2)
 
     def test_that_was_never_called(self):
         with pytest.raises(CardError, match="was never called.*call it once on crops"):
@@ -470,7 +470,7 @@ class TestFiles:
 
     def poses(self, estimator: PoseEstimator) -> np.ndarray:
         picture = (255 * people(1)[0][0]).astype("uint8")
-        return estimator.predict(picture)[0].keypoints
+        return estimator.predict(picture, detector="whole_image")[0].keypoints
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
