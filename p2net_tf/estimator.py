@@ -14,7 +14,7 @@ import tensorflow as tf
 from p2net_tf.data.crops import crop_people
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.detection.detector import PersonDetector
-from p2net_tf.detection.opening import default_detector, open_detector
+from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.evaluate import Scorer
 from p2net_tf.evaluation.pck import PckResult
@@ -161,9 +161,8 @@ class PoseEstimator:
         sizes = []
         for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
             if windows[number] is None:
-                finder = finder or self._finder(detector)
-                least = finder.likely_score if min_score is None else min_score
-                boxes_found = finder.detect_in(picture).above(least)
+                finder = finder or chosen_detector(detector, self.skeleton)
+                boxes_found = finder.likely(finder.detect_in(picture), min_score)
                 windows[number] = boxes_found.windows
                 if certainties[number] is None:
                     certainties[number] = boxes_found.scores
@@ -184,9 +183,6 @@ class PoseEstimator:
             )
             for number, rows in enumerate(parts)
         ]
-
-    def _finder(self, detector: PersonDetector | str | Path | None) -> PersonDetector:
-        return default_detector(self.skeleton) if detector is None else open_detector(detector)
 
     def evaluate(
         self, samples: Samples, metric: str = "oks_ap", skip_missing: bool = False, **settings: Any

@@ -61,13 +61,14 @@ def predict(
     """Find poses in pictures: overlays with confidence, and JSON in COCO result form."""
     start(as_json)
     from p2net_tf.cli.prediction_files import predict_files
+    from p2net_tf.detection.opening import WHOLE_IMAGE
 
     if sum([boxes is not None, whole_image, detector is not None]) > 1:
         raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
     overrides = [word for word in images if is_override(word)]
     pictures = [Path(word) for word in images if word not in overrides]
     if whole_image:
-        detector = "whole_image"
+        detector = WHOLE_IMAGE
     written = predict_files(model, pictures, boxes, out, overrides, top, strict, detector, min_score)
     for problem in written.problems[:_MOST_SAID]:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)

@@ -13,7 +13,7 @@ from p2net_tf.data.check import write_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
 from p2net_tf.data.samples import DataError, Problem
 from p2net_tf.detection.detector import PersonDetector
-from p2net_tf.detection.opening import default_detector, open_detector
+from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.settings import EvaluationConfig
@@ -71,7 +71,7 @@ def predict_files(
         overrides: `key=value` on the run's configuration, e.g. `evaluation.nms=oks`.
         top: keep so many poses of an image, the best ones.
         strict: a picture or box that cannot be read is an error.
-        detector: as `open_detector` takes it; None: `default_detector`.
+        detector: as `open_detector` takes it; None: as `chosen_detector` says.
         min_score: its boxes must score above it; None: as it says itself.
 
     Raises:
@@ -83,8 +83,7 @@ def predict_files(
         sizes, _ = image_headers(readable, exif_orientation=True)
         given = read_boxes(boxes, readable, sizes, strict)
     else:
-        finder = default_detector(pose.skeleton) if detector is None else open_detector(detector)
-        given = _detect(finder, readable, min_score)
+        given = _detect(chosen_detector(detector, pose.skeleton), readable, min_score)
     found = _keep(_predict(pose, settings, readable, given), pose.card, settings, top)
     problems = (*problems, *given.problems)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
@@ -130,9 +129,8 @@ def _readable(images: Sequence[Path], strict: bool) -> tuple[list[str], list[Pro
 
 
 def _detect(detector: PersonDetector, images: list[str], min_score: float | None) -> PictureBoxes:
-    least = detector.likely_score if min_score is None else min_score
     every = track(detector.detect(images), "detecting", total=len(images))
-    found = [boxes.above(least) for boxes in every]
+    found = [detector.likely(boxes, min_score) for boxes in every]
     return PictureBoxes(
         np.repeat(np.arange(len(found)), [len(boxes) for boxes in found]),
         np.concatenate([boxes.windows for boxes in found]),

@@ -49,6 +49,10 @@ class PersonDetector(ABC):
     def detect_in(self, picture: np.ndarray) -> Boxes:
         """The boxes of one picture `[H, W, 3]`, RGB in grey levels 0..255."""
 
+    def likely(self, boxes: Boxes, min_score: float | None = None) -> Boxes:
+        """Those of its boxes that are likely persons; `min_score` in place of `likely_score`."""
+        return boxes.above(self.likely_score if min_score is None else min_score)
+
     @property
     def digest(self) -> str | None:
         """Equal where weights and settings are equal; boxes are kept under it, and not where it is None."""

@@ -29,11 +29,14 @@ def names_detector(word: str) -> bool:
     )
 
 
-def default_detector(skeleton: Skeleton) -> PersonDetector:
-    """What finds those who have these keypoints, where nothing else is said: the small detector that ships
-    finds people; whoever else it may be fills the picture.
+def chosen_detector(detector: str | Path | PersonDetector | None, skeleton: Skeleton) -> PersonDetector:
+    """`open_detector` of what finds those who have these keypoints.
+
+    Where nothing is said, the small detector that ships finds people; whoever else it is fills the picture.
     """
-    return open_detector(SHIPPED if skeleton.is_of_people else WHOLE_IMAGE)
+    if detector is None:
+        detector = SHIPPED if skeleton.is_of_people else WHOLE_IMAGE
+    return open_detector(detector)
 
 
 def open_detector(detector: str | Path | PersonDetector) -> PersonDetector:

@@ -76,9 +76,8 @@ def _settle_likely_score(config: DetectorExperimentConfig, folder: Path, strict:
     likely = round(evaluate_detector(detector, scenes).result.at_limit.limit, 3)
     for file in sorted(folder.glob("*.keras")):
         detector = NetworkDetector.load(file)
-        NetworkDetector(detector.network, detector.card.model_copy(update={"likely_score": likely})).save(
-            file
-        )
+        card = detector.card.model_copy(update={"likely_score": likely})
+        NetworkDetector(detector.network, card).save(file)
     return likely
 
 

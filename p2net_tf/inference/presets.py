@@ -42,7 +42,8 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "detector_small_people": Preset(
-        "A one-stage detector of people on a small DetNet, 256 px; for research only",
+        "A one-stage detector of people on a small DetNet, asked at 320 px; AP50 0.760 on INRIA's test part; "
+        "for research only",
         file="detector_small_people/best.keras",
         task="detect",
     ),

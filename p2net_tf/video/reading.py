@@ -110,9 +110,7 @@ class VideoReader:
             try:
                 packet = next(packets)
                 frames = packet.decode()
-            except StopIteration:
-                return
-            except self._av.EOFError:
+            except (StopIteration, self._av.EOFError):
                 return
             except self._av.FFmpegError:
                 self.broken, in_a_row = self.broken + 1, in_a_row + 1

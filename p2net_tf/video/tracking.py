@@ -13,13 +13,12 @@ import numpy as np
 from pycocotools import mask
 from scipy.optimize import linear_sum_assignment
 
+from p2net_tf.data.annotations.reading import AREA_OF_BOX
 from p2net_tf.evaluation.oks import oks_matrix
 from p2net_tf.video.kalman import BoxMotion
 
 UNKNOWN = -1
 """The number of who has none yet."""
-_AREA_OF_BOX = 0.53
-"""Area of a person, for OKS, as a part of the box's."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Tracker:
         overlap = mask.iou(found.windows[boxes], windows, np.zeros(len(rows), np.uint8))
         mine, theirs = found.keypoints[boxes], self._keypoints[rows].copy()
         both = (mine[:, None, :, 2] > 0) & (theirs[None, :, :, 2] > 0)
-        areas = windows[:, 2] * windows[:, 3] * _AREA_OF_BOX
+        areas = windows[:, 2] * windows[:, 3] * AREA_OF_BOX
         similar = oks_matrix(np.where(mine[..., 2:] > 0, mine[..., :2], np.nan), theirs, areas, self._sigmas)
         labels = (theirs[..., 2] > 0).sum(-1)
         # Of what both show: who is half hidden is not less alike.

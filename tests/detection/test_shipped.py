@@ -6,7 +6,7 @@ import pytest
 from p2net_tf.data.boxes.datasets import read_scenes
 from p2net_tf.data.boxes.settings import BoxDatasetConfig
 from p2net_tf.detection.detector import NetworkDetector
-from p2net_tf.detection.opening import SHIPPED, default_detector, open_detector
+from p2net_tf.detection.opening import SHIPPED, chosen_detector, open_detector
 from p2net_tf.evaluation.boxes.evaluate import evaluate_detector
 from p2net_tf.inference.pictures import load_picture
 from p2net_tf.inference.presets import preset_file
@@ -27,7 +27,7 @@ def test_it_is_small_and_says_what_is_likely(detector):
 
 @pytest.mark.parametrize("name", ["coco17", "lsp14", "mpii16"])
 def test_it_finds_those_who_have_wrists_and_ankles(name, detector):
-    found = default_detector(Skeleton.load(name))
+    found = chosen_detector(None, Skeleton.load(name))
     assert isinstance(found, NetworkDetector) and found.card == detector.card
 
 

@@ -32,6 +32,7 @@ from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_config
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.experiments.ablation.axes import Axis, Value
+from p2net_tf.experiments.ablation.grid import scored_part
 from p2net_tf.experiments.cells import Cell, CellFiles, ExperimentError, note_other_sources
 from p2net_tf.experiments.pool import WORKER, run_cells
 from p2net_tf.experiments.statistics import SPREAD_NOTE, noise_notes
@@ -126,7 +127,7 @@ def _judging(config: ExperimentConfig, axes: Sequence[Axis]) -> tuple[str, Datas
         raise ExperimentError(
             f"axis {AXIS}: is asked of one trained estimator, so it stands alone; set {others} as KEY=VALUE"
         )
-    part = next((part for part in ("test", "validation") if getattr(config.data, part)), None)
+    part = scored_part(config)
     if part is None:
         raise ExperimentError("neither data.test nor data.validation names a part to score")
     source = getattr(config.data, part)[0]

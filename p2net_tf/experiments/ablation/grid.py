@@ -19,6 +19,11 @@ Load = Callable[[list[str]], ExperimentConfig]
 """`overrides -> configuration`; raises a UserError that names all faults, one per line."""
 
 
+def scored_part(config: ExperimentConfig) -> str | None:
+    """What its networks are scored on: the test part, else the validation part, if there are any."""
+    return next((part for part in ("test", "validation") if getattr(config.data, part)), None)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One combination.
@@ -43,8 +48,7 @@ class Setting:
 
     @property
     def part(self) -> str | None:
-        """What its networks are scored on: the test part, else the validation part, if there are any."""
-        return next((part for part in ("test", "validation") if getattr(self.config.data, part)), None)
+        return scored_part(self.config)
 
 
 @dataclass(frozen=True)
