@@ -254,7 +254,7 @@ class PoseEstimator:
     def _crop(self):
         card = self.card
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def crop(picture, boxes):
             return crop_people(picture, boxes, card.input_size, card.box_padding, ALIGNMENTS[card.alignment])
 

@@ -194,6 +194,7 @@ class Policy(_Record):
             return augment(tensors, *batch, tf.stack([tf.constant(seed, tf.int64), number]))
 
         numbered = dataset.enumerate(start)
+        step = tf.autograph.experimental.do_not_convert(step)
         return numbered.map(step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 

@@ -113,7 +113,7 @@ class Searcher:
         """A function `(batch, number)` that trains the weights one step under a discrete policy."""
         tensors = policy.tensors()
 
-        @tf.function
+        @tf.function(autograph=False)
         def augmented(batch, number):
             return augment(tensors, *batch, self._seed(number, TRAINED))
 

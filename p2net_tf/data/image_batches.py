@@ -170,7 +170,11 @@ def fitting_batch_size(part: Pictures, batch_size: int, replicas: int, things: s
 
 
 def in_parallel(dataset: tf.data.Dataset, load) -> tf.data.Dataset:
-    """`load` of every element, side by side but in the same order, whatever the global options are."""
+    """`load` of every element, side by side but in the same order, whatever the global options are.
+
+    It is traced as it is: there is nothing in it that AutoGraph would have to convert.
+    """
+    load = tf.autograph.experimental.do_not_convert(load)
     return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 

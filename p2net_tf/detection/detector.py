@@ -72,7 +72,7 @@ class NetworkDetector(PersonDetector):
         self.likely_score = card.likely_score
         # One graph for pictures of all sizes.
         self._graph = tf.function(
-            self._detections, input_signature=[tf.TensorSpec((None, None, 3), tf.float32)]
+            self._detections, [tf.TensorSpec((None, None, 3), tf.float32)], autograph=False
         )
 
     @classmethod

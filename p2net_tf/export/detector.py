@@ -107,7 +107,7 @@ class _Graph:
     def __init__(self, detector: NetworkDetector, exif_orientation: bool):
         self._detector, self._exif = detector, exif_orientation
         self._find = tf.function(
-            detector.all_detections, input_signature=[tf.TensorSpec((None, None, 3), tf.float32)]
+            detector.all_detections, [tf.TensorSpec((None, None, 3), tf.float32)], autograph=False
         )
 
     @property

@@ -74,7 +74,7 @@ def make_predict_step(network: keras.Model, card: InferenceCard):
     """
     of_crops = tf.TensorSpec([None, *card.input_size, 3], tf.float32)
 
-    @tf.function(input_signature=[of_crops, tf.TensorSpec([None, 2, 3], tf.float32)])
+    @tf.function(input_signature=[of_crops, tf.TensorSpec([None, 2, 3], tf.float32)], autograph=False)
     def step(crops, matrices):
         keypoints, scores = estimate_keypoints(network, crops, card)
         return geometry.transform_points(keypoints, geometry.invert_affine(matrices)), scores

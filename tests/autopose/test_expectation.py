@@ -175,7 +175,7 @@ class TestSample:
         assert (np.abs(found - expected) <= 3 * errors + 1e-12).all()
 
     @pytest.mark.parametrize("exploration", [0.0, 0.5, 1.0])
-    @pytest.mark.parametrize("repeats", [1, 5])
+    @pytest.mark.parametrize("repeats", [pytest.param(1, marks=pytest.mark.slow), 5])
     def test_frequencies(self, policy, exploration, repeats):
         """Ten people do not divide into three sub-policies; on average they do."""
         chains, importance = self.many(policy, exploration, repeats)

@@ -99,7 +99,13 @@ def targets_in_loops(mixture: Mixture, crops, keypoints):
 
 
 class TestMix:
-    @pytest.mark.parametrize("name", list(OPERATIONS))
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=[] if name in ("Rotate", "Cutout", "Solarize") else pytest.mark.slow)
+            for name in OPERATIONS
+        ],
+    )
     def test_a_certain_operation_is_the_operation(self, name):
         crops, keypoints = random_people()
         mixture = certain_mixture(name)

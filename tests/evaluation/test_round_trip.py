@@ -62,7 +62,7 @@ def agreeing(found, folder, truth_file) -> float:
 
 
 @pytest.mark.parametrize("box_threshold", [0.0, 0.3])
-@pytest.mark.parametrize("keypoint_threshold", [-1.0, 0.2])
+@pytest.mark.parametrize("keypoint_threshold", [pytest.param(-1.0, marks=pytest.mark.slow), 0.2])
 @pytest.mark.parametrize(
     ("nms", "nms_threshold"), [(None, 0.9), ("oks", 0.9), ("oks", 0.3), ("soft_oks", 0.9), ("soft_oks", 0.3)]
 )

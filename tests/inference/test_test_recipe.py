@@ -99,9 +99,8 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("flip_test", "filter_sigma"),
         [
-            (False, 0.0),
             (True, 1.0),
-            *(pytest.param(*recipe, marks=pytest.mark.slow) for recipe in ((False, 1.0), (True, 0.0))),
+            *(pytest.param(*r, marks=pytest.mark.slow) for r in ((False, 0.0), (False, 1.0), (True, 0.0))),
         ],
     )
     def test_finds_the_spots_in_image_pixels(self, hands, found, flip_test, filter_sigma):

@@ -203,7 +203,10 @@ def symmetric_network(permutation) -> keras.Model:
     return network
 
 
-@pytest.mark.parametrize("rule", heatmaps.DECODE_RULES)
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param(r, marks=[] if r == "dark" else pytest.mark.slow) for r in heatmaps.DECODE_RULES],
+)
 def test_the_flip_pass_of_a_symmetric_network_changes_nothing(rule):
     """No shift: the mirrored prediction lies exactly on the plain one, and so does their average."""
     names = ["nose", "left_eye", "right_eye", "left_ear", "right_ear"]

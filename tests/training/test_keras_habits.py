@@ -146,7 +146,7 @@ class TestAsKerasItself:
             ),
         ],
     )
-    @pytest.mark.parametrize("weights", [None, OF_PERSONS])
+    @pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), OF_PERSONS])
     def test_losses(self, arguments, settings, of_keras, weights):
         crops, keypoints = people()
         extra = () if weights is None else (weights,)
@@ -422,6 +422,7 @@ class TestAnyNetwork:
         def call(self, crops):
             return {"heatmaps": self.head(crops)}
 
+    @pytest.mark.slow
     def test_of_a_class_of_yours(self):
         network = self.Own()
         network(np.zeros((1, 32, 32, 3), "float32"))

@@ -59,7 +59,7 @@ class TestPipeline:
         colours = np.concatenate([batch.crops for batch in found])[:, 8, 8, 0] * 255
         np.testing.assert_allclose(colours, rows.ravel(), atol=1e-3)
 
-    @pytest.mark.parametrize("first", [0, 5, 11])
+    @pytest.mark.parametrize("first", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 11))])
     def test_a_pass_without_a_picture_ends_it(self, samples, first):
         """From any person on: what is left of a pass is not enough to tell."""
         lose(Path(samples.image_paths[0]).parent)

@@ -11,7 +11,10 @@ from p2net_tf.utils.compat import averages_of
 
 STEPS = 5
 OPTIONS = [{}, {"beta_1": 0.5, "epsilon": 1e-3}, {"clipnorm": 0.5}, {"use_ema": True}, {"amsgrad": True}]
-PAIRS = [(Adam, keras.optimizers.Adam), (AdamW, keras.optimizers.AdamW)]
+PAIRS = [
+    (Adam, keras.optimizers.Adam),
+    pytest.param(AdamW, keras.optimizers.AdamW, marks=pytest.mark.slow),
+]
 
 
 def values_after(optimizer, in_graph=False) -> list[np.ndarray]:

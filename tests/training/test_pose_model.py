@@ -181,6 +181,7 @@ def test_fit_traces_its_step_once():
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_a_file_gives_the_model_back(tmp_path):
     model = tiny_model(0.1, sigma=1.5, ohkm=2, intermediate_weight=0.5, final_weight=2.0, weight_decay=1e-4)
     crops, keypoints = random_people(4)

@@ -75,11 +75,11 @@ class PolicyTrials:
         self._schedule = _Stretched(make_schedule(training, steps_per_epoch), length)
         self._model.optimizer.learning_rate = self._schedule
         self._fresh = _FreshValues(self._model, pretrained=config.model.weights is not None)
-        self._augment = tf.function(augment)
+        self._augment = tf.function(augment, autograph=False)
         crops = tf.TensorSpec((None, *inner.crops.shape[1:]), tf.float32)
         keypoints = tf.TensorSpec((None, *inner.keypoints.shape[1:]), tf.float32)
-        self._train = tf.function(self._train_step, input_signature=(crops, keypoints))
-        self._score = tf.function(self._score_batch, input_signature=(crops, keypoints))
+        self._train = tf.function(self._train_step, (crops, keypoints), autograph=False)
+        self._score = tf.function(self._score_batch, (crops, keypoints), autograph=False)
         self._batches = {}
 
     @property

@@ -67,7 +67,7 @@ def mutate(name: str, root, dice: random.Random):
 
 
 @pytest.mark.parametrize(
-    ("count", "seed"), [(70, 0), pytest.param(700, 1, marks=pytest.mark.slow)], ids=["210", "2100"]
+    ("count", "seed"), [(30, 0), pytest.param(700, 1, marks=pytest.mark.slow)], ids=["90", "2100"]
 )
 def test_no_file_ends_in_a_traceback(sets, count, seed):
     dice = random.Random(seed)

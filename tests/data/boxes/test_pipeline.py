@@ -75,6 +75,7 @@ class TestBoxes:
                 edge = image[height - 1, : width - 1]  # repeats the picture and does not fade to black
                 assert edge.min() > 0.1
 
+    @pytest.mark.slow
     def test_pictures_as_at_inference(self, scenes):
         """Validation pictures begin at the corner, in their order, with all of their boxes, scaled."""
         found = list(validation_scenes(scenes, CANVAS, BATCH))

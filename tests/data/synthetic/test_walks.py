@@ -16,7 +16,9 @@ def keypoints_of(person) -> np.ndarray:
     return np.where(stored[:, 2:] > 0, stored - (to_coco_keypoints(np.zeros((1, 3)))), 0)
 
 
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize(
+    "scene", [pytest.param(s, marks=[] if s == "crossing" else pytest.mark.slow) for s in SCENES]
+)
 def test_a_seed_is_a_video(scene):
     first, second = list(render_walk(3, scene, SHORT)), list(render_walk(3, scene, SHORT))
     assert len(first) == 50 == SHORT.frames
