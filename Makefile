@@ -15,6 +15,8 @@ TORCHVISION ?= torchvision==0.28.0
 # Real data beside the checkout; tests that need it are skipped, with the reason, where it is missing.
 P2NET_DATA ?= $(abspath ../shared/data)
 export P2NET_DATA
+# Without bytecode every worker and every process that a test starts compiles the house anew: a minute in all.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all test-slow test-long test-jax lint wheel smoke clean
 

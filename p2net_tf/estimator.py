@@ -72,6 +72,7 @@ class PoseEstimator:
             )
         self.network = getattr(model, "network", model)
         self.card = card
+        self._detectors: dict[str, PersonDetector] = {}
 
     @classmethod
     def load(cls, path: str | Path, card: InferenceCard | None = None) -> PoseEstimator:
@@ -143,7 +144,7 @@ class PoseEstimator:
             detector: finds the people of pictures without boxes; as `open_detector` takes it: a run folder
                 or `.keras` file of a detector, a SavedModel, `hub:PRESET`, or `whole_image` where each
                 picture is of one. None: the small detector that ships; of keypoints that are not of people,
-                the whole picture.
+                the whole picture. What a word names is opened at its first use and kept.
             min_score: its boxes must score above it; None: as it says itself, `likely_score`.
 
         Returns:
@@ -154,14 +155,13 @@ class PoseEstimator:
             UserError: the detector cannot be opened.
         """
         sources = as_list(pictures)
-        finder = None  # opened where it is needed
         windows = _per_picture(boxes, len(sources), "boxes", 4)
         certainties = _per_picture(box_scores, len(sources), "box_scores", None)
         found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
         sizes = []
         for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
             if windows[number] is None:
-                finder = finder or chosen_detector(detector, self.skeleton)
+                finder = self._detector(detector)
                 boxes_found = finder.likely(finder.detect_in(picture), min_score)
                 windows[number] = boxes_found.windows
                 if certainties[number] is None:
@@ -245,6 +245,15 @@ class PoseEstimator:
     def __repr__(self) -> str:
         height, width = self.input_size
         return f"PoseEstimator({self.card.name}, {self.skeleton.name}, {height}x{width})"
+
+    def _detector(self, detector: PersonDetector | str | Path | None) -> PersonDetector:
+        """Opened where it is needed, and once: `predict` is called in loops."""
+        if isinstance(detector, PersonDetector):
+            return detector
+        word = "" if detector is None else str(detector)
+        if word not in self._detectors:
+            self._detectors[word] = chosen_detector(detector, self.skeleton)
+        return self._detectors[word]
 
     @cached_property
     def _step(self):

@@ -62,6 +62,7 @@ def is_window(windows: CropWindow, center, size) -> np.ndarray:
     return close & np.isclose(windows.size, size, atol=1e-3).all(axis=1)
 
 
+@pytest.mark.slow
 def test_everything_off_leaves_the_window_alone():
     windows = draw(draws=20)
     np.testing.assert_array_equal(windows.center, np.tile(CENTER, (20, 1)))
@@ -125,6 +126,7 @@ def test_translation_is_uniform_in_fractions_of_the_window():
     assert abs(np.corrcoef(shift.T)[0, 1]) < 0.065
 
 
+@pytest.mark.slow
 def test_the_draws_are_independent_of_each_other():
     windows = draw(rotation_probability=0.5, flip_probability=0.25, half_body_probability=0.5, scale=0.3)
     half = windows.center[:, 1] != CENTER[1]

@@ -67,6 +67,7 @@ def test_element_shapes_are_static(tmp_path):
     assert spec["image"] == tf.TensorSpec([], tf.string)
 
 
+@pytest.mark.slow
 def test_parallel_reading_gives_the_same_persons(tmp_path):
     samples = people(tmp_path)
     write_records(samples, tmp_path / "records", shards=3)
@@ -102,6 +103,7 @@ def _size(path) -> int:
         return len(file.read())
 
 
+@pytest.mark.slow
 def test_existing_records_are_kept_unless_told_otherwise(tmp_path):
     samples = people(tmp_path)
     write_records(samples, tmp_path / "records", shards=4)

@@ -238,6 +238,7 @@ class TestResuming:
         assert again.run(folder)["arms"] == report["arms"]
         assert again.trained == again.searched == []
 
+    @pytest.mark.slow
     def test_an_interrupted_training_goes_on(self, finished, tmp_path):
         first = MadeUp(stop_at=("tuner", 0))
         with pytest.raises(KeyboardInterrupt):
@@ -288,6 +289,7 @@ class TestResuming:
             (("random", 0), False),
         ]
 
+    @pytest.mark.slow
     def test_arms_and_seeds_may_be_added(self, tmp_path):
         MadeUp().run(tmp_path, ["none"], [0])
         more = MadeUp()
@@ -384,6 +386,7 @@ class TestTable:
         with Image.open(folder / "compare.png") as picture:
             assert picture.width > 700 and picture.height > 500
 
+    @pytest.mark.slow
     def test_the_same_seeds_give_the_same_table(self, finished, tmp_path):
         again = MadeUp().run(tmp_path)
         tables = [table_of(report).lines() for report in (finished[2], again)]

@@ -130,6 +130,7 @@ class TestArguments:
         with pytest.raises(ValueError, match="`validation_split` is only supported for tensors or NumPy"):
             model_of().fit(batches(), validation_split=0.5, verbose=0)
 
+    @pytest.mark.slow
     def test_validation_split_of_arrays(self):
         model = model_of()
         history = model.fit(*people(), validation_split=0.25, batch_size=6, verbose=0).history

@@ -73,6 +73,7 @@ class TestTrainings:
         assert (config.seed, config.loss.sigma, config.model.exchange_units) == (7, 2.0, 3)
         assert (config.training.epochs, config.name) == (3, "made_up")
 
+    @pytest.mark.slow
     def test_the_baseline_may_be_another(self, go):
         report = go(seeds=[0], baseline=["loss.sigma=2"])
         assert report["baseline"] == "loss.sigma=2, model.exchange_units=1"
@@ -91,6 +92,7 @@ class TestTrainings:
 
 
 class TestResuming:
+    @pytest.mark.slow
     def test_finished_trainings_stay(self, go, tmp_path):
         go()
         before = contents(tmp_path / "out")
@@ -121,6 +123,7 @@ class TestResuming:
         # What no training reads may change.
         go(axes=AXES[:1], seeds=[0], overrides=["search.steps=3"])
 
+    @pytest.mark.slow
     def test_another_policy_in_the_same_file_is_refused(self, go, tmp_path):
         policy, axes = (
             Policy([[Stage("Rotate", 0.5, 3)]], name="mine"),
