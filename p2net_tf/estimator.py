@@ -172,17 +172,12 @@ class PoseEstimator:
         keypoints, keypoint_scores = found.finish()
         scores = np.asarray(mean_scores(keypoint_scores, self.card.recipe))
         parts = np.split(np.arange(len(scores)), np.cumsum(sizes)[:-1]) if sizes else []
-        return [
-            Poses(
-                keypoints[rows],
-                keypoint_scores[rows],
-                scores[rows] * _certainty(certainties[number], len(rows), number),
-                windows[number],
-                self.skeleton,
-                sources[number],
-            )
-            for number, rows in enumerate(parts)
-        ]
+        found_in = []
+        for number, rows in enumerate(parts):
+            certainty = _certainty(certainties[number], len(rows), number)
+            columns = (keypoints[rows], keypoint_scores[rows], scores[rows] * certainty)
+            found_in.append(Poses(*columns, windows[number], certainty, self.skeleton, sources[number]))
+        return found_in
 
     def evaluate(
         self, samples: Samples, metric: str = "oks_ap", skip_missing: bool = False, **settings: Any

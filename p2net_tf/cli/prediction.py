@@ -65,6 +65,10 @@ def predict(
 
     if sum([boxes is not None, whole_image, detector is not None]) > 1:
         raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
+    if min_score is not None and (boxes is not None or whole_image):
+        raise typer.BadParameter(
+            "--min-score is for boxes of a detector; of --boxes take evaluation.box_threshold"
+        )
     overrides = [word for word in images if is_override(word)]
     pictures = [Path(word) for word in images if word not in overrides]
     if whole_image:

@@ -31,6 +31,7 @@ class Poses:
         keypoint_scores: `[n, K]` float32, heights of the heatmaps.
         scores: `[n]` float32, pose scores: the score of the box times the mean of the keypoint scores.
         boxes: `[n, 4]` float32 xywh, where they were looked for.
+        box_scores: `[n]` float32, of the boxes; 1 where nobody scored them.
         skeleton: names of the K keypoints.
         source: the picture, as it was given.
     """
@@ -39,6 +40,7 @@ class Poses:
     keypoint_scores: np.ndarray
     scores: np.ndarray
     boxes: np.ndarray
+    box_scores: np.ndarray
     skeleton: Skeleton
     source: PictureSource
 
@@ -59,8 +61,8 @@ class Poses:
     def take(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Poses:
         """The persons at `rows` `[m]`, in that order; with `scores` `[m]` in place of theirs."""
         scores = self.scores[rows] if scores is None else scores
-        columns = (self.keypoints[rows], self.keypoint_scores[rows], scores, self.boxes[rows])
-        return Poses(*columns, self.skeleton, self.source)
+        columns = (self.keypoints[rows], self.keypoint_scores[rows], scores)
+        return Poses(*columns, self.boxes[rows], self.box_scores[rows], self.skeleton, self.source)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The persons, each `[K, 2]`."""

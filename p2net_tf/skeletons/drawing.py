@@ -20,6 +20,11 @@ from p2net_tf.utils.files import write_bytes
 Color = tuple[int, int, int]
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (128, 128, 128)
 SHEET_BACKGROUND, SHEET_TEXT = (24, 26, 31), (205, 210, 218)
+PEOPLE_COLORS: tuple[Color, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (0, 114, 178), (213, 94, 0), (204, 121, 167), WHITE,
+)  # fmt: skip
+"""Of people who are told apart."""
 
 _SHIFT = 4
 """Fractional bits of the coordinates that OpenCV draws at: 1/16 pixel."""
@@ -42,6 +47,11 @@ class _Pose:
     points: np.ndarray
     confidence: np.ndarray
     drawn: np.ndarray
+
+
+def color_of(number: int) -> Color:
+    """One of eight colors that also the colour-blind tell apart (Okabe and Ito 2008), black left out."""
+    return PEOPLE_COLORS[number % len(PEOPLE_COLORS)]
 
 
 def draw_skeleton(

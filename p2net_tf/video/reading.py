@@ -6,7 +6,9 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +123,16 @@ class VideoReader:
                     self.broken += 1
                 else:
                     yield frame
+
+
+def read_ahead(frames: Iterable[Frame], count: int = 4) -> Iterator[Frame]:
+    """The frames, a few of them decoded while others are looked at."""
+    waiting, end = iter(frames), object()
+    with ThreadPoolExecutor(1) as pool:
+        queue = deque(pool.submit(next, waiting, end) for _ in range(count))
+        while (frame := queue.popleft().result()) is not end:
+            queue.append(pool.submit(next, waiting, end))
+            yield frame
 
 
 def import_av():

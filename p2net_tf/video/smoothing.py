@@ -3,8 +3,73 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+
+_FORGOTTEN = 1.0
+"""Seconds without somebody, after which their joints begin anew."""
+
+
+@dataclass(frozen=True)
+class SmoothingSettings:
+    """Of `OneEuroFilter`, in sizes of a person, the root of the area of their first box.
+
+    The defaults are a compromise that `docs/video.md` shows in numbers.
+
+    Attributes:
+        min_cutoff: Hz; less smooths more, and lags more, while a joint is slow.
+        beta: Hz per size of the person and second; more lags less while it is fast.
+    """
+
+    min_cutoff: float = 1.0
+    beta: float = 5.0
+
+
+class PoseSmoother:
+    """A One-Euro filter for every joint of everybody.
+
+    ```python
+    smoother = PoseSmoother()
+    for frame in frames:
+        keypoints = smoother(frame.ids, frame.poses.keypoints, frame.poses.boxes, frame.time)
+    ```
+    """
+
+    def __init__(self, settings: SmoothingSettings | None = None):
+        self.settings = settings or SmoothingSettings()
+        self._filters: dict[int, _PersonFilter] = {}
+
+    def __call__(self, ids, keypoints, boxes, time: float) -> np.ndarray:
+        """The smoothed keypoints of a frame.
+
+        Args:
+            ids: `[n]`, who they are of.
+            keypoints: `[n, K, 2]` in pixels.
+            boxes: `[n, 4]` xywh, for the size of who is new.
+            time: seconds, later than that of the frame before.
+
+        Returns:
+            `[n, K, 2]` float32.
+        """
+        known = {n: one for n, one in self._filters.items() if time - one.time <= _FORGOTTEN}
+        smoothed = np.array(keypoints, np.float32)
+        for row, number in enumerate(np.asarray(ids).tolist()):
+            if number not in known:
+                known[number] = _PersonFilter(self.settings, math.sqrt(boxes[row][2] * boxes[row][3]))
+            smoothed[row] = known[number](keypoints[row], time)
+        self._filters = known
+        return smoothed
+
+
+class _PersonFilter:
+    def __init__(self, settings: SmoothingSettings, size: float):
+        self._filter = OneEuroFilter(settings.min_cutoff, settings.beta)
+        self._size, self.time = size, -math.inf
+
+    def __call__(self, keypoints: np.ndarray, time: float) -> np.ndarray:
+        self.time = time
+        return self._filter(keypoints / self._size, time) * self._size
 
 
 class OneEuroFilter:

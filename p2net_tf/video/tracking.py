@@ -77,6 +77,13 @@ class Tracker:
         """`[T, 4]` xywh: where the tracks are, or would be, in the last frame."""
         return self._motion.windows
 
+    def overlaps(self, windows) -> np.ndarray:
+        """`[n]` greatest intersection over union of each of `[n, 4]` xywh with a track; 0 without tracks."""
+        windows = np.asarray(windows, np.float64).reshape(-1, 4)
+        if not len(windows) or not len(self.ids):
+            return np.zeros(len(windows))
+        return mask.iou(windows, self.windows, np.zeros(len(self.ids), np.uint8)).max(axis=1)
+
     def __call__(self, windows, scores, keypoints, keypoint_scores) -> np.ndarray:
         """The next frame.
 

@@ -1,0 +1,158 @@
+"""People in a video: found, followed and smoothed, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from p2net_tf.detection.detector import PersonDetector
+from p2net_tf.detection.opening import chosen_detector
+from p2net_tf.estimator import PoseEstimator
+from p2net_tf.inference.poses import Poses
+from p2net_tf.skeletons import drawing
+from p2net_tf.video.following import moved_windows
+from p2net_tf.video.reading import Frame, VideoReader, read_ahead
+from p2net_tf.video.smoothing import PoseSmoother, SmoothingSettings
+from p2net_tf.video.tracking import UNKNOWN, Tracker, TrackerSettings
+
+_NEAR = 0.3
+"""Intersection over union from which on a doubtful box may be somebody who is followed."""
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleFrame:
+    """The people of one frame, each with a number.
+
+    Attributes:
+        number: of the frame, from 0 on.
+        time: seconds since the first frame.
+        poses: `Poses` of the n people; its source is the frame, `[H, W, 3]` uint8.
+        ids: `[n]` int64 from 1 on; a person keeps it.
+    """
+
+    number: int
+    time: float
+    poses: Poses
+    ids: np.ndarray
+
+    def draw(self, boxes: bool = True, threshold: float = 0.0) -> np.ndarray:
+        """The frame with everybody and their numbers on it: `[H, W, 3]` uint8."""
+        picture = self.poses.draw(boxes=False, threshold=threshold)
+        for box, number in zip(self.poses.boxes, self.ids.tolist(), strict=True):
+            if boxes:
+                picture = drawing.draw_box(picture, box, drawing.color_of(number), str(number))
+        return picture
+
+    def to_coco(self) -> list[dict]:
+        """Entries of a COCO result file, one a person, with `track_id` and the `time` of the frame."""
+        entries = self.poses.to_coco(self.number + 1)
+        return [
+            entry | {"track_id": number, "time": self.time}
+            for entry, number in zip(entries, self.ids.tolist(), strict=True)
+        ]
+
+
+class VideoPoses:
+    """Poses of the people in videos, who keep their number from frame to frame.
+
+    ```python
+    people = VideoPoses(PoseEstimator.from_preset("p2net_small_lsp"), detect_every=5, smooth=True)
+    for frame in people.predict("street.mp4"):       # or the address of a stream, or any iterable of pictures
+        print(frame.time, frame.ids, frame.poses["left_wrist"])
+    ```
+
+    Args:
+        pose: finds the keypoints.
+        detector: finds the people; as `PoseEstimator.predict` takes it.
+        detect_every: the detector looks at every such frame; between them a box moves with its keypoints.
+        smooth: True, or `SmoothingSettings`: keypoints go through a One-Euro filter, which lags by a frame or
+            two. False leaves them as they are found.
+        min_score: boxes above it may begin a track; None: the detector's own `likely_score`.
+        tracker: further settings of the tracker, whose scores are those of the detector here.
+
+    Raises:
+        ValueError: `detect_every` below 1.
+        UserError: the detector cannot be opened.
+    """
+
+    def __init__(
+        self,
+        pose: PoseEstimator,
+        detector: PersonDetector | str | Path | None = None,
+        detect_every: int = 1,
+        smooth: bool | SmoothingSettings = False,
+        min_score: float | None = None,
+        tracker: TrackerSettings | None = None,
+    ):
+        if detect_every < 1:
+            raise ValueError(f"detect_every is {detect_every}; give 1 or more")
+        self.pose, self.detector = pose, chosen_detector(detector, pose.skeleton)
+        self.detect_every = detect_every
+        self._smoothing = SmoothingSettings() if smooth is True else smooth or None
+        high = self.detector.likely_score if min_score is None else min_score
+        self._settings = replace(tracker or TrackerSettings(), high_score=high, low_score=high / 2)
+
+    def predict(
+        self, source: str | Path | VideoReader | Iterable[np.ndarray], rate: float = 30.0
+    ) -> Iterator[PeopleFrame]:
+        """The people of every frame, as they are asked for; no frame is kept.
+
+        Args:
+            source: a video file, the address of a stream, an open `VideoReader`, or pictures
+                `[H, W, 3]` uint8 one after the other.
+            rate: of such pictures, per second.
+
+        Raises:
+            VideoError: the video cannot be opened.
+            DataError: a picture is none.
+        """
+        following = _Following(self, Tracker(self.pose.skeleton.sigmas, self._settings))
+        smoother = PoseSmoother(self._smoothing) if self._smoothing else None
+        with ExitStack() as stack:
+            for frame in _frames(source, rate, stack):
+                poses, ids = following.next(frame)
+                if smoother is not None:
+                    poses = replace(poses, keypoints=smoother(ids, poses.keypoints, poses.boxes, frame.time))
+                yield PeopleFrame(frame.number, frame.time, poses, ids)
+
+
+class _Following:
+    """Where to look for people in the next frame, and who they are."""
+
+    def __init__(self, people: VideoPoses, tracker: Tracker):
+        self._people, self._tracker = people, tracker
+        self._count = 0
+        self._last: Poses | None = None  # everybody of the last frame, whose boxes are for this one
+
+    def next(self, frame: Frame) -> tuple[Poses, np.ndarray]:
+        """Poses and numbers of those who have one."""
+        pose, before = self._people.pose, self._last
+        if self._count % self._people.detect_every == 0:
+            (poses,) = pose.predict(frame.picture, *self._detect(frame.picture))
+        else:
+            (poses,) = pose.predict(frame.picture, before.boxes, before.box_scores)
+            windows, seen = moved_windows(before, poses, self._tracker.settings.keypoint_score)
+            poses = replace(poses, boxes=windows).take(seen)
+        self._count, self._last = self._count + 1, poses
+        ids = self._tracker(poses.boxes, poses.box_scores, poses.keypoints, poses.keypoint_scores)
+        known = np.flatnonzero(ids != UNKNOWN)
+        return poses.take(known), ids[known]
+
+    def _detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Likely boxes, and doubtful ones where somebody is expected."""
+        high, low = self._tracker.settings.high_score, self._tracker.settings.low_score
+        boxes = self._people.detector.detect_in(picture).above(low)
+        wanted = (boxes.scores > high) | (self._tracker.overlaps(boxes.windows) >= _NEAR)
+        return boxes.windows[wanted], boxes.scores[wanted]
+
+
+def _frames(source, rate: float, stack: ExitStack) -> Iterable[Frame]:
+    if isinstance(source, (str, Path)):
+        source = stack.enter_context(VideoReader(source))
+    if isinstance(source, VideoReader):
+        return read_ahead(source)
+    return (Frame(np.asarray(picture), number / rate, number) for number, picture in enumerate(source))

@@ -1,0 +1,187 @@
+"""People followed through rendered videos by stand-ins that see what is there."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from p2net_tf.data.synthetic.render import SKELETON
+from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
+from p2net_tf.detection.boxes import Boxes
+from p2net_tf.detection.detector import PersonDetector
+from p2net_tf.inference.poses import Poses
+from p2net_tf.video.people import VideoPoses
+from p2net_tf.video.reading import VideoError
+from p2net_tf.video.writing import VideoWriter
+
+SHORT = WalkOptions(height=96, width=128, rate=25, seconds=3.0)
+
+
+@cache
+def walk(seed: int) -> Scene:
+    """Nobody changes it: rendered once for all tests."""
+    return Scene(seed, "walking")
+
+
+class Scene:
+    """A rendered walk; which frame a picture is stands in its upper left pixel."""
+
+    def __init__(self, seed: int, scene: str):
+        self.frames = list(render_walk(seed, scene, SHORT))
+        for number, frame in enumerate(self.frames):
+            frame.picture[0, 0] = number
+
+    def pictures(self, start: int = 0):
+        return (frame.picture for frame in self.frames[start:])
+
+    def boxes(self, picture) -> np.ndarray:
+        return np.array([person["bbox"] for person in self.of(picture).people], np.float32).reshape(-1, 4)
+
+    def of(self, picture):
+        return self.frames[int(picture[0, 0, 0])]
+
+    def numbers(self, picture, windows) -> list[int]:
+        """Who is nearest to the middle of each window."""
+        boxes = self.boxes(picture)
+        middles = boxes[:, :2] + boxes[:, 2:] / 2
+        windows = np.asarray(windows)
+        apart = np.abs(windows[:, None, :2] + windows[:, None, 2:] / 2 - middles).sum(axis=-1)
+        return [self.of(picture).people[row]["track_id"] for row in apart.argmin(axis=1)]
+
+
+class Detector(PersonDetector):
+    likely_score = 0.5
+
+    def __init__(self, scene: Scene, scores: float = 0.9):
+        self.scene, self.asked, self.scores = scene, [], scores
+
+    def detect_in(self, picture):
+        self.asked.append(int(picture[0, 0, 0]))
+        boxes = self.scene.boxes(picture)
+        return Boxes(boxes, np.full(len(boxes), self.scores))
+
+
+class Estimator:
+    """The true keypoints of whoever is nearest to a box."""
+
+    skeleton = SKELETON
+
+    def __init__(self, scene: Scene, noise: float = 0.0):
+        self.scene, self.random, self.noise = scene, np.random.default_rng(0), noise
+
+    def predict(self, picture, windows, scores):
+        people = {person["track_id"]: person for person in self.scene.of(picture).people}
+        numbers = self.scene.numbers(picture, windows) if len(windows) else []
+        stored = [np.reshape(people[number]["keypoints"], (17, 3)) for number in numbers]
+        stored = np.float32(stored).reshape(-1, 17, 3)
+        places = stored[..., :2] + self.noise * self.random.normal(size=(len(stored), 17, 2))
+        sure = np.where(stored[..., 2] > 0, 0.9, 0.0).astype(np.float32)
+        columns = (places.astype(np.float32), sure, scores * 0.9, np.asarray(windows), np.asarray(scores))
+        return [Poses(*columns, SKELETON, picture)]
+
+
+def video_poses(scene: Scene, noise: float = 0.0, **options) -> VideoPoses:
+    detector = options.pop("detector", None) or Detector(scene)
+    return VideoPoses(Estimator(scene, noise), detector=detector, **options)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_everybody_keeps_one_number(every):
+    """Also where the detector looks at every fifth frame: in between boxes move with the keypoints."""
+    scene, start = walk(3), 15  # when both are in the picture
+    detector = Detector(scene)
+    given, missed = {}, 0
+    for frame in video_poses(scene, detector=detector, detect_every=every).predict(scene.pictures(start), 25):
+        assert frame.time == pytest.approx(frame.number / 25)
+        truth = scene.numbers(frame.poses.source, frame.poses.boxes)
+        missed += len(scene.of(frame.poses.source).people) - len(truth)
+        for number, found in zip(truth, frame.ids.tolist(), strict=True):
+            given.setdefault(number, set()).add(found)
+    assert detector.asked == list(range(start, 75, every))
+    assert sorted(map(len, given.values())) == [1, 1] and missed == 0
+
+
+def test_boxes_stay_around_people_between_two_looks():
+    scene = walk(3)
+    for frame in video_poses(scene, detect_every=25).predict(scene.pictures()):
+        picture = frame.poses.source
+        numbers = [person["track_id"] for person in scene.of(picture).people]
+        rows = [numbers.index(number) for number in scene.numbers(picture, frame.poses.boxes)]
+        true = scene.boxes(picture)[rows]
+        middles, true_middles = (boxes[:, :2] + boxes[:, 2:] / 2 for boxes in (frame.poses.boxes, true))
+        assert (np.abs(middles - true_middles) <= 0.2 * true[:, 3:]).all()
+        assert (frame.poses.boxes[:, 3] / true[:, 3]).tolist() == pytest.approx([1] * len(true), abs=0.2)
+
+
+def test_doubtful_boxes_begin_nobody():
+    scene = walk(3)
+    frames = video_poses(scene, detector=Detector(scene, scores=0.4)).predict(scene.pictures())
+    assert not any(len(frame.ids) for frame in frames)
+    frames = video_poses(scene, detector=Detector(scene, scores=0.4), min_score=0.3).predict(scene.pictures())
+    assert all(len(frame.ids) == 2 for frame in frames)
+
+
+def test_smoothing_calms_joints():
+    scene = walk(3)
+
+    def jitter(smooth) -> float:
+        """Second differences of the nose, in pixels."""
+        frames = video_poses(scene, noise=1.0, smooth=smooth).predict(scene.pictures(), 25)
+        noses = np.array([frame.poses["nose"][frame.ids.argmin()] for frame in frames])
+        return float(np.square(np.diff(noses, 2, axis=0)).mean())
+
+    assert jitter(True) < 0.6 * jitter(False)
+
+
+def test_an_empty_video_has_no_frames():
+    scene = walk(3)
+    assert list(video_poses(scene).predict([])) == []
+
+
+def test_from_a_file(tmp_path):
+    """Frames with the times of the file, of any iterator that is left early, too."""
+    scene = walk(3)
+    with VideoWriter(tmp_path / "walk.mp4", 25) as video:
+        for frame in scene.frames[:10]:
+            video.write(frame.picture, frame.time)
+    nobody = SimpleNamespace(skeleton=SKELETON, predict=lambda picture, *_: [empty(picture)])
+    people = VideoPoses(nobody, detector=NoOne())
+    assert [frame.time for frame in people.predict(tmp_path / "walk.mp4")] == pytest.approx(
+        np.arange(10) / 25, abs=1e-4
+    )
+    assert next(people.predict(tmp_path / "walk.mp4")).number == 0
+    with pytest.raises(VideoError, match="nothing.mp4"):
+        next(people.predict(tmp_path / "nothing.mp4"))
+
+
+class NoOne(PersonDetector):
+    def detect_in(self, picture):
+        return Boxes(np.zeros((0, 4)), np.zeros(0))
+
+
+def empty(picture) -> Poses:
+    columns = (np.zeros((0, 17, 2)), np.zeros((0, 17)), np.zeros(0), np.zeros((0, 4)), np.zeros(0))
+    return Poses(*columns, SKELETON, picture)
+
+
+def test_results_say_who_and_when():
+    scene = walk(3)
+    frames = list(video_poses(scene).predict(scene.pictures(), 25))
+    entries = frames[10].to_coco()
+    assert [entry["track_id"] for entry in entries] == frames[10].ids.tolist()
+    assert {(entry["image_id"], entry["time"]) for entry in entries} == {(11, 0.4)}
+
+
+def test_numbers_are_drawn():
+    scene = walk(3)
+    frame = next(video_poses(scene).predict(scene.pictures()))
+    assert frame.draw().shape == (96, 128, 3)
+    assert not np.array_equal(frame.draw(), frame.draw(boxes=False))
+
+
+def test_the_detector_looks_at_one_frame_at_least():
+    with pytest.raises(ValueError, match="detect_every is 0"):
+        video_poses(walk(3), detect_every=0)
