@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from p2net_tf.cli.options import AsJson, Strict, is_override, start, writable_folder
 from p2net_tf.utils.console import console, messages
+from p2net_tf.utils.exceptions import Interrupted
+
+if TYPE_CHECKING:
+    from p2net_tf.cli.prediction_files import Written
+    from p2net_tf.cli.video_files import WrittenVideo
 
 app = typer.Typer()
 
@@ -19,11 +24,15 @@ _MOST_SAID = 10
 
 @app.command(
     epilog="Example: `p2net predict photo.jpg`; with boxes of yours: `p2net predict photo.jpg --boxes "
-    "40,20,120,300`"
+    "40,20,120,300`; of a video: `p2net predict street.mp4 --detect-every 5 --smooth`"
 )
 def predict(
-    images: Annotated[
-        list[str], typer.Argument(help="pictures; and key=value changes, such as evaluation.nms=oks")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="pictures, videos, folders or patterns of them, http addresses, rtsp streams, camera:0; and "
+            "key=value changes, such as evaluation.nms=oks"
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="run folder, .keras file, or the name of a preset")
@@ -55,25 +64,55 @@ def predict(
     out: Annotated[
         Path, typer.Option(help="folder of overlays and predictions.json", callback=writable_folder)
     ] = Path("predictions"),
+    detect_every: Annotated[
+        int, typer.Option(help="of a video: the detector looks at every such frame", min=1)
+    ] = 1,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="of a video: calm the joints; they lag by a part of a frame")
+    ] = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
-    """Find poses in pictures: overlays with confidence, and JSON in COCO result form."""
-    start(as_json)
-    from p2net_tf.cli.prediction_files import predict_files
-    from p2net_tf.detection.opening import WHOLE_IMAGE
+    """Find poses in pictures and videos.
 
+    Of pictures: overlays with confidence, and JSON in COCO result form. Of a video: people who keep their
+    number, as an annotated video, JSON and a CSV of keypoints; `--json` prints a line for every frame.
+    """
     if sum([boxes is not None, whole_image, detector is not None]) > 1:
         raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
     if min_score is not None and (boxes is not None or whole_image):
         raise typer.BadParameter(
             "--min-score is for boxes of a detector; of --boxes take evaluation.box_threshold"
         )
-    overrides = [word for word in images if is_override(word)]
-    pictures = [Path(word) for word in images if word not in overrides]
+    start(as_json)
+    from p2net_tf.detection.opening import WHOLE_IMAGE
+    from p2net_tf.inference.sources import find_sources
+
+    overrides = [word for word in sources if is_override(word)]
+    found = find_sources([word for word in sources if word not in overrides], out)
+    if boxes is not None and found.videos:
+        raise typer.BadParameter(f"--boxes are of pictures; in {found.videos[0]} a detector looks for people")
     if whole_image:
         detector = WHOLE_IMAGE
-    written = predict_files(model, pictures, boxes, out, overrides, top, strict, detector, min_score)
+    if found.pictures or not found.videos:
+        from p2net_tf.cli.prediction_files import predict_files
+
+        pictures = [Path(path) for path in found.pictures]
+        _say_pictures(
+            predict_files(model, pictures, boxes, out, overrides, top, strict, detector, min_score),
+            out,
+            as_json,
+        )
+    if found.videos:
+        from p2net_tf.cli.video_files import predict_videos
+
+        settings = {"detector": detector, "min_score": min_score}
+        settings |= {"detect_every": detect_every, "smooth": smooth}
+        for written in predict_videos(model, found.videos, out, overrides, as_json, **settings):
+            _say_video(written, as_json)
+
+
+def _say_pictures(written: Written, out: Path, as_json: bool) -> None:
     for problem in written.problems[:_MOST_SAID]:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
     if len(written.problems) > _MOST_SAID:
@@ -87,3 +126,19 @@ def predict(
         console.file.write((out / "predictions.json").read_text(encoding="utf-8"))
     else:
         console.print(f"{written.poses} poses in {written.overlays} images: {out}", soft_wrap=True)
+
+
+def _say_video(written: WrittenVideo, as_json: bool) -> None:
+    if written.broken:
+        messages.print(
+            f"[yellow]passed over[/yellow] {escape(written.source)}: {written.broken} frames that cannot be "
+            "decoded",
+            soft_wrap=True,
+        )
+    if written.interrupted:
+        raise Interrupted(f"{written.source}: {written.frames} frames are done, and in {written.files[0]}")
+    if not as_json:
+        console.print(
+            f"{written.people} people in {written.frames} frames: {escape(str(written.files[0]))}",
+            soft_wrap=True,
+        )

@@ -77,7 +77,7 @@ def predict_files(
     Raises:
         DataError: no readable image, boxes that match no image, or anything broken and `strict`.
     """
-    pose, settings = _open(model, overrides)
+    pose, settings = open_estimator(model, overrides)
     readable, problems = _readable(images, strict)
     if boxes is not None:
         sizes, _ = image_headers(readable, exif_orientation=True)
@@ -100,7 +100,7 @@ class _Recipe(Section):
     evaluation: EvaluationConfig
 
 
-def _open(model: str, overrides: Sequence[str]) -> tuple[PoseEstimator, EvaluationConfig]:
+def open_estimator(model: str, overrides: Sequence[str]) -> tuple[PoseEstimator, EvaluationConfig]:
     """The network, and what its run does with poses."""
     file = network_file(model)
     if (file.parent / "config.yaml").is_file():

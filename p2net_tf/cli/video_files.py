@@ -1,0 +1,178 @@
+"""From a video to an annotated one, its poses as a COCO result file, and a table of its keypoints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from p2net_tf.cli.prediction_files import open_estimator
+from p2net_tf.data.samples import DataError
+from p2net_tf.utils.console import console, progress
+from p2net_tf.utils.files import make_folder, replacing
+from p2net_tf.video.people import PeopleFrame, VideoPoses
+from p2net_tf.video.reading import VideoReader
+from p2net_tf.video.writing import VideoWriter
+
+_COLUMNS = ("frame", "time", "track_id", "keypoint", "x", "y", "score")
+_USUAL_RATE = 30.0
+
+
+@dataclass(frozen=True)
+class WrittenVideo:
+    """What `predict_video` did.
+
+    Attributes:
+        source: as it was given.
+        files: that were written.
+        frames: how many were looked at.
+        people: how many have a number.
+        poses: in all frames together.
+        broken: frames that could not be decoded.
+        interrupted: Ctrl-C ended it; the files hold what was done so far.
+    """
+
+    source: str
+    files: tuple[Path, ...]
+    frames: int
+    people: int
+    poses: int
+    broken: int
+    interrupted: bool
+
+
+def predict_videos(
+    model: str,
+    sources: Sequence[str],
+    out: Path,
+    overrides: Sequence[str] = (),
+    as_lines: bool = False,
+    **settings: Any,
+) -> Iterator[WrittenVideo]:
+    """`predict_video` of each, as they are done.
+
+    Args:
+        model, overrides: as `predict_files` takes them.
+        as_lines: print a JSON document a frame on a line of its own.
+        settings: of `VideoPoses`.
+    """
+    pose, _ = open_estimator(model, overrides)
+    people = VideoPoses(pose, **settings)
+    names: set[str] = set()
+    for source in sources:
+        name = _name_of(source, names)
+        print_line = partial(_print_line, source) if as_lines else (lambda frame: None)
+        yield predict_video(people, source, out, name, print_line)
+
+
+def predict_video(
+    people: VideoPoses,
+    source: str,
+    folder: str | Path,
+    name: str,
+    on_frame: Callable[[PeopleFrame], None] = lambda frame: None,
+) -> WrittenVideo:
+    """Writes `NAME.mp4`, `NAME.json` and `NAME.csv` into the folder, as the video is read.
+
+    Ctrl-C and a video that breaks off leave whole files of what was done.
+
+    Args:
+        source: a file, the address of a stream, or a camera's device.
+        name: of the files.
+        on_frame: called with every frame.
+
+    Raises:
+        VideoError: the video cannot be opened.
+        DataError: not one frame of it can be decoded.
+    """
+    folder = make_folder(folder)
+    files = tuple(folder / f"{name}{suffix}" for suffix in (".mp4", ".json", ".csv"))
+    numbers, poses, frames, interrupted = set(), 0, 0, False
+    with VideoReader(source) as video, ExitStack() as stack:
+        pictures = stack.enter_context(VideoWriter(files[0], video.rate or _USUAL_RATE))
+        add_entries = stack.enter_context(_json_list(files[1]))
+        add_rows = stack.enter_context(_table(files[2]))
+        advance = stack.enter_context(progress(Path(source).name, len(video) or None))
+        try:
+            for frame in people.predict(video):
+                pictures.write(frame.draw(), frame.time)
+                add_entries(frame.to_coco())
+                add_rows(_rows(frame))
+                on_frame(frame)
+                advance()
+                numbers.update(frame.ids.tolist())
+                poses, frames = poses + len(frame.ids), frames + 1
+        except KeyboardInterrupt:
+            interrupted = True
+        broken = video.broken
+        if not frames and not interrupted:
+            raise DataError(f"{source}: no frame of it can be decoded; give a video that plays")
+    return WrittenVideo(source, files, frames, len(numbers), poses, broken, interrupted)
+
+
+def _name_of(source: str, taken: set[str]) -> str:
+    """Of the files of a video; a number keeps those of the same name in different folders apart."""
+    stem = re.sub(r"[^\w.-]+", "_", Path(source).stem if "://" not in source else source.split("://")[1])
+    name, count = stem, 1
+    while name in taken:
+        name, count = f"{stem}_{count + 1}", count + 1
+    taken.add(name)
+    return name
+
+
+def _print_line(source: str, frame: PeopleFrame) -> None:
+    people = [
+        {key: value for key, value in entry.items() if key not in ("image_id", "category_id", "time")}
+        for entry in frame.to_coco()
+    ]
+    line = {"source": source, "frame": frame.number, "time": frame.time, "people": people}
+    console.file.write(json.dumps(line) + "\n")
+    console.file.flush()
+
+
+def _rows(frame: PeopleFrame) -> Iterator[tuple]:
+    """One a person and keypoint, in continuous pixels (`p2net_tf.keypoints.geometry`)."""
+    poses = frame.poses
+    for number, places, scores in zip(
+        frame.ids.tolist(), poses.keypoints.tolist(), poses.keypoint_scores.tolist(), strict=True
+    ):
+        for keypoint, (x, y), score in zip(poses.skeleton.keypoints, places, scores, strict=True):
+            yield (
+                frame.number,
+                round(frame.time, 6),
+                number,
+                keypoint,
+                f"{x:.3f}",
+                f"{y:.3f}",
+                f"{score:.4f}",
+            )
+
+
+@contextmanager
+def _json_list(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
+    """A JSON document of a list that grows, of which nothing is kept in memory."""
+    with replacing(path) as scratch, open(scratch, "w", encoding="utf-8") as file:
+        first = True
+
+        def add(entries: Iterable[dict]) -> None:
+            nonlocal first
+            for entry in entries:
+                file.write(("[" if first else ",\n") + json.dumps(entry))
+                first = False
+
+        yield add
+        file.write("[]\n" if first else "]\n")
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[Callable[[Iterable[tuple]], None]]:
+    with replacing(path) as scratch, open(scratch, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        yield writer.writerows

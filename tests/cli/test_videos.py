@@ -1,0 +1,139 @@
+"""`p2net predict` of videos: files that players and scripts read, and what is told."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from networks import two_convolutions
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("av", reason="PyAV, the extra 'video', is not installed")
+
+from p2net_tf.cli import app, video_files
+from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.keras_file import save_network
+from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.console import be_quiet
+from p2net_tf.utils.exceptions import Interrupted
+from p2net_tf.video.reading import VideoReader
+from p2net_tf.video.writing import VideoWriter
+
+FRAMES = 8
+SHORT = WalkOptions(height=96, width=128, rate=25, seconds=FRAMES / 25)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    model = two_convolutions(17, (64, 48))
+    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
+    path = tmp_path_factory.mktemp("network") / "net.keras"
+    save_network(model, path, card)
+    return path
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "in" / "my walk.mp4"
+    with VideoWriter(path, 25) as writer:
+        for frame in render_walk(3, "walking", SHORT):
+            writer.write(frame.picture, frame.time)
+    return path
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    be_quiet(False)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_video_json_and_csv_tell_the_same(network, video, tmp_path):
+    out = tmp_path / "out"
+    said = call("predict", video, "--model", network, "--whole-image", "--out", out).output
+    assert "1 people in 8 frames" in said
+    with VideoReader(out / "my_walk.mp4") as annotated:
+        frames = list(annotated)
+    assert [frame.picture.shape for frame in frames] == [(96, 128, 3)] * FRAMES
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(FRAMES) / 25, atol=1e-3)
+    entries = json.loads((out / "my_walk.json").read_text())
+    assert [(entry["image_id"], entry["track_id"]) for entry in entries] == [
+        (n + 1, 1) for n in range(FRAMES)
+    ]
+    rows = list(csv.DictReader((out / "my_walk.csv").open()))
+    assert len(rows) == FRAMES * 17
+    nose = next(row for row in rows if row["frame"] == "5" and row["keypoint"] == "nose")
+    # COCO counts the middles of pixels as whole numbers.
+    assert [float(nose["x"]), float(nose["y"])] == pytest.approx(
+        np.add(entries[5]["keypoints"][:2], 0.5), abs=1e-3
+    )
+
+
+def test_lines_for_pipes(network, video, tmp_path):
+    said = call(
+        "predict", video, "--model", network, "--whole-image", "--json", "--out", tmp_path / "out"
+    ).stdout
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(FRAMES))
+    assert [person["track_id"] for person in lines[3]["people"]] == [1]
+    assert len(lines[3]["people"][0]["keypoints"]) == 17 * 3
+
+
+def test_a_folder_of_both(network, video, tmp_path):
+    """Each in its way; a video of the same name in another folder has files of its own."""
+    Image.new("RGB", (64, 64)).save(video.parent / "still.png")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / video.name).write_bytes(video.read_bytes())
+    out = tmp_path / "out"
+    call("predict", video.parent, tmp_path / "other", "--model", network, "--whole-image", "--out", out)
+    assert {path.name for path in out.iterdir()} == {
+        "predictions.json", "problems.json", "still_1.jpg",
+        *(f"my_walk{number}.{suffix}" for number in ("", "_2") for suffix in ("mp4", "json", "csv")),
+    }  # fmt: skip
+
+
+def test_ctrl_c_leaves_whole_files(network, video, tmp_path, monkeypatch):
+    rows, out = video_files._rows, tmp_path / "out"
+
+    def until_the_fourth(frame):
+        if frame.number == 4:
+            raise KeyboardInterrupt
+        return rows(frame)
+
+    monkeypatch.setattr(video_files, "_rows", until_the_fourth)
+    with pytest.raises(Interrupted, match="4 frames are done"):
+        call("predict", video, "--model", network, "--whole-image", "--out", out)
+    assert len(json.loads((out / "my_walk.json").read_text())) == 5
+    assert len(list(csv.DictReader((out / "my_walk.csv").open()))) == 4 * 17
+    with VideoReader(out / "my_walk.mp4") as annotated:
+        assert len(list(annotated)) == 5
+
+
+def test_a_video_that_breaks_off(network, video, tmp_path):
+    """What is there is done, and the rest is told; nothing is left of what holds no frame."""
+    whole = video.with_suffix(".mkv")
+    with VideoWriter(whole, 25) as writer:
+        for frame in render_walk(3, "walking", SHORT):
+            writer.write(frame.picture, frame.time)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    out = tmp_path / "out"
+    call("predict", whole, "--model", network, "--whole-image", "--out", out)
+    done = len(json.loads((out / "my_walk.json").read_text()))
+    assert 0 < done < FRAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["walk.mp4", "--boxes", "1,2,3,4"], "--boxes are of pictures"),
+        (["a.jpg", "--boxes", "1,2,3,4", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
+        (["a.jpg", "--whole-image", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
+        (["a.jpg", "--whole-image", "--detector", "x"], "give one of --boxes"),
+    ],
+)
+def test_what_does_not_go_together(arguments, words):
+    assert words in " ".join(call("predict", *arguments, code=2).output.replace("│", " ").split())
