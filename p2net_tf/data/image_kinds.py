@@ -36,7 +36,7 @@ PICTURE_SUFFIXES = frozenset(sum(EXTENSIONS.values(), ())) | {".jp2", ".heic", "
 _TO_PNG = "convert it to PNG or JPEG"
 _UNPACK = "unpack it"
 _RAW = f"a camera RAW file; develop it, or {_TO_PNG}, e.g. `dcraw -T`"
-_VIDEO = "a video; cut it into pictures, e.g. `ffmpeg -i IN %06d.png`"
+_VIDEO = "a video, which `p2net predict` takes; else cut it into pictures: `ffmpeg -i IN %06d.png`"
 _HEIC = f"a HEIC picture; {_TO_PNG}, e.g. `heif-convert IN OUT.png`"
 _OTHERS = (
     (0, b"version https://git-lfs", "a Git LFS pointer: git lfs pull"),
