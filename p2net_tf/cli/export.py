@@ -56,6 +56,14 @@ def export(
         ),
     ] = None,
     calibration_crops: Annotated[int, typer.Option(help="that int8 is calibrated on", min=1)] = 200,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="a preset, run folder or .keras file of a detector, which the SavedModel then holds: the "
+            "signature `people` finds everybody",
+            show_default=False,
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="crops that a TFLite file takes at once", min=1)] = 1,
     verify: Annotated[
         str | None,
@@ -76,7 +84,7 @@ def export(
 
     formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
     if is_detector(run):
-        if overrides or flip is not None or decode or fold_batch_norm or batch > 1 or verify:
+        if overrides or flip is not None or decode or fold_batch_norm or batch > 1 or verify or detector:
             raise typer.BadParameter(
                 "a detector has no recipe of poses; it takes --format, --out, --exif and --calibration"
             )
@@ -92,7 +100,9 @@ def export(
     opened = load_run(run, [*(overrides or []), *changes])
     if batch > 1 and export_format is ExportFormat.saved_model:
         raise typer.BadParameter("--batch belongs to tflite; a SavedModel takes any number of crops")
-    options = ExportOptions(exif, precision, fold_batch_norm, batch)
+    if detector is not None and "saved_model" not in formats:
+        raise typer.BadParameter("--detector belongs to a SavedModel; export it as TFLite by itself")
+    options = ExportOptions(exif, precision, fold_batch_norm, batch, detector)
     folders = export_run(opened, formats, out, options, calibration_crops, calibration)
     report = None
     if verify is not None:

@@ -108,6 +108,15 @@ class NetworkDetector(PersonDetector):
         persons = wanted & (classes == self.card.person)
         return corners[persons], scores[persons]
 
+    def likely_persons(self, picture):
+        """`likely(detect_in(picture))` in a graph: `(windows [n, 4] xywh, scores [n])`, best first."""
+        corners, scores = self._detections(picture)
+        height, width = tf.unstack(tf.cast(tf.shape(picture)[:2], tf.float32))
+        corners = tf.clip_by_value(corners, 0.0, tf.stack([width, height, width, height]))
+        sides = corners[:, 2:] - corners[:, :2]
+        likely = (scores > self.likely_score) & tf.reduce_all(sides > 0, axis=1)
+        return tf.concat([corners[:, :2], sides], axis=1)[likely], scores[likely]
+
     def all_detections(self, picture):
         """What the network finds in a picture `[H, W, 3]` in grey levels; runs in a graph.
 

@@ -18,8 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 _STRING = 7
-_TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 4, np.dtype(object): _STRING}
+_TYPES = {
+    np.dtype(np.float32): 1,
+    np.dtype(np.int32): 3,
+    np.dtype(np.uint8): 4,
+    np.dtype(object): _STRING,
+}
 """numpy type -> TF_DataType; strings are object arrays of bytes."""
+_NUMPY_TYPES = {number: dtype for dtype, number in _TYPES.items()}
 _STRING_BYTES = 24
 """Size of a TF_TString."""
 
@@ -120,7 +126,7 @@ class CSession:
     def _array(value) -> np.ndarray:
         array = np.asarray(value, object if isinstance(value, bytes) else None, order="C")
         if array.dtype not in _TYPES:
-            raise TypeError(f"no tensor of numpy type {array.dtype}: give float32, uint8 or bytes")
+            raise TypeError(f"no tensor of numpy type {array.dtype}: give float32, int32, uint8 or bytes")
         return array
 
     def _tensor(self, array: np.ndarray) -> c_void_p:
@@ -145,11 +151,12 @@ class CSession:
         self._c.TF_DeleteTensor(tensor)
 
     def _taken(self, tensor: c_void_p) -> np.ndarray:
-        """A float32 result as an array; its tensor is deleted."""
+        """A result of numbers as an array; its tensor is deleted."""
+        kind = self._c.TF_TensorType(tensor)
         shape = [self._c.TF_Dim(tensor, axis) for axis in range(self._c.TF_NumDims(tensor))]
         contents = ctypes.string_at(self._c.TF_TensorData(tensor), self._c.TF_TensorByteSize(tensor))
         self._c.TF_DeleteTensor(tensor)
-        return np.frombuffer(contents, np.float32).reshape(shape)
+        return np.frombuffer(contents, _NUMPY_TYPES[kind]).reshape(shape)
 
 
 class _Output(Structure):
@@ -197,6 +204,7 @@ _FUNCTIONS = {
     "TF_TensorByteSize": (c_size_t, [c_void_p]),
     "TF_NumDims": (c_int, [c_void_p]),
     "TF_Dim": (c_int64, [c_void_p, c_int]),
+    "TF_TensorType": (c_int, [c_void_p]),
     "TF_StringInit": (None, [c_void_p]),
     "TF_StringCopy": (None, [c_void_p, c_char_p, c_size_t]),
     "TF_StringDealloc": (None, [c_void_p]),

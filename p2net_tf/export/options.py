@@ -29,3 +29,6 @@ class ExportOptions:
     """Merge batch normalizations into the convolutions before them."""
     batch: int = 1
     """Crops that a TFLite file takes at once; a SavedModel takes any number."""
+    detector: str | None = None
+    """A preset, run folder or `.keras` file of a detector, which a SavedModel then holds, too: its signatures
+    `people` and `people_batched` find everybody."""

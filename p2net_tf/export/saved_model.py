@@ -10,10 +10,12 @@ from pathlib import Path
 
 import keras
 
+from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.export.graph import PoseGraph
 from p2net_tf.export.model_card import model_card, write_card
 from p2net_tf.export.networks import network_to_export
 from p2net_tf.export.options import Exif, ExportOptions
+from p2net_tf.export.people import PeopleGraph
 from p2net_tf.export.warmup import write_warmup
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.utils.console import messages
@@ -35,7 +37,8 @@ def export_saved_model(
         facts: more to say in `model_card.json`.
     """
     options = options or ExportOptions()
-    graph = PoseGraph(network_to_export(network, options), card, options.exif is Exif.upright)
+    detector = NetworkDetector.load(options.detector) if options.detector else None
+    graph = _graph(network_to_export(network, options), card, options, detector)
     with next_version(out) as scratch:
         archive = keras.export.ExportArchive()
         for name, (function, inputs) in graph.signatures.items():
@@ -47,8 +50,19 @@ def export_saved_model(
                 soft_wrap=True,
             )
         told = {"format": "saved_model", "signatures": _described(graph), **(facts or {})}
+        if detector is not None:
+            told["detector"] = detector.card.to_plain()
         write_card(model_card(card, options, **told), scratch)
     return newest_version(out)
+
+
+def _graph(
+    network: keras.Model, card: InferenceCard, options: ExportOptions, detector: NetworkDetector | None
+) -> PoseGraph:
+    upright = options.exif is Exif.upright
+    if detector is None:
+        return PoseGraph(network, card, upright)
+    return PeopleGraph(network, card, upright, detector)
 
 
 def _described(graph: PoseGraph) -> dict:

@@ -178,7 +178,7 @@ REFUSED = {
     "svg": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing; render"),
     "zip": (zipped(), "is a ZIP archive; unpack it"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "is a PDF; render its pages"),
-    "mp4": (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "is a video, which `p2net predict` takes; else cut it into pictures"),
+    "mp4": (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "is a video, which `p2net predict` takes; else cut it"),
     "mkv": (b"\x1aE\xdf\xa3\x01\0\0\0", "is a video"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC picture; convert it to PNG or JPEG"),
     "jpeg xl": (b"\0\0\0\x0cJXL \r\n\x87\n\0\0", "is a JPEG XL picture; convert it"),
