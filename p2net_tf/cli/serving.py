@@ -67,7 +67,11 @@ def query(
     host: Annotated[str, typer.Argument(help="HOST or HOST:PORT")],
     image: Annotated[Path, typer.Argument(help="a picture")],
     boxes: Annotated[
-        str | None, typer.Option(help="x,y,w,h or a COCO JSON of boxes", show_default=False)
+        str | None,
+        typer.Option(
+            help="x,y,w,h or a COCO JSON of boxes; without, the detector in the served model finds everybody",
+            show_default=False,
+        ),
     ] = None,
     whole_image: Annotated[bool, typer.Option("--whole-image", help="the image is one box")] = False,
     rest: Annotated[bool, typer.Option("--rest", help="REST instead of gRPC")] = False,
@@ -90,12 +94,15 @@ def query(
     start(as_json)
     from p2net_tf.cli.answer_table import print_answer
     from p2net_tf.serving.client import GrpcClient, RestClient
-    from p2net_tf.serving.query import answer_document, ask, write_overlay
+    from p2net_tf.serving.query import answer_document, ask, ask_people, write_overlay
 
-    if (boxes is None) == (not whole_image):
-        raise typer.BadParameter("give either --boxes or --whole-image")
+    if boxes is not None and whole_image:
+        raise typer.BadParameter("give one of --boxes and --whole-image")
     client = (RestClient if rest else GrpcClient)(host, name, deadline, retries)
-    answer = ask(client, image, boxes, signature, version)
+    if boxes is None and not whole_image:
+        answer = ask_people(client, image, version)
+    else:
+        answer = ask(client, image, boxes, signature, version)
     if out is not None:
         write_overlay(answer, out, skeleton)
     if as_json:

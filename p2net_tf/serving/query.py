@@ -13,13 +13,13 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.inference.poses import draw_poses
 from p2net_tf.inference.test_recipe import Predictions
-from p2net_tf.serving.client import Client
+from p2net_tf.serving.client import Client, RequestFailed
 from p2net_tf.serving.status import ServingError
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton, builtin_skeletons
 from p2net_tf.utils.console import messages
 
-_SERVING_DEFAULT = "serving_default"
+_SERVING_DEFAULT, _PEOPLE = "serving_default", "people"
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def ask(
         DataError: the image or the boxes cannot be read.
         ServingError: the server did not answer, or with something else.
     """
-    if problem := unreadable_images([str(image)], exif_orientation=True):
-        raise DataError(f"{image}: {problem[str(image)]}")
+    _demand_readable(image)
     sizes, _ = image_headers([str(image)], exif_orientation=True)
     given = read_boxes(boxes, [str(image)], sizes)
     for problem in given.problems:
@@ -63,6 +62,33 @@ def ask(
         inputs = {"image_bytes": [contents] * len(windows), "boxes": windows}
         outputs = client.predict(signature, inputs, version)
     return Answer(image, windows, _predictions(outputs, len(windows)))
+
+
+def ask_people(client: Client, image: Path, version: int | None = None) -> Answer:
+    """Everybody on one picture, found by the detector in the served model.
+
+    Raises:
+        DataError: the image cannot be read.
+        ServingError: the server did not answer, or its model has no detector.
+    """
+    _demand_readable(image)
+    contents = portable_bytes(str(image), exif_orientation=True)
+    try:
+        outputs = client.predict(_PEOPLE, {"image_bytes": contents}, version)
+    except RequestFailed:
+        if _PEOPLE in client.signatures(version):
+            raise
+        raise ServingError(
+            f"the served model {client.model} has no detector: export it with one "
+            "(`p2net export RUN --detector detector_small_people`), or give boxes"
+        ) from None
+    boxes = np.reshape(outputs.get("boxes", ()), (-1, 4))
+    return Answer(image, boxes, _predictions(outputs, len(boxes)))
+
+
+def _demand_readable(image: Path) -> None:
+    if problem := unreadable_images([str(image)], exif_orientation=True):
+        raise DataError(f"{image}: {problem[str(image)]}")
 
 
 def answer_document(answer: Answer) -> list[dict]:

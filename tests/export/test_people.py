@@ -1,6 +1,7 @@
 """Everybody on a picture, found by a served graph, against the estimator in Python."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from p2net_tf.export.options import ExportOptions
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.session import SavedModelSession
 from p2net_tf.serving.client import GrpcClient
+from p2net_tf.serving.query import ask_people
 from p2net_tf.serving.server import Server, ServeSettings
 from p2net_tf.training.pose_model import PoseModel
 
@@ -98,6 +100,9 @@ def test_over_grpc(exported, pictures, expected):
         client = GrpcClient(server.grpc_address, deadline=120.0)
         for path, poses in zip(pictures, expected, strict=True):
             assert_equal(client.predict("people", {"image_bytes": contents(path)}), poses)
+            answer = ask_people(client, Path(path))
+            np.testing.assert_allclose(answer.predictions.keypoints, poses.keypoints, rtol=0, atol=1e-2)
+            np.testing.assert_allclose(answer.boxes, poses.boxes, rtol=0, atol=1e-2)
             batch = client.predict("people_batched", {"image_bytes": [contents(path)]})
             assert_equal(of_picture(batch, 0), poses)
         client.close()

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from p2net_tf.cli import app
 from p2net_tf.data.samples import DataError
 from p2net_tf.serving.client import RequestFailed
+from p2net_tf.serving.status import ServingError
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
 
@@ -97,6 +98,8 @@ def test_a_card_must_fit(server, photo, tmp_path):
         (["--boxes", "10,20,50,25", "--name", "other"], RequestFailed, "NOT_FOUND: no model 'other'"),
         (["--boxes", "10,20,50,25", "--signature", "crops"], RequestFailed, "INVALID_ARGUMENT"),
         (["--boxes", "10,20,50,25", "--version", "4"], RequestFailed, "version 4 is not served"),
+        ([], ServingError, "has no detector: export it with one"),
+        (["--version", "4"], RequestFailed, "version 4 is not served"),
     ],
 )
 def test_errors_have_words(server, photo, options, error, words):
@@ -105,7 +108,6 @@ def test_errors_have_words(server, photo, options, error, words):
 
 
 def test_boxes_or_the_whole_image_but_not_both(server, photo):
-    query(server, photo, code=2)
     query(server, photo, "--whole-image", "--boxes", "1,2,3,4", code=2)
 
 
