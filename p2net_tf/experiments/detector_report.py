@@ -13,7 +13,8 @@ from p2net_tf.data.settings import name_sources
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.evaluation.boxes.evaluate import BoxEvaluation, evaluate_detector
-from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.evaluation.report import write_report
+from p2net_tf.experiments.curves import CURVES, draw_curves
 from p2net_tf.experiments.detector_runs import evaluate_sources
 from p2net_tf.experiments.run_folder import place_of
 from p2net_tf.inference.pictures import load_picture
@@ -41,16 +42,15 @@ def report_detector(
         command: the command line, for the report.
     """
     likely = _settle_likely_score(config, folder, strict)
-    plot_curves(
-        folder / "history.csv", folder / "curves.png", metric="AP" if config.data.validation else None
-    )
+    drawn = draw_curves(folder, "AP" if config.data.validation else None)
+    curves = {"file": CURVES, "caption": "Loss, AP and learning rate over the epochs"}
     report = {
         "title": config.name,
         "subtitle": f"{config.model.name} on {config.model.backbone}",
         "headline": {},
         "scores": {},
         "notes": [],
-        "figures": [{"file": "curves.png", "caption": "Loss, AP and learning rate over the epochs"}],
+        "figures": [curves] if drawn else [],
         "environment": describe_environment(seed=config.seed),
         "command": command,
     }

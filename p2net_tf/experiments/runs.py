@@ -46,7 +46,8 @@ from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_e
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.error_analysis.sheet import pictures_of_samples
 from p2net_tf.evaluation.evaluate import Evaluation, Scorer, demand_scorable, evaluate
-from p2net_tf.evaluation.report import plot_curves, write_report
+from p2net_tf.evaluation.report import write_report
+from p2net_tf.experiments.curves import CURVES, draw_curves
 from p2net_tf.experiments.detector_report import report_detector
 from p2net_tf.experiments.run_folder import RunError, demand_current, place_of, problems_file
 from p2net_tf.experiments.training import train
@@ -119,7 +120,7 @@ def _report_training(
     facts = {"training_minutes_since_resume" if resume else "training_minutes": minutes}
     if isinstance(config, DetectorExperimentConfig):
         return report_detector(config, folder, facts, strict, command)
-    plot_curves(folder / "history.csv", folder / "curves.png", metric="accuracy")
+    draw_curves(folder, "accuracy")
     run = load_run(folder)
     return report_run(run, facts | _size_of(run.network), strict, command)
 
@@ -331,9 +332,9 @@ def _overlay(evaluation: Evaluation, row: int, contents, config: ExperimentConfi
 
 
 def _figures(folder: Path) -> list[dict]:
-    if not (folder / "curves.png").is_file():
+    if not (folder / CURVES).is_file():
         return []
-    return [{"file": "curves.png", "caption": "Loss, accuracy and learning rate over the epochs"}]
+    return [{"file": CURVES, "caption": "Loss, accuracy and learning rate over the epochs"}]
 
 
 def _subtitle(config: ExperimentConfig) -> str:

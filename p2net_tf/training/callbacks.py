@@ -16,7 +16,7 @@ from p2net_tf.training.averaging import AveragedWeights, Calibration
 from p2net_tf.training.picture_watch import PictureWatch
 from p2net_tf.training.scoring import Scoring
 from p2net_tf.utils.console import messages
-from p2net_tf.utils.files import set_aside, write_text
+from p2net_tf.utils.files import WriteError, set_aside, write_text
 
 
 class Validate(keras.callbacks.Callback):
@@ -121,11 +121,20 @@ class HistoryLog(keras.callbacks.Callback):
 
 
 def read_history(path: Path) -> list[dict[str, str]]:
-    """The lines of a `history.csv`; empty where there is none, or one that a power cut has damaged."""
+    """The lines of a `history.csv`; empty where there is none, or one that a power cut has damaged.
+
+    Raises:
+        WriteError: it is a folder.
+    """
+    if Path(path).is_dir():
+        raise WriteError(f"{path}: is a folder, where the history of epochs belongs; remove it")
     if not Path(path).is_file():
         return []
     try:
-        header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its end is missing")
+        header, *lines = text.splitlines()
         rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
         for row in rows:
             int(row["epoch"])

@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,30 @@ class WriteError(UserError):
     """Something that cannot be written; the message names the path, the bytes missing and the remedy."""
 
 
+_guards: dict[Path, Callable[[], None]] = {}
+"""Folder -> what must hold before anything is written below it."""
+
+
+@contextmanager
+def guarding(folder: Path, demand: Callable[[], None]) -> Iterator[None]:
+    """Calls `demand` before this process writes a file below `folder`, a resolved path.
+
+    A folder that somebody moves or takes over meanwhile would be made anew without a word.
+    """
+    _guards[folder] = demand
+    try:
+        yield
+    finally:
+        del _guards[folder]
+
+
+def _demand_guards(path: Path) -> None:
+    place = Path(os.path.realpath(path)) if _guards else path
+    for folder, demand in list(_guards.items()):
+        if place.is_relative_to(folder):
+            demand()
+
+
 @contextmanager
 def replacing(path: str | Path, size: int | None = None) -> Iterator[Path]:
     """A scratch file to write, which becomes `path` when the block ends, and vanishes when it fails.
@@ -44,6 +68,7 @@ def replacing(path: str | Path, size: int | None = None) -> Iterator[Path]:
         WriteError: it cannot be written; what was there before stays.
     """
     path = Path(path)
+    _demand_guards(path)
     with _naming(path):
         demand_room(path, size or 0)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +128,7 @@ def make_folder(folder: str | Path) -> Path:
         WriteError: it cannot be made.
     """
     folder = Path(folder)
+    _demand_guards(folder)
     with _naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder

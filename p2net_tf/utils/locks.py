@@ -16,14 +16,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
 
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
-from p2net_tf.utils.files import blaming_the_disk, demand_room, make_folder, remove_scratch
+from p2net_tf.utils.files import (
+    WriteError,
+    blaming_the_disk,
+    demand_room,
+    guarding,
+    make_folder,
+    remove_scratch,
+)
 
 FILE = ".run.lock"
 TOUCH_SECONDS = 10.0
@@ -73,7 +80,8 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
     """Keeps other processes out of a folder, which is made; inside, the same process may lock it again.
 
     Raises:
-        LockedError: a living process holds it.
+        LockedError: a living process holds it; or inside, whenever something is to be written: it was moved,
+            deleted, or taken over by another process.
         WriteError: nothing can be written there.
     """
     is_new = not Path(folder).exists()
@@ -82,26 +90,45 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         yield
         return
     file = folder / FILE
-    _take(file)
+    owner = _take(file)
     _held.add(folder)
     done = threading.Event()
     touching = threading.Thread(target=_touch_until, args=(done, file), daemon=True)
     touching.start()
     try:
-        yield
+        with guarding(folder, lambda: _demand_held(file, owner)):
+            yield
     finally:
         done.set()
         touching.join()
         _held.discard(folder)
         with contextlib.suppress(OSError):  # the disk may have gone meanwhile
-            file.unlink(missing_ok=True)
+            if _read(file) == owner:
+                file.unlink(missing_ok=True)
             if is_new and not any(folder.iterdir()):  # nothing came of it
                 folder.rmdir()
 
 
-def _take(file: Path) -> None:
+def _demand_held(file: Path, owner: Owner) -> None:
+    try:
+        if _parse(file.read_bytes()) == owner:
+            return
+        what = "another process has taken the folder over"
+    except FileNotFoundError:
+        what = "the folder was moved or deleted"
+    except OSError:  # a disk that is away for a moment says so when it is written to
+        return
+    raise LockedError(
+        f"{file.parent}: {what} while this process worked in it; nothing more is written. Resume it where "
+        "it is now"
+    )
+
+
+def _take(file: Path) -> Owner:
     with _one_at_a_time(file.parent):
-        if file.exists():
+        if file.is_dir() and not file.is_symlink():
+            raise WriteError(f"{file}: is a folder, where the lock of {file.parent} belongs; remove it")
+        if os.path.lexists(file):
             owner = _read(file)
             if owner is not None and _lives(owner, file):
                 raise LockedError(
@@ -111,7 +138,9 @@ def _take(file: Path) -> None:
             messages.print(f"{file.parent}: {gone}, is gone; its lock is taken over", soft_wrap=True)
             file.unlink(missing_ok=True)
             remove_scratch(file.parent)
-        _write(file, Owner.this_process())
+        owner = Owner.this_process()
+        _write(file, owner)
+        return owner
 
 
 @contextmanager
@@ -141,9 +170,18 @@ def _write(file: Path, owner: Owner) -> None:
 def _read(file: Path) -> Owner | None:
     """None where it was cut off, as by a power cut."""
     try:
-        return Owner(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return _parse(file.read_bytes())
+    except OSError:
         return None
+
+
+def _parse(contents: bytes) -> Owner | None:
+    try:
+        owner = Owner(**json.loads(contents))
+    except (ValueError, TypeError):
+        return None
+    types = {field.name: int if field.name == "pid" else str for field in fields(Owner)}
+    return owner if all(type(getattr(owner, name)) is kind for name, kind in types.items()) else None
 
 
 def _lives(owner: Owner, file: Path) -> bool:
