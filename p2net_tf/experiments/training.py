@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from zipfile import is_zipfile
 
 import keras
 import tensorflow as tf
@@ -39,6 +40,7 @@ from p2net_tf.training.schedules import describe_learning_rate
 from p2net_tf.training.scoring import shared_out
 from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.utils.console import be_quiet, messages
+from p2net_tf.utils.files import demand_utf8, demand_writable, set_aside
 from p2net_tf.utils.locks import lock_folder
 
 
@@ -77,6 +79,7 @@ def train(
         WorkerLostError: another worker is gone.
     """
     task = DetectorTraining(config) if isinstance(config, DetectorExperimentConfig) else PoseTraining(config)
+    demand_utf8(folder)
     task.check()  # before there is a run folder
     training = config.training
     strategy = make_strategy(training.replicas, training.strategy, training.tpu)  # before anything runs
@@ -114,6 +117,7 @@ def _train_in(
     """In a folder that nobody else works in."""
     if resume:
         _say_what_changed(folder / "config.yaml", task.config)
+    demand_writable(folder / "tensorboard")
     dump_config(task.config, folder / "config.yaml")
     task.keep_files(folder)
     if task.config.training.deterministic:
@@ -165,8 +169,11 @@ def _train_in(
         with naming_lost_pictures(samples):
             calibration.measure()
     save_network(model.network, folder / "last.keras", model.card)
+    best = folder / "best.keras"
+    if best.is_file() and not is_zipfile(best):
+        set_aside(best, "cut off; the network after the last epoch takes its place")
     if validate is None:  # nothing to choose by
-        save_network(model.network, folder / "best.keras", model.card)
+        save_network(model.network, best, model.card)
     return model.network
 
 

@@ -29,7 +29,7 @@ from p2net_tf.export.model_card import card_of_detector, write_card
 from p2net_tf.export.requests import demand_image, demand_shape
 from p2net_tf.export.tflite import PRECISIONS, Quantization, convert
 from p2net_tf.utils.console import track
-from p2net_tf.utils.files import newest_version, next_version, write_bytes
+from p2net_tf.utils.files import demand_utf8, newest_version, next_version, write_bytes
 
 _IN_FLOAT32 = (
     "CONCATENATION", "RESHAPE", "SPLIT", "STRIDED_SLICE", "TRANSPOSE", "GATHER", "SELECT_V2", "TOPK_V2",
@@ -47,6 +47,7 @@ def export_detector_saved_model(
         exif_orientation: encoded pictures are turned the way their EXIF header says.
         facts: more to say in `model_card.json`.
     """
+    demand_utf8(out)
     graph = _Graph(detector, exif_orientation)
     with next_version(out) as scratch:
         archive = keras.export.ExportArchive()

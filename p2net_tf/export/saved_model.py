@@ -19,7 +19,7 @@ from p2net_tf.export.people import PeopleGraph
 from p2net_tf.export.warmup import write_warmup
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.utils.console import messages
-from p2net_tf.utils.files import newest_version, next_version
+from p2net_tf.utils.files import demand_utf8, newest_version, next_version
 
 
 def export_saved_model(
@@ -37,6 +37,7 @@ def export_saved_model(
         facts: more to say in `model_card.json`.
     """
     options = options or ExportOptions()
+    demand_utf8(out)
     detector = NetworkDetector.load(options.detector) if options.detector else None
     graph = _graph(network_to_export(network, options), card, options, detector)
     with next_version(out) as scratch:

@@ -6,6 +6,7 @@ The archive is Keras' own with one member more, so `keras.saving.load_model` ope
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ CARD_FILE = "inference_card.json"
 _CONFIG_FILE = "config.json"
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 """Equal files are equal to the byte, whenever they were written."""
+_LONGEST_REASON = 300
 _OLD_WORDS = {"pure", "legacy"}
 
 
@@ -82,8 +84,19 @@ def load_model(path: str | Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the layers inside do
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _reason(error)
         raise NetworkFileError(f"{path}: Keras {keras.__version__} cannot open it: {reason}") from error
+
+
+def _reason(error: Exception) -> str:
+    """In a line: Keras quotes the whole configuration of a layer that it does not know."""
+    words = str(error).strip()
+    if unknown := re.search(r"Could not locate class '(\w+)'", words):
+        return (
+            f"it holds a {unknown[1]}, which is not registered; import the module that defines it first, "
+            "under @keras.saving.register_keras_serializable()"
+        )
+    return words.splitlines()[0][:_LONGEST_REASON] if words else type(error).__name__
 
 
 def read_card(path: str | Path) -> InferenceCard | None:

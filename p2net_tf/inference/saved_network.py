@@ -45,4 +45,10 @@ def open_saved_network(folder: Path, card: InferenceCard | None) -> tuple[keras.
         )
     crops = keras.Input((*card.input_size, 3), name="crops")
     heatmaps = keras.layers.TFSMLayer(str(folder), call_endpoint=_ENDPOINT)(crops)
+    sizes = {maps.shape[0] for maps in heatmaps.values()} - {None}
+    if sizes:
+        raise CardError(
+            f"{folder}: takes {sizes.pop()} crops at once and no other number; write it without an input "
+            "signature, `model.export(folder)`"
+        )
     return keras.Model(crops, heatmaps, name=card.name), card

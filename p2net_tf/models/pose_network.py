@@ -69,6 +69,11 @@ class NetworkInput:
         dtype=None,
     ):
         input_size = _checked_size(input_size)
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "Keras' image data format is channels_first; these networks have their channels last: "
+                "keras.config.set_image_data_format('channels_last')"
+            )
         if alignment not in ALIGNMENTS:
             raise ValueError(f"unknown alignment '{alignment}'; take one of {', '.join(ALIGNMENTS)}")
         self.policy = keras.dtype_policies.get(dtype)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from p2net_tf.losses.heatmap import HeatmapLoss
 from p2net_tf.losses.keypoint_accuracy import KeypointAccuracy
+from p2net_tf.utils.compat import wrapped_function
 
 _LOGGED = {"loss", "intermediate_loss", "final_loss", "accuracy"}
 _ACCURACY = {"accuracy", "acc"}
@@ -48,11 +50,14 @@ class OutputLosses:
         self._losses = {name: _checked_loss(one) for name, one in by_output.items() if one is not None}
         if not self._losses:
             raise ValueError("loss: none of the outputs has one")
-        if loss_weights is None or isinstance(loss_weights, int | float):
+        if loss_weights is None or _is_number(loss_weights):
             loss_weights = dict.fromkeys(self._losses, 1.0 if loss_weights is None else loss_weights)
         if not isinstance(loss_weights, dict):
             raise ValueError("loss_weights: give a number, or a dict by output")
         _demand_outputs("loss_weights", loss_weights, list(self._losses))
+        for name, weight in loss_weights.items():
+            if not _is_number(weight):
+                raise ValueError(f"loss_weights of '{name}': {weight!r} is no number")
         self._factors = {name: float(loss_weights.get(name, 1.0)) for name in self._losses}
         several = len(self._losses) > 1
         self._trackers = {name: keras.metrics.Mean(name=f"{name}_loss") for name in self._losses if several}
@@ -84,7 +89,7 @@ def checked_metrics(metrics: Any, outputs: Sequence[str], argument: str = "metri
     if isinstance(metrics, dict):
         _demand_outputs(argument, metrics, outputs)
         return {
-            name: [_of_output(one, argument) for one in _as_list(some)]
+            name: [_of_output(one, argument, outputs) for one in _as_list(some)]
             for name, some in metrics.items()
             if some is not None
         }
@@ -96,7 +101,7 @@ def checked_metrics(metrics: Any, outputs: Sequence[str], argument: str = "metri
             f"{', '.join(outputs)}"
         )
     kept = [one for one in metrics if not (isinstance(one, str) and one in _ACCURACY)]
-    return [_checked_metric(one, argument) for one in kept] or None
+    return [_checked_metric(one, argument, outputs) for one in kept] or None
 
 
 class _Function(keras.losses.Loss):
@@ -148,7 +153,7 @@ class _Weighted(keras.losses.Loss):
 
 def _checked_loss(loss: Any) -> keras.losses.Loss:
     found = keras.losses.get(loss)
-    if _is_of_keras(found):
+    if _is_of_keras(found) or _compares_values(found):
         raise ValueError(
             f"loss={_words(loss)}: compares heatmaps with keypoints value by value, which have other shapes; "
             f"{_HOW} p2net_tf.losses.HeatmapLoss(), or leave loss out: the paper's is the default"
@@ -160,24 +165,35 @@ def _checked_loss(loss: Any) -> keras.losses.Loss:
     return found
 
 
-def _of_output(metric: Any, argument: str) -> Any:
+def _of_output(metric: Any, argument: str, outputs: Sequence[str]) -> Any:
     """Keras puts the name of the output before that of the metric."""
     if isinstance(metric, str) and metric in _ACCURACY:
         return KeypointAccuracy(name=metric)
-    return _checked_metric(metric, argument)
+    return _checked_metric(metric, argument, outputs)
 
 
-def _checked_metric(metric: Any, argument: str) -> Any:
+def _checked_metric(metric: Any, argument: str, outputs: Sequence[str]) -> Any:
     found = keras.metrics.get(metric)
-    if _is_of_keras(found) and type(found) is not keras.metrics.MeanMetricWrapper:
+    wraps = type(found) is keras.metrics.MeanMetricWrapper
+    if _compares_values(found) or (_is_of_keras(found) and not wraps):
         raise ValueError(
             f"{argument}={_words(metric)}: compares heatmaps with keypoints value by value, which have other "
             f"shapes; {_HOW} p2net_tf.losses.KeypointAccuracy(0.2, name='accuracy_0.2')"
         )
     name = getattr(found, "name", getattr(found, "__name__", None))
-    if name in _LOGGED:
+    if name in _LOGGED or name in {f"{output}_loss" for output in outputs}:
         raise ValueError(f"{argument}: '{name}' is logged already; give your metric another name")
     return found
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, int | float | np.number) and not isinstance(given, bool)
+
+
+def _compares_values(found: Any) -> bool:
+    """A class of yours above one of Keras that wraps a function of the prediction and its like."""
+    function = wrapped_function(found)
+    return function is not None and _is_of_keras(function)
 
 
 def _is_of_keras(found: Any) -> bool:

@@ -22,7 +22,7 @@ def check_arguments(method: Callable, args: tuple, kwargs: dict, instead: str) -
     """
     signature = inspect.signature(method)
     given = signature.bind(*args, **kwargs).arguments
-    if given.get("class_weight") is not None:
+    if given.get("class_weight"):
         raise ValueError(f"class_weight: {instead}")
     for source, names in _STEPS.items():
         known = [name for name in names if name in signature.parameters]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import keras
@@ -24,6 +25,7 @@ from p2net_tf.training.compiled import OutputLosses, checked_metrics
 from p2net_tf.training.network_model import NetworkModel, replicas
 from p2net_tf.training.schedules import make_optimizer
 from p2net_tf.training.settings import TrainingConfig
+from p2net_tf.training.targets import demand_targets
 from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.compat import build_compiled_metrics, keep_losses_apart
 
@@ -265,6 +267,7 @@ class PoseModel(NetworkModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """This replica's share of the loss of a batch; keeps the means of its parts."""
+        self._demand_targets(y, sample_weight)
         if self._output_losses is not None:
             total = self._output_losses(y, y_pred, sample_weight) + self.penalty()
         else:
@@ -278,9 +281,13 @@ class PoseModel(NetworkModel):
         """Keras' own step, on augmented persons."""
         if self.augmentation is not None:
             crops, keypoints, weights = keras.utils.unpack_x_y_sample_weight(data)
+            self._demand_targets(keypoints, weights)
             crops, keypoints = self.augmentation((crops, keypoints), training=True)
             data = (crops, keypoints, weights)
         return super().train_step(data)
+
+    def _demand_targets(self, keypoints, weights) -> None:
+        demand_targets(keypoints, weights, self._outputs[HEATMAPS_OUTPUT].shape[-1])
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         self.accuracy.update_state(y, y_pred[HEATMAPS_OUTPUT], sample_weight)
@@ -319,6 +326,7 @@ class PoseModel(NetworkModel):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        config = copy.deepcopy(config)  # Keras empties what it reads
         parts = ("network", "augmentation")
         parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in parts}
         card = config.pop("card", None)

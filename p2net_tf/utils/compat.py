@@ -112,6 +112,13 @@ class FitHooks:
         return step
 
 
+def wrapped_function(found) -> Callable | None:
+    """The function of `(y_true, y_pred)` in a loss or metric that wraps one; None of any other."""
+    if isinstance(found, keras.metrics.MeanMetricWrapper):
+        return found._fn
+    return getattr(found, "fn", None) if isinstance(found, keras.losses.Loss) else None
+
+
 def build_compiled_metrics(model: keras.Model, y_true, y_pred) -> None:
     """Makes the variables of the metrics that `compile` was given, which Keras does at the first batch.
 

@@ -176,6 +176,19 @@ def demand_writable(path: str | Path, is_folder: bool = True) -> None:
             pass
 
 
+def demand_utf8(path: str | Path) -> None:
+    """Refuses a place whose name TensorFlow's own writers cannot take.
+
+    Raises:
+        WriteError: a part of the name is no UTF-8.
+    """
+    try:
+        str(Path(path).absolute()).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise WriteError(f"{shown}: is no UTF-8, which TensorFlow wants of a name; choose another") from None
+
+
 def demand_room(path: str | Path, size: int) -> None:
     """Refuses what is known to be larger than the disk of `path` has free.
 

@@ -27,6 +27,7 @@ from p2net_tf.inference.keras_file import open_network
 from p2net_tf.training.callbacks import read_history
 from p2net_tf.training.checkpoints import _read
 from p2net_tf.utils import files
+from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import Interrupted, UserError
 from p2net_tf.utils.files import WriteError, next_version
 
@@ -263,3 +264,31 @@ class TestSignals:
         assert code == 0, log
         assert_same_run(folder, tmp_path / "straight")
         assert_whole(folder)
+
+
+class TestFinishedRunsThatLostAFile:
+    """A power cut after the last epoch: resuming ends as before, and says what became of it."""
+
+    @pytest.fixture
+    def folder(self, straight, tmp_path):
+        return shutil.copytree(straight, tmp_path / "run")
+
+    @pytest.mark.parametrize("name", ["history.csv", "best.keras"])
+    def test_it_is_set_aside(self, run, folder, name):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-40])
+        with messages.capture() as said:
+            report = run(folder, resume=True)
+        assert set(report["headline"]) == {"AP", "AP50", "AR"}
+        assert f"damaged {folder / name} (" in said.get() and (folder / f"{name}.damaged").is_file()
+
+    def test_a_file_in_place_of_a_folder(self, run, folder):
+        shutil.rmtree(folder / "tensorboard")
+        (folder / "tensorboard").write_text("")
+        with pytest.raises(WriteError, match="tensorboard: cannot be written: Not a directory"):
+            run(folder, resume=True)
+
+    def test_a_name_that_is_no_utf_8(self, run, tmp_path):
+        folder = tmp_path / os.fsdecode(b"run\xff")
+        with pytest.raises(WriteError, match=r"run\\xff: is no UTF-8, which TensorFlow wants"):
+            run(folder)
+        assert not folder.exists()

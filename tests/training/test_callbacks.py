@@ -1,5 +1,7 @@
 """Validation, checkpoints and logs on a model of one layer, where every number is known."""
 
+import os
+
 import keras
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ from one_weight import batches, one_weight
 
 from p2net_tf.training.callbacks import HistoryLog, Validate, read_history
 from p2net_tf.utils.compat import averages_of
+from p2net_tf.utils.files import WriteError
 
 
 class TestValidate:
@@ -108,6 +111,18 @@ class TestHistoryLog:
         for epoch, loss in [(0, 0.5), (1, 0.4), (2, 0.3), (1, 0.125)]:
             self.log(path, epoch, loss=loss)
         assert [(row["epoch"], row["loss"]) for row in read_history(path)] == [("0", "0.5"), ("1", "0.125")]
+
+    @pytest.mark.parametrize("left", ["", "\0" * 20, "\xff\xfe", "epoch,loss\n0,0.5\n1,0.2"])
+    def test_a_damaged_file_is_set_aside(self, tmp_path, left):
+        """Also one whose end is missing."""
+        path = tmp_path / "history.csv"
+        path.write_bytes(left.encode("latin-1"))
+        assert read_history(path) == []
+        assert os.listdir(tmp_path) == ["history.csv.damaged"]
+
+    def test_a_folder_in_its_place(self, tmp_path):
+        with pytest.raises(WriteError, match="is a folder, where the history of epochs belongs"):
+            read_history(tmp_path)
 
     def test_no_file_no_rows(self, tmp_path):
         assert read_history(tmp_path / "history.csv") == []

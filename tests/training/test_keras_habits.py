@@ -22,6 +22,7 @@ from p2net_tf.data.coco import read_coco
 from p2net_tf.data.pipeline import training_dataset
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.inference.card import CardError
+from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.losses import HeatmapLoss, KeypointAccuracy, OHKMLoss
 from p2net_tf.models import P2Net
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -189,6 +190,44 @@ def mean_or_square(keypoints, heatmaps):
     return square(keypoints, heatmaps)
 
 
+class OwnSquaredError(keras.losses.MeanSquaredError):
+    """Somebody's own class, which still compares value by value."""
+
+
+class TestTargets:
+    """What is no `[B, K, 3]` is refused in one line, whichever step it comes to."""
+
+    @pytest.mark.parametrize(
+        ("target", "message"),
+        [
+            (lambda k: k[:, :1], r"a target \[B, 1, 3\], and the network has 3 keypoints: give keypoints"),
+            (lambda k: np.repeat(k, 2, axis=1), r"a target \[B, 6, 3\], and the network has 3"),
+            (lambda k: k[..., :2], r"a target \[B, 3, 2\]"),
+            (lambda k: np.concatenate([k, k[..., :1]], axis=-1), r"a target \[B, 3, 4\]"),
+            (lambda k: k.reshape(len(k), -1), r"a target \[B, 9\]"),
+            (lambda k: np.zeros((len(k), 8, 8, 3)), r"a target \[B, 8, 8, 3\]"),
+            (lambda k: {"heatmaps": k, "parallel_4": k}, "a target by outputs: give keypoints"),
+            (lambda k: None, "no target: give keypoints"),
+        ],
+    )
+    @pytest.mark.parametrize("loss", [None, square], ids=["the paper's", "of yours"])
+    def test_of_another_form(self, target, message, loss):
+        crops, keypoints = people()
+        model = compiled(loss=loss)
+        for call in (model.fit, model.evaluate):
+            with pytest.raises(ValueError, match=message) as error:
+                call(crops, target(keypoints), verbose=0)
+            assert "\n" not in str(error.value)
+
+    def test_of_one_keypoint(self):
+        with pytest.raises(ValueError, match=r"a target \[B, 3, 3\], and the network has 1 keypoints"):
+            compiled(one_output(1)).fit(*people(), verbose=0)
+
+    def test_weights_by_output(self):
+        with pytest.raises(ValueError, match=r"sample_weight by output: give one array, of persons \[B\]"):
+            compiled().fit(*people(), sample_weight={"heatmaps": OF_PERSONS}, verbose=0)
+
+
 class TestCompile:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -212,6 +251,21 @@ class TestCompile:
             ({"metrics": {"refine": square}}, "metrics: there is no output 'refine'"),
             ({"metrics": [[square], [square]]}, "metrics: a list of lists does not say which output"),
             ({"metrics": [KeypointAccuracy(0.2)]}, "metrics: 'accuracy' is logged already; give your metric"),
+            (
+                {"loss": square, "metrics": [KeypointAccuracy(0.9, name="heatmaps_loss")]},
+                "metrics: 'heatmaps_loss' is logged already",
+            ),
+            ({"loss": square, "loss_weights": {"heatmaps": None}}, "loss_weights of 'heatmaps': None is no"),
+            (
+                {"loss": square, "loss_weights": {"heatmaps": "2"}},
+                "loss_weights of 'heatmaps': '2' is no",
+            ),
+            ({"loss": square, "loss_weights": True}, "loss_weights: give a number"),
+            ({"loss": OwnSquaredError()}, "loss=.*: compares heatmaps with keypoints"),
+            (
+                {"metrics": [keras.metrics.MeanMetricWrapper(keras.losses.mean_squared_error)]},
+                "metrics=.*: compares heatmaps with keypoints",
+            ),
         ],
     )
     def test_refuses_in_one_line_what_has_no_meaning(self, arguments, message):
@@ -497,6 +551,28 @@ class TestFiles:
         assert opened.card == model.card
         np.testing.assert_allclose(self.poses(opened), self.poses(PoseEstimator(model)), atol=1e-4)
 
+    def test_a_saved_model_of_one_batch_size(self, tmp_path):
+        """The flip test doubles it, and more people are another one."""
+        signature = [keras.layers.InputSpec(dtype="float32", shape=(1, 32, 32, 3))]
+        self.model().export(tmp_path / "exported", input_signature=signature, verbose=False)
+        with pytest.raises(CardError, match="exported: takes 1 crops at once and no other number"):
+            PoseEstimator.load(tmp_path / "exported")
+
+    def test_a_configuration_may_be_used_twice(self):
+        model = self.model()
+        config = model.get_config()
+        first, second = PoseModel.from_config(config), PoseModel.from_config(config)
+        assert first.card == second.card == model.card
+
+    def test_a_class_that_is_not_registered(self, tmp_path):
+        class Mine(PoseModel):
+            pass
+
+        Mine(self.model().network, skeleton=SKELETON).save(tmp_path / "model.keras")
+        with pytest.raises(NetworkFileError, match="holds a Mine, which is not registered; import") as error:
+            PoseEstimator.load(tmp_path / "model.keras")
+        assert len(str(error.value)) < 400
+
     def test_a_saved_model_without_a_card(self, tmp_path):
         model = compiled()
         model.export(tmp_path / "exported", verbose=False)
@@ -595,6 +671,14 @@ class TestOneLine:
     def test_input_size(self, size, message):
         with pytest.raises(ValueError, match=message):
             P2Net(14, size)
+
+    def test_channels_first(self):
+        keras.config.set_image_data_format("channels_first")
+        try:
+            with pytest.raises(ValueError, match="image data format is channels_first; these networks have"):
+                P2Net(14, (64, 64))
+        finally:
+            keras.config.set_image_data_format("channels_last")
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

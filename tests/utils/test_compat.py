@@ -234,6 +234,15 @@ def test_build_compiled_metrics():
     compat.build_compiled_metrics(model, keras.KerasTensor((None, 1)), keras.KerasTensor((None, 1)))
 
 
+def test_wrapped_function():
+    """To refuse Keras' own losses in classes of somebody else."""
+    square = keras.losses.mean_squared_error
+    assert compat.wrapped_function(keras.metrics.MeanMetricWrapper(square)) is square
+    assert compat.wrapped_function(keras.losses.MeanSquaredError()) is square
+    assert compat.wrapped_function(keras.losses.Loss()) is None
+    assert compat.wrapped_function(keras.metrics.Mean()) is None
+
+
 def test_losses_are_kept_apart():
     """Replicas run in threads that take turns within a forward pass."""
     crops = keras.Input((2,))

@@ -13,6 +13,7 @@ import pytest
 
 from p2net_tf.utils import locks
 from p2net_tf.utils.console import messages
+from p2net_tf.utils.files import WriteError, next_version, write_text
 from p2net_tf.utils.locks import FILE, LockedError, Owner, lock_folder
 
 HOLD = """
@@ -69,11 +70,45 @@ def test_the_number_of_a_dead_owner_may_be_anothers_by_now(tmp_path):
 
 
 def test_what_was_cut_off_has_no_owner(tmp_path):
-    for left in ("", '{"host": "a', '{"host": "a"}', "[]"):
+    of_text = json.dumps(asdict(Owner.this_process()) | {"pid": "x"})
+    for left in ("", '{"host": "a', '{"host": "a"}', "[]", of_text):
         (tmp_path / FILE).write_text(left)
         with messages.capture() as said, lock_folder(tmp_path):
             pass
         assert "taken over" in said.get()
+
+
+def test_a_folder_that_goes_away_is_not_made_anew(tmp_path):
+    folder = tmp_path / "run"
+    moved = pytest.raises(LockedError, match=f"{folder}: the folder was moved or deleted")
+    with moved as error, lock_folder(folder):
+        write_text(folder / "history.csv", "begun")
+        folder.rename(tmp_path / "moved")
+        write_text(folder / "history.csv", "in vain")
+    assert error.value.EXIT_CODE == 2
+    assert sorted(os.listdir(tmp_path)) == ["moved"]
+
+
+def test_a_folder_that_another_process_took_over_is_left_to_it(tmp_path):
+    with pytest.raises(LockedError, match="another process has taken the folder over"), lock_folder(tmp_path):
+        theirs = leave_lock(tmp_path, pid=os.getppid())
+        with next_version(tmp_path / "models"):
+            pass
+    assert json.loads((tmp_path / FILE).read_text()) == asdict(theirs)
+    assert os.listdir(tmp_path) == [FILE]
+
+
+def test_a_folder_in_place_of_the_lock(tmp_path):
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(WriteError, match="is a folder, where the lock of .* belongs"), lock_folder(tmp_path):
+        pass
+
+
+def test_a_lock_that_points_nowhere(tmp_path):
+    (tmp_path / FILE).symlink_to(tmp_path / "nowhere")
+    with lock_folder(tmp_path):
+        assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
+    assert os.listdir(tmp_path) == []
 
 
 def test_it_goes_at_the_end_and_after_errors(tmp_path):
