@@ -392,9 +392,9 @@ class TestRunFolder:
         root = str(tmp_path / "data")
         changes = [f"data.{part}.0.root={root}" for part in ("train", "validation", "test")]
         changes += [f"data.{part}.0.size=4" for part in ("train", "validation", "test")]
-        changes += ["training.epochs=2", "training.batch_size=2", "training.steps_per_epoch=1"]
+        changes += ["training.batch_size=2", "training.steps_per_epoch=1"]
         changes += ["model.width=8", "model.backbone_width=8", "model.input_size=[64, 64]"]
-        config = load_config("p2net_small_synthetic_128x96", changes)
+        config = load_config("p2net_small_synthetic_128x96", "training.epochs=2", changes)
         train(config, tmp_path / "first", callbacks=[Epochs()])
         assert [epoch for epoch, _ in Epochs.seen] == [0, 1]
         pose = PoseEstimator.load(tmp_path / "first")

@@ -36,13 +36,22 @@ def load_pose_config(path: str | Path, overrides: Sequence[str] = ()) -> Experim
     return config
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> AnyExperiment:
+def load_config(path: str | Path, *overrides: str | Sequence[str]) -> AnyExperiment:
     """`load_pose_config` of any task: the key `task: detect` makes an experiment one of a detector.
+
+    ```python
+    load_config("p2net_small_lsp_128x128", "training.epochs=5", "seed=1")
+    ```
+
+    Args:
+        path: of the YAML file, or the name of one that ships.
+        overrides: `key=value` each, or lists of such.
 
     Raises:
         ConfigError: no such file, or all its faults, one per line, with place, key and remedy.
     """
-    document = read_document(find_config(path), overrides)
+    changes = [[given] if isinstance(given, str) else given for given in overrides]
+    document = read_document(find_config(path), [change for some in changes for change in some])
     return validate(_schema_of(document), document)
 
 

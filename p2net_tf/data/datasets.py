@@ -11,6 +11,7 @@ import numpy as np
 from p2net_tf.data.check import check_samples, demand_form, nothing_usable, refuse_broken, usable
 from p2net_tf.data.coco import read_coco, read_coco_pictures, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
+from p2net_tf.data.map_keypoints import map_keypoints
 from p2net_tf.data.mpii import read_mpii
 from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
@@ -30,11 +31,13 @@ def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
         DataError: the source cannot be read at all, has other keypoints, or `rows` selects nothing.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
-    samples = _READERS[config.format](config, card)
+    samples = _READERS[config.format](config, Skeleton.load(config.skeleton) if config.skeleton else card)
+    if config.map_to is not None:
+        samples = map_keypoints(samples, card)
     if samples.skeleton.keypoints != card.keypoints:
         raise DataError(
             f"{config.root}: the keypoints are those of the card '{samples.skeleton.name}', not of "
-            f"'{card.name}'; set data.skeleton={samples.skeleton.name}"
+            f"'{card.name}'; set data.skeleton={samples.skeleton.name}, or map_to: {card.name} of this source"
         )
     if config.rows is None:
         return samples

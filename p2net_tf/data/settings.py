@@ -50,6 +50,11 @@ class DatasetConfig(DataSource):
     """One source of people."""
 
     format: Literal["coco", "mpii", "lsp", "lspet", "synthetic", "records"]
+    skeleton: str | None = None
+    """The card of this source, where it is another than `data.skeleton`; goes with `map_to`."""
+    map_to: str | None = None
+    """Of parts to learn from: the card `data.skeleton` again, to say that the keypoints of this source are to
+    become those, by their names. What the source does not have counts as not labeled."""
     detections: str | None = None
     """Boxes to take instead of the ground truth's, in evaluation: a COCO detector-box JSON, or a detector (a
     `.keras` file, run folder, SavedModel, preset, `hub:PRESET` or `whole_image`), which is asked once."""
@@ -110,6 +115,12 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _share(self) -> DataConfig:
         """Sources take over what is said of all."""
+        for source in (*self.train, *self.validation, *self.test):
+            _check_mapping(source, self.skeleton)
+        if any(source.map_to for source in self.test):
+            raise ValueError(
+                "test: scores are of a data set's own keypoints; map_to is for train and validation"
+            )
         for part in (self.train, self.validation, self.test):
             part[:] = [
                 source.model_copy(
@@ -118,6 +129,13 @@ class DataConfig(Section):
                 for source in part
             ]
         return self
+
+
+def _check_mapping(source: DatasetConfig, skeleton: str) -> None:
+    if source.map_to is None and source.skeleton is not None:
+        raise ValueError(f"{source.root}: has a skeleton of its own; give map_to: {skeleton}, too")
+    if source.map_to not in (None, skeleton):
+        raise ValueError(f"{source.root}: map_to is {source.map_to}; give that of data.skeleton, {skeleton}")
 
 
 _SHARED = ("category", "area_of_box", "point_box")
