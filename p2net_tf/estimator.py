@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.crops import crop_people
-from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.samples import NO_SAMPLES, DataError, Samples
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.evaluation.coco import CocoResult
@@ -21,16 +21,18 @@ from p2net_tf.evaluation.pck import PckResult
 from p2net_tf.evaluation.people import select_people
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference import presets
-from p2net_tf.inference.card import CardError, InferenceCard
+from p2net_tf.inference.card import CardError, InferenceCard, heatmaps_of
 from p2net_tf.inference.keras_file import open_network, save_network
 from p2net_tf.inference.pictures import PictureSource, as_list, load_pictures
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.run_folder import network_file
+from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.inference.test_recipe import make_predict_step, mean_scores, predict
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.console import messages, track
+from p2net_tf.utils.yaml_files import Document, validate
 
 demand_tensorflow("PoseEstimator")
 
@@ -64,13 +66,17 @@ class PoseEstimator:
     """
 
     def __init__(self, model: keras.Model, card: InferenceCard | None = None):
+        if isinstance(model, str | Path):
+            raise CardError(f"{model}: is opened by PoseEstimator.load; this takes a network")
         card = card or getattr(model, "card", None)
         if card is None:
+            heatmaps_of(model)  # says what it is, where it is none
             raise CardError(
                 f"the model '{model.name}' does not say which keypoints it finds; make it with "
                 "PoseModel(network, skeleton=...), or give card=InferenceCard.of(network, skeleton)"
             )
         self.network = getattr(model, "network", model)
+        card.demand_fits(self.network)
         self.card = card
         self._detectors: dict[str, PersonDetector] = {}
 
@@ -119,10 +125,6 @@ class PoseEstimator:
         Raises:
             CardError: there is no such setting, or not with this value.
         """
-        unknown = sorted(set(changes) - set(type(self.card.recipe).model_fields))
-        if unknown:
-            known = ", ".join(type(self.card.recipe).model_fields)
-            raise CardError(f"the test recipe has no '{unknown[0]}'; it has {known}")
         return type(self)(self.network, self.card.updated(recipe=changes))
 
     def predict(
@@ -190,11 +192,15 @@ class PoseEstimator:
             samples: of the same keypoints, as the readers of `p2net_tf.data` give them.
             metric: `oks_ap`, `pck` or `pckh`.
             skip_missing: people whose picture is missing or broken do not count at all.
-            settings: further ones of `EvaluationConfig`, such as `nms="oks"` for detected boxes.
+            settings: further ones of `EvaluationConfig`, such as `nms="oks"` for detected boxes, or
+                `decode="argmax"`.
 
         Raises:
             DataError: other keypoints, nothing usable, or a metric that needs what the samples do not have.
+            ConfigError: there is no such setting, or not with this value.
         """
+        if not isinstance(samples, Samples):
+            raise DataError(NO_SAMPLES.format(type(samples).__name__))
         if samples.skeleton.keypoints != self.skeleton.keypoints:
             raise DataError(
                 f"{samples.source}: has the keypoints of '{samples.skeleton.name}', the network those of "
@@ -204,9 +210,12 @@ class PoseEstimator:
         for said in filter(None, (*people.notes, people.describe())):
             messages.print(said, markup=False, soft_wrap=True)
         recipe = self.card.recipe.model_dump(include=set(EvaluationConfig.model_fields))
-        scorer = Scorer(people, self.card, EvaluationConfig(**(recipe | settings), metric=metric))
+        given = Document.of_tree(recipe | settings | {"metric": metric}, "evaluate")
+        chosen = validate(EvaluationConfig, given)
+        card = self.card.updated(recipe=chosen.model_dump(include=set(TestRecipe.model_fields)))
+        scorer = Scorer(people, card, chosen)
         scorer.demand_truth()
-        return scorer.score(predict(self.network, people.samples, self.card)).result
+        return scorer.score(predict(self.network, people.samples, card)).result
 
     def export(
         self,

@@ -21,6 +21,8 @@ from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import NetworkDetector, PersonDetector
 from p2net_tf.estimator import PoseEstimator
+from p2net_tf.experiments.training import train
+from p2net_tf.export.export import ExportError
 from p2net_tf.inference.card import CardError, InferenceCard
 from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.inference.pictures import load_picture
@@ -28,6 +30,7 @@ from p2net_tf.inference.test_recipe import predict
 from p2net_tf.models import P2Net
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
+from p2net_tf.utils.yaml_files import ConfigError
 
 CHECKOUT = Path(__file__).parents[1]
 WHOLE = "whole_image"
@@ -242,6 +245,12 @@ class TestPoses:
 
 
 class TestEvaluate:
+    def test_settings_of_the_recipe_count(self, pose, people):
+        """As `with_recipe` has them, and `p2net evaluate`."""
+        plain = pose.evaluate(people, "pck", flip_test=False, decode="argmax").mean
+        assert plain == pose.with_recipe(flip_test=False, decode="argmax").evaluate(people, "pck").mean
+        assert plain != pose.evaluate(people, "pck").mean
+
     def test_is_p2net_evaluate(self, pose, people):
         found = pose.evaluate(people, metric="pck")
         assert found.name == "PCK@0.2" and 0 <= found.total <= 100
@@ -291,7 +300,7 @@ class TestFiles:
         straight = pose.with_recipe(flip_test=False, decode="argmax")
         assert (straight.card.recipe.flip_test, pose.card.recipe.flip_test) == (False, True)
         assert np.any(straight.predict(*picture)[0].keypoints != pose.predict(*picture)[0].keypoints)
-        with pytest.raises(CardError, match="has no 'flip'; it has flip_test"):
+        with pytest.raises(CardError, match="has no 'flip'; did you mean 'flip_test'"):
             pose.with_recipe(flip=False)
 
 
@@ -381,7 +390,6 @@ class TestNotebook:
 @pytest.mark.slow
 class TestRunFolder:
     def test_train_with_callbacks_is_an_estimator(self, tmp_path, picture):
-        from p2net_tf.experiments.training import train
 
         class Epochs(keras.callbacks.Callback):
             seen: list = []
@@ -402,6 +410,99 @@ class TestRunFolder:
             pose.card.name == config.name and pose.card.licence == "rendered by p2net_tf: no rights of others"
         )
         assert len(pose.predict(*picture)[0]) == len(picture[1])
+
+
+class TestMistakes:
+    """What is given by mistake is refused in one line, and where it is given."""
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"metric": "pkc"}, "evaluate: metric: .*pkc"),
+            ({"mertic": "pck"}, "evaluate: .*mertic"),
+            ({"metric": "pck", "decode": "x"}, "evaluate: decode: .*x"),
+        ],
+    )
+    def test_settings_of_evaluate(self, pose, people, settings, message):
+        with pytest.raises(ConfigError, match=message) as error:
+            pose.evaluate(people, **settings)
+        assert "pydantic" not in str(error.value)
+
+    @pytest.mark.parametrize("given", ["mice", None, []])
+    def test_no_samples(self, pose, given):
+        with pytest.raises(DataError, match="is no samples; read them first"):
+            pose.evaluate(given)
+        with pytest.raises(DataError, match="is no samples; read them first"):
+            PoseModel(pose.network, skeleton="coco17").make_dataset(given)
+
+    @pytest.mark.parametrize("size", [0, "a", 2.0])
+    def test_batch_size(self, pose, people, size):
+        with pytest.raises(DataError, match="batch_size is .*; give a whole number"):
+            PoseModel(pose.network, skeleton="coco17").make_dataset(people, batch_size=size)
+
+    def test_no_network(self):
+        with pytest.raises(CardError, match="people.keras: is opened by PoseEstimator.load"):
+            PoseEstimator("people.keras")
+        for wrong in (None, 7):
+            with pytest.raises(CardError, match="is no network; give a keras.Model"):
+                PoseEstimator(wrong)
+            with pytest.raises(CardError, match="is no network; give a keras.Model"):
+                PoseModel(wrong, skeleton="coco17")
+
+    def test_a_card_of_another_network(self, pose):
+        fourteen = InferenceCard.of(two_convolutions(14, (64, 64)), "lsp14")
+        larger = InferenceCard.of(two_convolutions(17, (96, 64)), "coco17")
+        for make in (PoseEstimator, lambda network, card: PoseModel(network, card=card)):
+            with pytest.raises(CardError, match="gives 17 heatmaps, but the skeleton 'lsp14' has 14"):
+                make(pose.network, fourteen)
+            with pytest.raises(CardError, match=r"takes crops of \[64, 64\], its card says \[96, 64\]"):
+                make(pose.network, larger)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda card: card.updated(boxpadding=1.0),
+                "has no 'boxpadding'; did you mean 'box_p",
+            ),
+            (
+                lambda card: card.updated(recipe={"fliptest": False}),
+                "the test recipe has no 'fliptest'",
+            ),
+            (lambda card: card.updated(recipe={"decode": "x"}), "recipe.decode: 'x': "),
+            (lambda card: card.updated(box_padding=-1), "box_padding: -1: "),
+        ],
+    )
+    def test_fields_of_a_card(self, pose, change, message):
+        with pytest.raises(CardError, match=message) as error:
+            change(pose.card)
+        assert "\n" not in str(error.value)
+
+    def test_fields_of_a_new_card(self, pose):
+        with pytest.raises(CardError, match="an inference card has no 'boxpadding'"):
+            InferenceCard.of(pose.network, "coco17", boxpadding=1.0)
+        with pytest.raises(CardError, match="box_padding: 'a': "):
+            PoseModel(pose.network, skeleton="coco17", box_padding="a")
+
+    @pytest.mark.parametrize("count", [0, 7.0, None, Skeleton.load("lsp14")])
+    def test_number_of_keypoints(self, count):
+        with pytest.raises(ValueError, match="num_keypoints=.*: give a number"):
+            P2Net(count, (64, 64))
+
+    def test_options_of_an_export(self, pose, tmp_path):
+        with pytest.raises(
+            ExportError, match="no export option 'fold'; known: exif, precision, fold_batch_norm"
+        ):
+            pose.export(tmp_path, fold=True)
+
+    def test_callbacks(self, tmp_path):
+        with pytest.raises(TypeError, match="callbacks: 'a' is none"):
+            train("p2net_small_synthetic_128x96", tmp_path / "run", callbacks=["a"])
+        assert not (tmp_path / "run").exists()
+
+    def test_numbers_of_numpy_in_results(self, pose, picture):
+        (found,) = pose.predict(*picture)
+        json.dumps(found.to_coco(image_id=np.int64(7)))
 
 
 class TestExport:
@@ -449,7 +550,6 @@ class TestExport:
         ]
 
     def test_unknown_format(self, pose, tmp_path):
-        from p2net_tf.export.export import ExportError
 
         with pytest.raises(ExportError, match="no export format 'savedmodel'; did you mean 'saved_model'"):
             pose.export(tmp_path, format="savedmodel")

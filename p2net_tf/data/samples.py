@@ -43,6 +43,9 @@ class Problem:
         return f"{self.kind}: {where}: {self.detail}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+NO_SAMPLES = "a {} is no samples; read them first, as by p2net_tf.read_coco(root, split)"
+
+
 @dataclass(frozen=True)
 class Samples:
     """N annotated persons.

@@ -13,7 +13,7 @@ import tensorflow as tf
 from rich.markup import escape
 
 from p2net_tf.config.detector import DetectorExperimentConfig
-from p2net_tf.config.loading import AnyExperiment, dump_config
+from p2net_tf.config.loading import AnyExperiment, dump_config, load_config
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.image_batches import fitting_batch_size, steps_per_pass
 from p2net_tf.data.lost_pictures import naming_lost_pictures
@@ -45,7 +45,7 @@ from p2net_tf.utils.locks import lock_folder
 
 
 def train(
-    config: AnyExperiment,
+    config: AnyExperiment | str | Path,
     folder: str | Path,
     resume: bool = False,
     strict: bool = False,
@@ -59,6 +59,7 @@ def train(
     where the run has one.
 
     Args:
+        config: or the path or name of one.
         resume: go on from the newest checkpoint in `folder`.
         strict: stop at the first broken item of the data instead of setting it aside.
         callbacks: of yours. Their `on_epoch_end` reads the validation's logs (`val_loss`, `val_accuracy`),
@@ -77,7 +78,14 @@ def train(
         LostPicturesError: the pictures are gone; the run is saved.
         StrategyError, ClusterError: not the devices or workers that the configuration asks for.
         WorkerLostError: another worker is gone.
+        TypeError: `callbacks` are none.
     """
+    if isinstance(config, str | Path):
+        config = load_config(config)
+    callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(f"callbacks: {callback!r} is none; give a list of keras.callbacks.Callback")
     task = DetectorTraining(config) if isinstance(config, DetectorExperimentConfig) else PoseTraining(config)
     demand_utf8(folder)
     task.check()  # before there is a run folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def export_network(
     """
     if format not in FORMATS:
         raise ExportError(f"no export format '{format}'{did_you_mean(format, FORMATS)}")
+    known = [field.name for field in fields(ExportOptions)]
+    for name in options:
+        if name not in known:
+            raise ExportError(f"no export option '{name}'{did_you_mean(name, known)}")
     chosen = ExportOptions(**options)
     if chosen.batch < 1 or (format == "saved_model" and chosen.batch != 1):
         raise ExportError(f"batch {chosen.batch}: TFLite takes 1 or more at once, a SavedModel any number")

@@ -6,6 +6,7 @@ the crop is and how much room it leaves around a box, how crop and heatmap lie o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import keras
@@ -17,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
 )
 
 from p2net_tf.inference.settings import TestRecipe
@@ -24,6 +26,7 @@ from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.heatmaps import STRIDE
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.yaml_files import did_you_mean
 
 CARD_VERSION = 1
 
@@ -92,45 +95,91 @@ class InferenceCard(Card):
     recipe: CardRecipe = Field(default_factory=CardRecipe)
 
     @classmethod
-    def of(cls, network: keras.Model, skeleton: Skeleton, **fields: Any) -> InferenceCard:
+    def of(cls, network: keras.Model, skeleton: Skeleton | str, **fields: Any) -> InferenceCard:
         """The card of `network`, which says most of it itself.
 
         Args:
+            skeleton: or the name or path of its card.
             fields: `box_padding`, `recipe`, `name`, `licence`.
 
         Raises:
-            CardError: the network gives another number of heatmaps than the skeleton has keypoints.
+            CardError: the network gives another number of heatmaps than the skeleton has keypoints, or there
+                is no such field, or not with this value.
+            SkeletonError: there is no such skeleton.
         """
-        count = heatmap_count(network)
-        if count != skeleton.num_keypoints:
-            raise CardError(
-                f"the network '{network.name}' gives {count} heatmaps, but the skeleton '{skeleton.name}' "
-                f"has {skeleton.num_keypoints} keypoints; give the skeleton that it was trained for"
-            )
+        skeleton = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
+        _demand_keypoints(network, skeleton)
+        _demand_names(fields, cls.model_fields, "an inference card")
         settings = network.get_config() if hasattr(network, "alignment") else {}
         if {"mean", "std"} <= settings.keys():
             fields.setdefault("normalization", {"mean": settings["mean"], "std": settings["std"]})
         if isinstance(fields.get("recipe"), TestRecipe):
             fields["recipe"] = fields["recipe"].model_dump(include=set(TestRecipe.model_fields))
-        return cls(
-            skeleton=skeleton,
-            input_size=crop_size(network),
-            alignment=getattr(network, "alignment", "continuous"),
-            **fields,
-        )
+        known = {"input_size": crop_size(network), "alignment": getattr(network, "alignment", "continuous")}
+        return cls._checked(known | fields | {"skeleton": skeleton})
 
     def updated(self, recipe: dict | None = None, **fields: Any) -> InferenceCard:
-        """A copy with other fields, checked like a new one."""
-        plain = self.to_plain() | fields
+        """A copy with other fields, checked like a new one.
+
+        Raises:
+            CardError: there is no such field, or not with this value.
+        """
+        plain = self.to_plain()
+        _demand_names(fields, plain, "an inference card")
+        _demand_names(recipe or {}, plain["recipe"], "the test recipe")
+        plain |= fields
         if recipe:
             plain["recipe"] = plain["recipe"] | recipe
-        return InferenceCard.model_validate(plain)
+        return self._checked(plain)
+
+    @classmethod
+    def _checked(cls, plain: dict) -> InferenceCard:
+        try:
+            return cls.model_validate(plain)
+        except ValidationError as error:
+            raise CardError(first_fault(error)) from None
+
+    def demand_fits(self, network: keras.Model) -> None:
+        """Refuses a network that this is no card of.
+
+        Raises:
+            CardError: it gives another number of heatmaps, or takes crops of another size.
+        """
+        _demand_keypoints(network, self.skeleton)
+        size = crop_size(network)
+        if size != self.input_size:
+            raise CardError(
+                f"the network '{network.name}' takes crops of {list(size)}, its card says "
+                f"{list(self.input_size)}; give the card that belongs to it"
+            )
 
     @property
     def aspect_ratio(self) -> float:
         """Width by height of the crop."""
         height, width = self.input_size
         return width / height
+
+
+def first_fault(error: ValidationError) -> str:
+    """In one line: the field, what was given, and what is wrong with it."""
+    fault = error.errors()[0]
+    given = "" if isinstance(fault["input"], dict) else f"{fault['input']!r}: "
+    return f"{'.'.join(map(str, fault['loc']))}: {given}{fault['msg']}"
+
+
+def _demand_keypoints(network: keras.Model, skeleton: Skeleton) -> None:
+    count = heatmap_count(network)
+    if count != skeleton.num_keypoints:
+        raise CardError(
+            f"the network '{network.name}' gives {count} heatmaps, but the skeleton '{skeleton.name}' has "
+            f"{skeleton.num_keypoints} keypoints; give the skeleton that it was trained for"
+        )
+
+
+def _demand_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
+    for name in given:
+        if name not in known:
+            raise CardError(f"{of} has no '{name}'{did_you_mean(name, list(known))}")
 
 
 def crop_size(network: keras.Model) -> tuple[int, int]:
@@ -160,6 +209,8 @@ def heatmaps_of(network: keras.Model) -> dict[str, keras.KerasTensor]:
     Raises:
         CardError: none of its outputs is called `heatmaps`, or they are not at a quarter of the crop.
     """
+    if not isinstance(network, keras.Model):
+        raise CardError(f"{network!r} is no network; give a keras.Model from crops to heatmaps")
     outputs = network.output if _is_functional(network) else _outputs_of_called(network)
     if not isinstance(outputs, dict) or "heatmaps" not in outputs:
         names = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__

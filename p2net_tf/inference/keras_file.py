@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from p2net_tf.inference import saved_network
-from p2net_tf.inference.card import CARD_VERSION, Card, CardError, InferenceCard
+from p2net_tf.inference.card import CARD_VERSION, Card, CardError, InferenceCard, first_fault
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import replacing
 
@@ -143,7 +143,7 @@ def parse_card(plain: dict, source: str) -> InferenceCard:
     try:
         return InferenceCard.model_validate(plain)
     except (ValidationError, UserError) as error:
-        raise CardError(f"{source}: its inference card is broken: {_first_fault(error)}") from None
+        raise CardError(f"{source}: its inference card is broken: {_fault(error)}") from None
 
 
 def read_settings(path: str | Path) -> dict:
@@ -184,8 +184,5 @@ def _read_json(path: Path, member: str):
         ) from None
 
 
-def _first_fault(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        fault = error.errors()[0]
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-    return str(error)
+def _fault(error: Exception) -> str:
+    return first_fault(error) if isinstance(error, ValidationError) else str(error)

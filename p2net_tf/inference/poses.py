@@ -81,6 +81,7 @@ class Poses:
 
     def to_coco(self, image_id: int | str, category_id: int | str = PERSON) -> list[dict[str, Any]]:
         """Entries of a COCO result file, one a person; coordinates are COCO's."""
+        image_id = image_id.item() if isinstance(image_id, np.generic) else image_id
         scored = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
         return [
             {

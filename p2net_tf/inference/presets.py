@@ -36,6 +36,8 @@ class Preset:
     task: Literal["pose", "detect"] = "pose"
 
     def __post_init__(self):
+        if self.sha256 is not None:  # some tools print it in capitals
+            object.__setattr__(self, "sha256", self.sha256.lower())
         if (self.file is None) == (self.url is None) or (self.url is not None and not self.sha256):
             raise ValueError("a preset has either a file, or a url with its sha256")
 

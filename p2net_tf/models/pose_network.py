@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.layers import BilinearUpsampling
@@ -68,6 +69,8 @@ class NetworkInput:
         alignment: str = "continuous",
         dtype=None,
     ):
+        if not isinstance(num_keypoints, int | np.integer) or num_keypoints < 1:
+            raise ValueError(f"num_keypoints={num_keypoints!r}: give a number, as of skeleton.num_keypoints")
         input_size = _checked_size(input_size)
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(

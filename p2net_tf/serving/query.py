@@ -115,16 +115,26 @@ def write_overlay(answer: Answer, path: Path, skeleton: str | None = None) -> No
 def skeleton_of(answer: Answer, name: str | None = None) -> Skeleton:
     """The card that was asked for, else the built-in one with as many keypoints as the answer.
 
+    Where there is none of so many, keypoints are numbered, and have no limbs.
+
     Raises:
-        ServingError: no card fits.
+        ServingError: the card that was asked for does not fit.
     """
     count = answer.predictions.keypoints.shape[1]
     cards = [Skeleton.load(card) for card in ([name] if name else builtin_skeletons())]
     fitting = [card for card in cards if card.num_keypoints == count]
+    if not fitting and name is None:
+        return _numbered(count)
     if not fitting:
         have = ", ".join(f"{card.name} ({card.num_keypoints})" for card in cards)
         raise ServingError(f"the answer has {count} keypoints, not as {have}: name a skeleton card")
     return fitting[0]
+
+
+def _numbered(count: int) -> Skeleton:
+    names = [f"keypoint_{number}" for number in range(1, count + 1)]
+    plain = {"name": "numbered", "keypoints": names, "sigmas": [0.05] * count}
+    return Skeleton.from_card(plain | {"flip_pairs": [], "limbs": [], "upper_body": []}, "numbered")
 
 
 def _predictions(outputs: dict[str, np.ndarray], count: int) -> Predictions:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from p2net_tf.augment.policies import Policy, PolicyAugmentation
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.pipeline import fit_dataset, fitting_batch, validation_dataset
-from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.samples import NO_SAMPLES, DataError, Samples
 from p2net_tf.inference.card import InferenceCard, crop_size, heatmap_count, heatmaps_of
 from p2net_tf.inference.saved_network import is_saved_model, write_card
 from p2net_tf.keypoints import geometry
@@ -95,6 +95,8 @@ class PoseModel(NetworkModel):
         if card is None and skeleton is not None:
             skeleton = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
             card = InferenceCard.of(network, skeleton, name=network.name, box_padding=box_padding)
+        elif card is not None:
+            card.demand_fits(network)
         super().__init__(network, card, weight_decay, **kwargs)
         self._outputs = outputs
         self.sigma = sigma
@@ -216,6 +218,10 @@ class PoseModel(NetworkModel):
         Raises:
             DataError: the model has no skeleton or the samples have another one.
         """
+        if not isinstance(samples, Samples):
+            raise DataError(NO_SAMPLES.format(type(samples).__name__))
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise DataError(f"batch_size is {batch_size!r}; give a whole number of persons from 1 on")
         if self.card is None:
             raise DataError(
                 "the model has no skeleton to make a data set for: PoseModel(network, skeleton=...)"

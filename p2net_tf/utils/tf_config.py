@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from p2net_tf.utils.exceptions import UserError
 
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+_DIGITS = 10
 _JOBS = ("chief", "worker")
 """Those that train, in the order in which TensorFlow counts them."""
 
@@ -102,7 +103,7 @@ def _own_task(task: dict, places: list[tuple[str, int]]) -> tuple[str, int]:
     if not isinstance(job, str) or job not in jobs:
         raise _error("task.type", f"is {json.dumps(job)}, but the cluster has {' and '.join(jobs)}")
     # Recipes are often shell scripts, where every number is a string.
-    if isinstance(index, str) and index.isascii() and index.isdigit():
+    if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < _DIGITS:
         index = int(index)
     if type(index) is not int or (job, index) not in places:  # a bool is an int for Python
         raise _error("task.index", f"is {json.dumps(index)}, but cluster.{job} goes from 0 to {jobs[job]}")

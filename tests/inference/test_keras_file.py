@@ -95,8 +95,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"box_padding": -1}, "box_padding: Input should be greater than 0"),
-            ({"alignment": "udp"}, "alignment: Input should be"),
+            ({"box_padding": -1}, "box_padding: -1: Input should be greater than 0"),
+            ({"alignment": "udp"}, "alignment: 'udp': Input should be"),
             ({"skeleton": {"name": "x"}}, "required key 'keypoints' is missing"),
             ({"input_size": "large"}, "input_size"),
         ],

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.data.samples import DataError
+from p2net_tf.inference.test_recipe import Predictions
 from p2net_tf.serving.client import RequestFailed
+from p2net_tf.serving.query import Answer, skeleton_of
 from p2net_tf.serving.status import ServingError
 from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
@@ -89,6 +91,13 @@ def test_a_picture_that_lies_on_its_side(server, tmp_path):
 def test_a_card_must_fit(server, photo, tmp_path):
     with pytest.raises(UserError, match="14 keypoints, not as coco17"):
         query(server, photo, "--whole-image", "--skeleton", "coco17")
+
+
+def test_keypoints_that_no_card_knows_are_numbered(tmp_path):
+    """The answer of a model of seven keypoints of somebody's own can be read without its card."""
+    found = Predictions(np.zeros((1, 7, 2)), np.zeros((1, 7)), np.zeros(1))
+    card = skeleton_of(Answer(tmp_path, np.zeros((1, 4)), found))
+    assert card.keypoints == tuple(f"keypoint_{number}" for number in range(1, 8)) and not card.limbs
 
 
 @pytest.mark.parametrize(
