@@ -171,6 +171,30 @@ def bench_detect(
     _show(report, print_detect, out, as_json)
 
 
+@app.command("video", epilog="Example: `p2net bench video --source street.mp4 --detect-every 5`")
+def bench_video(
+    model: Annotated[
+        str, typer.Option(help="run folder, .keras file, or the name of a preset")
+    ] = "p2net_small_lsp",
+    source: Annotated[Path | None, typer.Option(help="a video; by default people are rendered")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="one of ours; by default the small one that ships")
+    ] = None,
+    detect_every: Annotated[int, typer.Option(help="of the second way, beside every frame", min=2)] = 5,
+    frames: Annotated[int, typer.Option(help="of the video that are looked at", min=1)] = 50,
+    rounds: Annotated[int, typer.Option(help="in which all take turns", min=1)] = 3,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_video.json"),
+    as_json: AsJson = False,
+):
+    """Frames per second from a video file to tracked poses, beside the bare networks."""
+    start(as_json)
+    from p2net_tf.bench.video import bench_video as measure
+    from p2net_tf.cli.bench_tables import print_video
+
+    report = measure(model, out, source, detector, detect_every, frames, rounds, command_line())
+    _show(report, print_video, out, as_json)
+
+
 @app.command("all", epilog="Example: `P2NET_DATA=../shared/data p2net bench all --json > bench.json`")
 def bench_all(
     quick: Annotated[bool, typer.Option("--quick", help="few rounds: whether it works")] = False,

@@ -71,6 +71,29 @@ def print_detect(report: dict, console: Console) -> None:
     console.print(describe_load(report), soft_wrap=True)
 
 
+def print_video(report: dict, console: Console) -> None:
+    """Frames per second, and each way beside the bare networks."""
+    table = Table(title=report["title"], header_style="bold")
+    table.add_column("")
+    for heading in ("frames/s", "quartiles", "of the networks"):
+        table.add_column(heading, justify="right")
+    for name, rate in report["frames_per_second"].items():
+        share = report["of_the_networks"].get(name)
+        table.add_row(
+            name,
+            f"{rate['median']:.2f}",
+            f"{rate['lower']:.2f}-{rate['upper']:.2f}",
+            f"{share['median']:.2f}" if share else "",
+        )
+    console.print(table)
+    video = report["video"]
+    console.print(
+        f"{video['frames']} frames of {video['size']}, {video['people_per_frame']:.1f} people on each; "
+        f"{describe_load(report)}",
+        soft_wrap=True,
+    )
+
+
 def print_pipeline(report: dict, console: Console) -> None:
     """Images per second, and where the time goes."""
     table = Table(title=f"{report['title']}: input pipelines", header_style="bold")
