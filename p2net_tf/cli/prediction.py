@@ -86,8 +86,12 @@ def predict(
         )
     start(as_json)
     from p2net_tf.detection.opening import WHOLE_IMAGE
+    from p2net_tf.inference.run_folder import is_network
     from p2net_tf.inference.sources import find_sources
 
+    for word in sources:
+        if is_network(word):  # other verbs take it first
+            raise typer.BadParameter(f"{word} is a network, not a picture: give it as --model {word}")
     overrides = [word for word in sources if is_override(word)]
     found = find_sources([word for word in sources if word not in overrides], out)
     if boxes is not None and found.videos:

@@ -12,6 +12,12 @@ NETWORKS = ("best.keras", "last.keras")
 """In this order: what was chosen on the validation part, and what the last epoch left."""
 
 
+def is_network(word: str) -> bool:
+    """Whether it is a preset, a run folder or a `.keras` file."""
+    path = Path(word)
+    return word in PRESETS or path.suffix == ".keras" or any((path / name).is_file() for name in NETWORKS)
+
+
 def network_file(path: str | Path) -> Path:
     """The network at `path`: a `.keras` file, a run folder's best one, a SavedModel, or a preset's.
 

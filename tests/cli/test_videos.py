@@ -133,6 +133,8 @@ def test_a_video_that_breaks_off(network, video, tmp_path):
         (["a.jpg", "--boxes", "1,2,3,4", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
         (["a.jpg", "--whole-image", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
         (["a.jpg", "--whole-image", "--detector", "x"], "give one of --boxes"),
+        (["p2net_small_lsp", "a.jpg"], "is a network, not a picture: give it as --model p2net_small_lsp"),
+        (["mine.keras", "a.jpg"], "give it as --model mine.keras"),
     ],
 )
 def test_what_does_not_go_together(arguments, words):
