@@ -18,7 +18,7 @@ from p2net_tf.data.annotations.values import key, whole
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
 from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
-from p2net_tf.evaluation.coco_files import read_ground_truth
+from p2net_tf.evaluation.coco_files import pose_keypoints, pose_score, read_ground_truth
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.pck import (
@@ -237,21 +237,17 @@ def _lsp_rows(results: list[dict], path: str | Path) -> np.ndarray:
     rows = np.full((_LSP_TEST_IMAGES, 14, 2), np.nan)
     best = np.full(_LSP_TEST_IMAGES, -np.inf)
     for place, pose in enumerate(results):
-        number, score = _lsp_number(pose), pose.get("score", 1.0)
+        where = f"{path}: [{place}]"
+        number, score = _lsp_number(pose), pose_score(where, pose.get("score", 1.0))
         row = -1 if number is None else number - (_LSP_IMAGES - _LSP_TEST_IMAGES) - 1
         if not 0 <= row < _LSP_TEST_IMAGES:
             raise DataError(
-                f"{path}: [{place}]: image id {pose.get('image_id')!r} is no picture of LSP's test part, "
+                f"{where}: image id {pose.get('image_id')!r} is no picture of LSP's test part, "
                 "1001 to 2000; predict these, with their numbers as ids or in their file names"
             )
-        keypoints = np.asarray(pose.get("keypoints"), np.float64)
-        if keypoints.shape != (14 * 3,):
-            raise DataError(
-                f"{path}: [{place}]: 'keypoints' has the shape {keypoints.shape}, expected (42,) for the 14 "
-                "keypoints of LSP; predict by a network of the card lsp14"
-            )
+        keypoints = np.reshape(pose_keypoints(where, pose.get("keypoints"), 14), (14, 3))
         if score > best[row]:
-            best[row], rows[row] = score, keypoints.reshape(14, 3)[:, :2] + _COCO_TO_MATLAB
+            best[row], rows[row] = score, keypoints[:, :2] + _COCO_TO_MATLAB
     return rows
 
 
