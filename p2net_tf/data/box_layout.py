@@ -90,6 +90,12 @@ def box_layout_problems(
     return [] if first is None else [Problem(first[0], first[1], source, *first[2:])]
 
 
+def meet_pictures(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """`[N]` bool: any part of the box is in the picture; also where its size is not known."""
+    seen = np.all((boxes[:, :2] < sizes) & (boxes[:, :2] + boxes[:, 2:] > 0), axis=1)
+    return seen | (sizes[:, 0] <= 0)
+
+
 def _fractions(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
     reach = _reach(boxes)
     small = (reach <= _FRACTION) & (sizes.min(axis=1) > 4 * _FRACTION)
@@ -107,6 +113,8 @@ def _fractions(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
 def _percents(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
     reach = _reach(boxes).max()
     if not _PERCENT / 2 < reach <= _PERCENT or sizes.min() <= _SMALL_PICTURE:
+        return None
+    if not remedies.keys and len(boxes) < FEW:  # a few boxes may well stand in the corner
         return None
     detail = (
         f"no coordinate is larger than {reach:.3g}, in pictures of {sizes.min():g} pixels and more: they may "

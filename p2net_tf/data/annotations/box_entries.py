@@ -22,6 +22,8 @@ from p2net_tf.data.annotations.values import is_set, key, number, numbers
 from p2net_tf.data.samples import DataError
 
 FORM = "give objects with 'bbox' [x, y, w, h] and 'image_id' or 'file_name'"
+OTHERS = "other_category"
+"""Kind of the note on what was left out."""
 LARGEST = 1e6
 """Pixels of a box, and scores: nothing is larger."""
 _FIRST = "0"
@@ -46,13 +48,9 @@ def read_box_list(path: Path) -> tuple[list, dict]:
     return entries, content if isinstance(content, dict) else {}
 
 
-def are_scored(entries: Iterable[Any], notebook: Notebook) -> bool:
-    """Whether any entry has a score; else 1 is taken for all, which is said of a detector's boxes."""
-    objects = [entry for entry in entries if isinstance(entry, dict)]
-    scored = any(entry.get("score") is not None for entry in objects)
-    if objects and not scored:
-        notebook.note("score", "no detection has a score: 1 is taken for all")
-    return scored
+def has_scores(entries: Iterable[Any]) -> bool:
+    """Whether any entry has a score; else 1 is taken for all."""
+    return any(isinstance(entry, dict) and entry.get("score") is not None for entry in entries)
 
 
 def read_values(values: Any, score: Any, form: BoxForm = "xywh") -> tuple[np.ndarray, float]:
@@ -123,7 +121,7 @@ class PeopleBoxes:
             named = ", ".join(
                 f"{count} of '{self.names.get(known, known)}'" for known, count in others.items()
             )
-            notebook.note("other_category", f"boxes of other categories are not read: {named}")
+            notebook.note(OTHERS, f"boxes of other categories are not read: {named}")
 
 
 def find_people(

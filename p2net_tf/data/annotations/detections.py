@@ -10,8 +10,8 @@ import numpy as np
 
 from p2net_tf.data.annotations.box_entries import (
     BoxFault,
-    are_scored,
     find_people,
+    has_scores,
     own_file_names,
     read_box_list,
     read_values,
@@ -68,7 +68,9 @@ class _Detections:
             set(self.document.categories.read),
             reading.category,
         )
-        self.scored = are_scored(entries, self.notebook)
+        self.scored = has_scores(entries)
+        if entries and not self.scored:
+            self.notebook.note("score", "no detection has a score: 1 is taken for all")
         self.images = _Pictures(self.document, around.get("images"), self.notebook)
         self.form = reading.detection_boxes or "xywh"
         wanted = reading.of_detections.coordinates
