@@ -34,13 +34,17 @@ def read_ground_truth(source: dict | str | Path, num_keypoints: int) -> dict:
     return _KeypointTruth(source, num_keypoints).dataset()
 
 
-def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[dict]:
+def read_results(source: list | dict | str | Path, num_keypoints: int, name: str | None = None) -> list[dict]:
     """A slim copy of a COCO result list, in its order.
+
+    Args:
+        name: of the source in messages, where it is another than its path.
 
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
     where, content = result_list(source, RESULT_FIELDS)
+    where = name or where
     for row, pose in enumerate(content):
         _check_ids(f"{where}: [{row}]", pose)
     # pycocotools takes a pose's area from its box when the first one has a box, else from its keypoints.
@@ -86,6 +90,16 @@ def with_one_kind_of_ids(dataset: dict, detections: list[dict]) -> tuple[dict, l
             listed = [{"id": str(row["id"])} for row in dataset[rows]]
             dataset = dataset | {rows: listed, "annotations": annotations}
     return dataset, detections
+
+
+def demand_keypoints(where: str, entries: list) -> None:
+    """Raises:
+    DataError: no annotation of the file `where` has keypoints.
+    """
+    if entries and not any(isinstance(entry, dict) and "keypoints" in entry for entry in entries):
+        raise DataError(
+            f"{where}: no annotation has 'keypoints'; take person_keypoints_*.json, not instances_*.json"
+        )
 
 
 def pose_keypoints(where: str, values, num_keypoints: int) -> list[float]:
@@ -217,11 +231,7 @@ class _KeypointTruth(Truth):
         self.num_keypoints = num_keypoints
 
     def demand_kind(self, entries: list[dict]) -> None:
-        if entries and not any("keypoints" in entry for entry in entries):
-            raise DataError(
-                f"{self.where}: no annotation has 'keypoints'; take person_keypoints_*.json, not "
-                "instances_*.json"
-            )
+        demand_keypoints(self.where, entries)
 
     def values(self, row: int, entry: dict) -> dict:
         keypoints = self._keypoints(row, entry)
