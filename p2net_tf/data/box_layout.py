@@ -63,7 +63,9 @@ class Remedies:
 
     def coordinates(self, found: str) -> str:
         if self.keys:
-            return f"set detection_coordinates: {found} for this data set"
+            return (
+                f"set detection_coordinates: {found} for this data set (coordinates, if its labels are, too)"
+            )
         return "write pixels of the picture"
 
 

@@ -294,7 +294,8 @@ def _keypoint_errors(metric, predictions, truth, labeled, reference, skeleton) -
     _check_shape("labels", labeled, persons, skeleton)
     _check_shape("reference lengths", reference, persons[:1], skeleton)
     usable = np.isfinite(reference) & (reference > 0)
-    distances = np.linalg.norm(predictions - truth, axis=-1) / np.where(usable, reference, 1)[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # which is a miss
+        distances = np.linalg.norm(predictions - truth, axis=-1) / np.where(usable, reference, 1)[:, None]
     distances = np.where(np.isfinite(distances), distances, np.inf)
     counted = labeled & usable[:, None] & np.isfinite(truth).all(-1)
     if metric == "PCKh":

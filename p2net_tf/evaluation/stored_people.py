@@ -203,5 +203,6 @@ class _Results:
 
 
 def _distance(points: np.ndarray, person: np.ndarray) -> float:
-    apart = np.linalg.norm(points[:, :2] - person[:, :2], axis=1)[person[:, 2] > NOT_LABELED]
+    with np.errstate(over="ignore", invalid="ignore"):  # which is far away
+        apart = np.linalg.norm(points[:, :2] - person[:, :2], axis=1)[person[:, 2] > NOT_LABELED]
     return float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else np.nan
