@@ -16,6 +16,7 @@ import numpy as np
 
 from p2net_tf.data.annotations.categories import Category
 from p2net_tf.data.annotations.document import Document
+from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.picture_files import PictureFiles
 from p2net_tf.data.annotations.values import key
 from p2net_tf.data.coco import truth_of
@@ -155,9 +156,7 @@ class _Results:
 
     def _read(self, row: int, pose: dict) -> dict:
         found = dict(pose)
-        image = self._document.images.find(pose.get("image_id"))
-        if image is None:
-            image = self._document.images.find_file(pose.get("file_name"))
+        image = self._image(pose)
         if image is not None:
             found["image_id"] = image.given
         if key(pose.get("category_id")) in self._categories.read:
@@ -181,6 +180,11 @@ class _Results:
         points = np.reshape(values, (count, 3))
         return points[category.order] if own_order and category.order is not None else points
 
+    def _image(self, pose: dict) -> Image | None:
+        """By its id, else by the name of its file, which may stand in the place of the id."""
+        images, given = self._document.images, pose.get("image_id")
+        return images.find(given) or images.find_file(pose.get("file_name")) or images.find_file(given)
+
     def _category(self, pose: dict) -> Category:
         read = self._categories.read
         return read.get(key(pose.get("category_id"))) or next(iter(read.values()))
@@ -194,7 +198,7 @@ class _Results:
         distances = []
         for row in rows:
             pose = self._entries[row]
-            image = self._document.images.find(pose.get("image_id"))
+            image = self._image(pose)
             near = people.get(key(image.given), []) if image is not None else []
             points = self._keypoints(row, pose, own_order) if near else None
             if points is not None:

@@ -282,8 +282,12 @@ class _PictureFinder:
         """An index, None for another picture, or a sentence where it is not clear which one is meant."""
         if entry.get("file_name") is not None:
             return self._named(entry["file_name"])
-        known = _key(entry.get("image_id"))
-        return self._listed[known] if known in self._listed else self._by_stem.get(known)
+        given = entry.get("image_id")
+        known = _key(given)
+        if known in self._listed:
+            return self._listed[known]
+        owner = self._by_stem.get(known)
+        return self._named(given) if owner is None and isinstance(given, str) else owner
 
     def _named(self, name: Any) -> int | str | None:
         """The image whose path ends most like `name` does."""

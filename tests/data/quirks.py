@@ -645,6 +645,8 @@ QUIRKS = [
           says="own list 'images'"),
     Quirk("detections", "images of its own, with ids from 100 on", images_of_its_own(lambda id: id + 100), DETECTED,
           says="own list 'images'"),
+    Quirk("detections", "paths of the pictures for ids", detections(
+              lambda entry, made: {**entry, "image_id": f"train/{file_of(entry, made)}"}), DETECTED),
     Quirk("detections", "scores below 0", detections(lambda entry, made: {**entry, "score": -3}), DETECTED,
           refused="no probabilities"),
     Quirk("detections", "scores as text", detections(lambda entry, made: {**entry, "score": "0.9"}), DETECTED),

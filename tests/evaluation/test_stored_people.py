@@ -104,6 +104,7 @@ def test_results_name_pictures_by_their_files(made, original):
     names = {image["id"]: image["file_name"] for image in made.images}
     results = json.loads(poses.read_text())
     for changed in (lambda p: {**p, "image_id": names[p["image_id"]]},
+                    lambda p: {**p, "image_id": f"train/{names[p['image_id']]}"},
                     lambda p: {**p, "image_id": None, "file_name": names[p["image_id"]]}):  # fmt: skip
         poses.write_text(json.dumps([changed(pose) for pose in results]))
         assert score_coco(truth, poses)["AP"] == pytest.approx(original.average_precision(), abs=1e-9)

@@ -45,6 +45,7 @@ def test_no_boxes_are_whole_images_counted_from_1():
         ([entry("4")], ("4", 2), [0]),
         ([entry("000000000004")], ("000000000004", 2), [0]),
         ([entry("dog")], (1, "dog"), [1]),
+        ([entry("val/dog.png")], (1, "val/dog.png"), [1]),
         ([{"file_name": "dog.png", "bbox": BOX}], (1, 2), [1]),
         ([{"file_name": "dog.png", "image_id": 77, "bbox": BOX}], (1, 77), [1]),
         ({"detections": [entry(4)]}, (4, 2), [0]),

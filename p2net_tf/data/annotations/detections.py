@@ -167,8 +167,9 @@ class _Pictures:
         own = self._names.get(key(entry.get("image_id")))
         if own is not None:
             return self._images.find_file(own)
+        given = entry.get("image_id")
         named = self._images.find_file(entry.get("file_name"))
-        return named or self._images.find(entry.get("image_id"))
+        return named or self._images.find(given) or self._images.find_file(given)
 
     def _other(self, found: str, name: str) -> bool:
         """Whether an id means another picture here than in the annotation file."""
