@@ -168,7 +168,7 @@ class Agreement:
 
 
 def agreement_problems(
-    found: tuple[np.ndarray, np.ndarray],
+    detected: tuple[np.ndarray, np.ndarray],
     truth: tuple[np.ndarray, np.ndarray],
     source: str,
     remedies: Remedies,
@@ -177,10 +177,10 @@ def agreement_problems(
     """At most one error or warning, where true boxes say that detected ones mean something else.
 
     Args:
-        found, truth: `[N, 4]` xywh boxes in pixels, and `[N]` their pictures.
+        detected, truth: `[N, 4]` xywh boxes in pixels, and `[N]` their pictures.
         others: the same of detections that were not taken for people.
     """
-    people, boxes = _by_picture(truth), _by_picture(found)
+    people, boxes = _by_picture(truth), _by_picture(detected)
     pictures = [picture for picture in people if picture in boxes]
     pictures = pictures[:: max(1, len(pictures) // _PICTURES)]
     if not pictures:
@@ -192,15 +192,18 @@ def agreement_problems(
     read = agreement()
     if read.median >= _ON:  # as nearly always
         return _mixed(read, agreement, source, remedies)
-    for name, change, kind, remedy in _readings(boxes, people, pictures, remedies):
-        other = agreement(change)
-        if _is_meant(other, read):
-            detail = _disagreement(read, other, name)
-            return [Problem("error", kind, source, detail, remedy)]
+    tried = [
+        (agreement(change), name, kind, remedy)
+        for name, change, kind, remedy in _readings(boxes, people, pictures, remedies)
+    ]
+    meant = [found for found in tried if _is_meant(found[0], read)]
+    if meant:
+        other, name, kind, remedy = max(meant, key=lambda found: found[0].median)
+        return [Problem("error", kind, source, _disagreement(read, other, name), remedy)]
     if others is not None and len(others[0]):
         other = agreement(of=_by_picture(others))
         if len(other.of_people) >= _MOST * len(read.of_people) and _is_better(other, read):
-            detail = f"the boxes that lie on people are of another category than the {len(found[0])} read"
+            detail = f"the boxes that lie on people are of another category than the {len(detected[0])} read"
             return [Problem("error", "category", source, detail, "add the list 'categories' to the file")]
     return _mixed(read, agreement, source, remedies) or _nowhere(read, source)
 

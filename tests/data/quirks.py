@@ -630,7 +630,7 @@ QUIRKS = [
           DETECTED, refused="read 0.5 times as large by 1.00"),
     Quirk("detections", "two corners, y first", detections(
               lambda entry, made: {**entry, "bbox": [corners(*entry["bbox"])[k] for k in (1, 0, 3, 2)]}),
-          DETECTED, refused="write x before y"),
+          DETECTED, refused="read as corners with y first by 1.00"),
     Quirk("detections", "people are 0 beside bicycles, which are 1", among_bicycles(0, 1), DETECTED,
           says="there is a category 0"),
     Quirk("detections", "five bicycles beside the people", among_bicycles(1, 18), DETECTED, says="5 of '18'"),
