@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -169,6 +170,8 @@ def _check_score_options(
     data_set, threshold, errors, skeleton, images, out, reference, max_people, score_limit
 ) -> None:
     is_coco, is_boxes = data_set is ScoredSet.coco, data_set is ScoredSet.boxes
+    if threshold is not None and not 0 < threshold < math.inf:
+        raise typer.BadParameter(f"--threshold {threshold:g}: give a number above 0, such as 0.2")
     if threshold is not None and (is_coco or is_boxes):
         raise typer.BadParameter("AP averages over its own thresholds; leave --threshold out")
     if errors and not (is_coco or is_boxes):

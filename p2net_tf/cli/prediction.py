@@ -117,10 +117,14 @@ def predict(
 
 
 def _say_pictures(written: Written, out: Path, as_json: bool) -> None:
-    for problem in written.problems[:_MOST_SAID]:
+    broken = [problem for problem in written.problems if problem.severity == "error"]
+    for problem in written.problems:
+        if problem.severity != "error":
+            messages.print(f"[yellow]{problem.severity}[/yellow] {escape(str(problem))}", soft_wrap=True)
+    for problem in broken[:_MOST_SAID]:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
-    if len(written.problems) > _MOST_SAID:
-        messages.print(f"{len(written.problems)} set aside in all: {out / 'problems.json'}", soft_wrap=True)
+    if len(broken) > _MOST_SAID:
+        messages.print(f"{len(broken)} set aside in all: {out / 'problems.json'}", soft_wrap=True)
     if written.unlimited:
         messages.print(
             f"every one of {written.boxes} detected boxes has a pose; thin them out by evaluation.nms=oks, "

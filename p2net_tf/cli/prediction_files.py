@@ -38,7 +38,7 @@ class Written:
         poses: how many were written.
         overlays: pictures that have one.
         boxes: how many were looked at.
-        problems: pictures and boxes that were set aside.
+        problems: pictures and boxes that were set aside, and what else is to be said of them.
         unlimited: detected boxes that neither suppression nor a limit has thinned out.
     """
 
@@ -85,7 +85,7 @@ def predict_files(
     else:
         given = _detect(chosen_detector(detector, pose.skeleton), readable, min_score)
     found = _keep(_predict(pose, settings, readable, given), pose.card, settings, top)
-    problems = (*problems, *given.problems)
+    problems = (*problems, *given.problems, *given.notes)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     overlays = _write(found, given, out)
     write_problems(problems, out / "problems.json")

@@ -48,6 +48,7 @@ def _print_pck(result: PckResult, console: Console):
             f"{len(result.skipped)} persons do not count, their reference length is 0 or unknown (rows "
             f"{rows})."
         )
+    _print_diagnostics(result, console)
 
 
 def _print_coco(result: CocoResult, console: Console):
@@ -97,7 +98,7 @@ def _rate(value: float) -> str:
     return "-" if value < 0 else _number(value, 5)
 
 
-def _print_diagnostics(result: CocoResult | BoxResult, console: Console) -> None:
+def _print_diagnostics(result: PckResult | CocoResult | BoxResult, console: Console) -> None:
     for sentence in result.diagnostics:
         console.print(f"! {sentence}", markup=False)
 

@@ -45,6 +45,8 @@ def load_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not JSON at {where}: {error.msg}; was the file cut off?") from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); give the annotation file itself, unpacked") from None
+    except ValueError:  # Python reads no whole number of more than 4300 digits
+        raise DataError(f"{path}: holds a number of thousands of digits; correct it") from None
 
 
 def entries_of(content: Any) -> list | None:

@@ -7,6 +7,7 @@ reading and taken off when results are written. Format: https://cocodataset.org/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from p2net_tf.data.annotation_files import find_annotations
 from p2net_tf.data.annotations.coordinates import PIXEL_CENTER
 from p2net_tf.data.annotations.detections import read_detections
-from p2net_tf.data.annotations.document import Document
+from p2net_tf.data.annotations.document import Document, Person
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.reading import USUAL, Reading
 from p2net_tf.data.samples import Samples
@@ -104,9 +105,19 @@ def read_coco_truth(
         `(ground truth, the annotation file)`; None for the file where it does not itself score the same.
     """
     document = _open(root, split, annotations, skeleton, reading, exif_orientation)
-    people = document.people()
+    truth = truth_of(document, document.people())
+    notebook = document.notebook
+    same = all(problem.kind in _SAME_TRUTH for problem in notebook.problems)
+    return truth, Path(notebook.source) if same else None
+
+
+def truth_of(document: Document, people: Sequence[Person]) -> dict:
+    """COCO ground truth in COCO's pixels of the people of a document, with crowds and unlabeled people.
+
+    Images and categories have the ids of the file, keypoints the card's order.
+    """
     category = document.categories.written
-    truth = {
+    return {
         "images": [{"id": image.given} for image in document.images.images],
         "categories": [{"id": category, "name": "person", "keypoints": list(document.card.keypoints)}],
         "annotations": [
@@ -123,9 +134,6 @@ def read_coco_truth(
             for person in people
         ],
     }
-    notebook = document.notebook
-    same = all(problem.kind in _SAME_TRUTH for problem in notebook.problems)
-    return truth, Path(notebook.source) if same else None
 
 
 def read_coco_pictures(

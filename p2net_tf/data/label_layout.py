@@ -15,12 +15,13 @@ import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_form, as_xywh, overlaps
 from p2net_tf.data.annotations.reading import BoxForm
+from p2net_tf.data.box_layout import Remedies, box_layout_problems
 from p2net_tf.data.label_fit import boxes_fit, labels_fit
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
-KINDS = ("coordinates", "axes", "box_form")
+KINDS = ("coordinates", "axes", "box_form", "category", "scores")
 """Of errors that make all labels of a set useless."""
 
 _FRACTION = 1.6
@@ -62,6 +63,8 @@ def layout_problems(
     if not known.any():
         return []
     samples, sizes = samples.take(known), np.asarray(sizes[known], np.float64)
+    if detected and not np.any(samples.keypoints[..., 2] > NOT_LABELED):
+        return _detected_problems(samples, sizes)
     checks: list[Callable[[Samples, np.ndarray], list[Problem]]] = []
     if "coordinates" not in samples.settled:
         checks += [partial(_fractions, detected=detected), _percents, _resized, _exchanged]
@@ -75,16 +78,12 @@ def layout_problems(
     return found + _lying(samples)
 
 
-def detection_form_problems(detected: Samples, truth: Samples) -> list[Problem]:
-    """An error where detected boxes overlap true ones in another form than they are read in."""
-    if "boxes" in detected.settled:
-        return []
-    agreement = {form: _best_overlaps(detected, truth, form) for form in ("xywh", "xyxy", "cxcywh")}
-    form = _other_form(agreement, "xywh")
-    if form is None:
-        return []
-    remedy = f"set detection_boxes: {form} for this data set"
-    return [_of_set(detected, "error", "box_form", _disagreement(agreement, form, "true boxes"), remedy)]
+def _detected_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
+    """Of boxes that come from another file than labels."""
+    found = box_layout_problems(samples.boxes, sizes, samples.source, Remedies(settled=samples.settled))
+    if "coordinates" in samples.settled or any(problem.severity == "error" for problem in found):
+        return found
+    return _resized(samples, sizes) or found
 
 
 def _fractions(samples: Samples, sizes: np.ndarray, detected: bool) -> list[Problem]:
@@ -243,20 +242,6 @@ def _reach(samples: Samples) -> tuple[float, float]:
 
 def _slack(sizes: np.ndarray) -> np.ndarray:
     return _SLACK * sizes + 2
-
-
-def _best_overlaps(detected: Samples, truth: Samples, form: str) -> np.ndarray:
-    """`[n]` for each true person with a detection in its picture, the IoU of the best one."""
-    boxes = as_xywh(detected.boxes.astype(np.float64), form)
-    rows: dict[int, list[int]] = {}
-    for row, image in enumerate(detected.image_ids.tolist()):
-        rows.setdefault(image, []).append(row)
-    best = [
-        overlaps(box, boxes[rows[image]]).max()
-        for box, image in zip(truth.boxes.astype(np.float64), truth.image_ids.tolist(), strict=True)
-        if image in rows
-    ]
-    return np.asarray(best, np.float64)
 
 
 def _other_form(agreement: dict[str, np.ndarray], read: str) -> str | None:

@@ -123,7 +123,7 @@ def _json_arrays(path: Path) -> dict[str, np.ndarray]:
 def _json_array(value) -> np.ndarray:
     try:
         return np.asarray(value, np.float64)  # null becomes NaN
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.empty((), object)  # text, objects or ragged rows: `pick` complains if it is asked for
 
 

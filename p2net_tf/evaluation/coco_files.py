@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +14,7 @@ from p2net_tf.data.annotations.areas import person_area
 from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
 from p2net_tf.data.annotations.categories import PERSON
 from p2net_tf.data.annotations.keypoint_values import KeypointFault, read_keypoints
-from p2net_tf.data.annotations.values import is_set, same_id
+from p2net_tf.data.annotations.values import as_list, is_set, number, same_id
 from p2net_tf.data.annotations.values import numbers as value_list
 from p2net_tf.data.samples import DataError
 from p2net_tf.keypoints.visibility import NOT_LABELED
@@ -36,23 +34,27 @@ def read_ground_truth(source: dict | str | Path, num_keypoints: int) -> dict:
     return _KeypointTruth(source, num_keypoints).dataset()
 
 
-def read_results(source: list | dict | str | Path, num_keypoints: int) -> list[dict]:
+def read_results(source: list | dict | str | Path, num_keypoints: int, name: str | None = None) -> list[dict]:
     """A slim copy of a COCO result list, in its order.
+
+    Args:
+        name: of the source in messages, where it is another than its path.
 
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
     where, content = result_list(source, RESULT_FIELDS)
+    where = name or where
     for row, pose in enumerate(content):
-        _check_detection(f"{where}: [{row}]", pose, num_keypoints)
+        _check_ids(f"{where}: [{row}]", pose)
     # pycocotools takes a pose's area from its box when the first one has a box, else from its keypoints.
     boxes = [value_list(pose.get("bbox"), 4) for pose in content]
     found = [
         {
             "image_id": same_id(pose["image_id"]),
             "category_id": same_id(pose["category_id"]),
-            "keypoints": _numbers(f"{where}: [{row}]", pose["keypoints"]),
-            "score": pose["score"],
+            "keypoints": pose_keypoints(f"{where}: [{row}]", pose["keypoints"], num_keypoints),
+            "score": pose_score(f"{where}: [{row}]", pose["score"]),
         }
         for row, pose in enumerate(content)
     ]
@@ -88,6 +90,55 @@ def with_one_kind_of_ids(dataset: dict, detections: list[dict]) -> tuple[dict, l
             listed = [{"id": str(row["id"])} for row in dataset[rows]]
             dataset = dataset | {rows: listed, "annotations": annotations}
     return dataset, detections
+
+
+def demand_keypoints(where: str, entries: list) -> None:
+    """Raises:
+    DataError: no annotation of the file `where` has keypoints.
+    """
+    if entries and not any(isinstance(entry, dict) and "keypoints" in entry for entry in entries):
+        raise DataError(
+            f"{where}: no annotation has 'keypoints'; take person_keypoints_*.json, not instances_*.json"
+        )
+
+
+def pose_keypoints(where: str, values, num_keypoints: int) -> list[float]:
+    """`[3 K]` x, y and score of each keypoint of a result; null is NaN, which matches nobody.
+
+    Args:
+        values: flat or nested, also as text.
+
+    Raises:
+        DataError: they are no such numbers; `where` names the result.
+    """
+    values = as_list(values)
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise DataError(f"{where}: 'keypoints' is no list; give x, y, score of each")
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{where}: a value of 'keypoints' is not a number; give x, y, score of each"
+        ) from None
+    if found.shape not in ((3 * num_keypoints,), (num_keypoints, 3)):
+        raise DataError(
+            f"{where}: {found.size} values in 'keypoints', expected 3 x {num_keypoints} "
+            "(x, y, score of each); predict the skeleton of the ground truth"
+        )
+    return found.ravel().tolist()
+
+
+def pose_score(where: str, value) -> float:
+    """The score of a result, also as text.
+
+    Raises:
+        DataError: it is no finite number; `where` names the result.
+    """
+    # numpy's own numbers come from arrays.
+    found = number(value.item() if isinstance(value, np.generic) else value)
+    if found is None:
+        raise DataError(f"{where}: the score is {value!r:.40}; poses are ranked by it, so give a number")
+    return found
 
 
 class Truth(ABC):
@@ -180,11 +231,7 @@ class _KeypointTruth(Truth):
         self.num_keypoints = num_keypoints
 
     def demand_kind(self, entries: list[dict]) -> None:
-        if entries and not any("keypoints" in entry for entry in entries):
-            raise DataError(
-                f"{self.where}: no annotation has 'keypoints'; take person_keypoints_*.json, not "
-                "instances_*.json"
-            )
+        demand_keypoints(self.where, entries)
 
     def values(self, row: int, entry: dict) -> dict:
         keypoints = self._keypoints(row, entry)
@@ -215,27 +262,8 @@ class _KeypointTruth(Truth):
             ) from None
 
 
-def _numbers(where: str, values) -> list[float]:
-    """Values of keypoints; null is NaN, which matches nobody."""
-    try:
-        return np.asarray(values, np.float64).ravel().tolist()
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(
-            f"{where}: a value of 'keypoints' is not a number; give x, y, score of each"
-        ) from None
-
-
-def _check_detection(where: str, pose, num_keypoints: int):
+def _check_ids(where: str, pose):
     missing = [n for n in RESULT_FIELDS if not isinstance(pose, dict) or pose.get(n) is None]
     missing += [n for n in RESULT_FIELDS[:2] if not missing and same_id(pose[n]) is None]
     if missing:
         raise DataError(f"{where}: no '{missing[0]}'; every pose needs {', '.join(RESULT_FIELDS)}")
-    if not isinstance(pose["keypoints"], list | tuple | np.ndarray):
-        raise DataError(f"{where}: 'keypoints' is no list; give x, y, score of each")
-    if len(pose["keypoints"]) != 3 * num_keypoints:
-        raise DataError(
-            f"{where}: {len(pose['keypoints'])} values in 'keypoints', expected 3 x {num_keypoints} "
-            "(x, y, score of each); predict the skeleton of the ground truth"
-        )
-    if not isinstance(pose["score"], numbers.Real) or not abs(pose["score"]) <= sys.float_info.max:
-        raise DataError(f"{where}: the score is {pose['score']}; poses are ranked by it, so give a number")

@@ -48,6 +48,7 @@ class PckResult:
         persons: number of persons that were given.
         skipped: rows of the persons without a usable reference length; none of their keypoints counts.
         missing: counted keypoints without a (finite) prediction, each a miss.
+        diagnostics: sentences, each on what was read in another form than usual.
     """
 
     metric: str
@@ -60,6 +61,7 @@ class PckResult:
     persons: int
     skipped: tuple[int, ...] = ()
     missing: int = 0
+    diagnostics: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -84,6 +86,7 @@ class PckResult:
             "persons": self.persons,
             "skipped": list(self.skipped),
             "missing": self.missing,
+            "diagnostics": list(self.diagnostics),
         }
 
 
@@ -108,6 +111,7 @@ class KeypointErrors:
         errors: `[N, K]` float64; NaN where the keypoint does not count, infinite where the
             prediction is missing.
         skipped: rows of the persons without a usable reference length.
+        diagnostics: of every result.
     """
 
     metric: str
@@ -115,6 +119,7 @@ class KeypointErrors:
     groups: dict[str, tuple[str, ...]]
     errors: np.ndarray
     skipped: tuple[int, ...]
+    diagnostics: tuple[str, ...] = ()
 
     def at(self, threshold: float) -> PckResult:
         """The result at one threshold, in reference lengths."""
@@ -133,6 +138,7 @@ class KeypointErrors:
             persons=len(self.errors),
             skipped=self.skipped,
             missing=int(np.count_nonzero(np.isinf(self.errors))),
+            diagnostics=self.diagnostics,
         )
 
     def curve(self, thresholds=None) -> PckCurve:
@@ -288,7 +294,8 @@ def _keypoint_errors(metric, predictions, truth, labeled, reference, skeleton) -
     _check_shape("labels", labeled, persons, skeleton)
     _check_shape("reference lengths", reference, persons[:1], skeleton)
     usable = np.isfinite(reference) & (reference > 0)
-    distances = np.linalg.norm(predictions - truth, axis=-1) / np.where(usable, reference, 1)[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # which is a miss
+        distances = np.linalg.norm(predictions - truth, axis=-1) / np.where(usable, reference, 1)[:, None]
     distances = np.where(np.isfinite(distances), distances, np.inf)
     counted = labeled & usable[:, None] & np.isfinite(truth).all(-1)
     if metric == "PCKh":

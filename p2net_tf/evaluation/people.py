@@ -9,7 +9,6 @@ import numpy as np
 
 from p2net_tf.data.check import check_samples, count_kinds, demand_usable, refuse_broken, unseen
 from p2net_tf.data.datasets import pictures_of_rows, read_dataset
-from p2net_tf.data.label_layout import detection_form_problems
 from p2net_tf.data.picture_check import KINDS as OF_PICTURES
 from p2net_tf.data.published_boxes import as_published
 from p2net_tf.data.samples import Problem, Samples
@@ -102,15 +101,14 @@ def open_people(
 
 
 def _compare_with_truth(detected: Samples, source: DatasetConfig) -> list[Problem]:
-    """Boxes of another form; lost pictures of people without a box, of which no sample tells."""
+    """Lost pictures of people without a box, of which no sample tells."""
     truth = read_dataset(source.model_copy(update={"detections": None, "rows": None}), detected.skeleton)
-    form_problems = detection_form_problems(detected, truth)
     wanted = pictures_of_rows(source, detected.skeleton)
     unboxed = ~np.isin(truth.image_paths, detected.image_paths)
     if wanted is not None:
         unboxed &= np.asarray([given in wanted for given in truth.given_image_ids], bool)
     problems = check_samples(truth.take(unboxed).with_problems(())) if unboxed.any() else []
-    return form_problems + [problem for problem in problems if problem.kind in OF_PICTURES]
+    return [problem for problem in problems if problem.kind in OF_PICTURES]
 
 
 def _refused(problems: Sequence[Problem]) -> int:

@@ -13,14 +13,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from p2net_tf.data.annotations.values import key
 from p2net_tf.data.samples import DataError
-from p2net_tf.evaluation.coco_files import read_results
+from p2net_tf.evaluation.coco_files import RESULT_FIELDS, read_results, result_list
 from p2net_tf.evaluation.error_analysis.matching import MATCHING_OKS
 from p2net_tf.evaluation.oks import oks_matrix
 from p2net_tf.skeletons.skeleton import Skeleton
 
 
-def match_results(people: Sequence[dict], results: list, skeleton: Skeleton, source: str) -> np.ndarray:
+def match_results(
+    people: Sequence[dict], results: list | dict, skeleton: Skeleton, source: str
+) -> np.ndarray:
     """`[N, K, 2]` predictions of N people in COCO's pixels, NaN where there is none.
 
     Args:
@@ -35,8 +38,11 @@ def match_results(people: Sequence[dict], results: list, skeleton: Skeleton, sou
         poses = read_results(results, skeleton.num_keypoints)
     except DataError as error:
         raise DataError(str(error).replace("predictions", source, 1)) from None
-    owners = [pose.get("annotation_id") for pose in results]
-    xy = np.array([pose["keypoints"] for pose in poses], np.float64).reshape(len(poses), -1, 3)[..., :2]
+    _, entries = result_list(results, RESULT_FIELDS)
+    owners = [key(pose.get("annotation_id")) for pose in entries]
+    xy = np.array([pose["keypoints"] for pose in poses], np.float64).reshape(
+        len(poses), skeleton.num_keypoints, 3
+    )[..., :2]
     found = np.full((len(people), skeleton.num_keypoints, 2), np.nan)
     by_image, poses_of = defaultdict(list), defaultdict(list)
     for row, person in enumerate(people):
@@ -57,7 +63,8 @@ def match_results(people: Sequence[dict], results: list, skeleton: Skeleton, sou
 
 def _pairs(people, rows: list[int], xy, poses: list[int], owners: list, skeleton: Skeleton):
     """`(person, pose)` of one picture; `poses`: best first."""
-    named = {people[row]["annotation_id"]: row for row in rows if people[row]["annotation_id"] is not None}
+    ids = {row: key(people[row]["annotation_id"]) for row in rows}
+    named = {found: row for row, found in ids.items() if found is not None}
     owned = {named[owners[pose]]: pose for pose in reversed(poses) if owners[pose] in named}
     yield from owned.items()
     free = [row for row in rows if row not in owned]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from p2net_tf.data.annotations.values import key, whole
 from p2net_tf.data.samples import DataError
 from p2net_tf.evaluation.array_files import persons_first, pick, read_arrays
 from p2net_tf.evaluation.coco import CocoResult, coco_results, evaluate_coco
-from p2net_tf.evaluation.coco_files import read_ground_truth
+from p2net_tf.evaluation.coco_files import pose_keypoints, pose_score
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis, analyze_errors
 from p2net_tf.evaluation.error_analysis.report import write_errors
 from p2net_tf.evaluation.pck import (
@@ -33,6 +34,7 @@ from p2net_tf.evaluation.pck import (
 )
 from p2net_tf.evaluation.person_matching import match_results
 from p2net_tf.evaluation.settings import COCO_PEOPLE
+from p2net_tf.evaluation.stored_people import read_people
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
@@ -131,7 +133,9 @@ def score_coco(
         DataError: a file does not hold what is expected; names file, field, shapes and remedy.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
-    return evaluate_coco(gt_path, _coco_results(pred_path, card), card.sigmas, max_people)
+    stored = read_people(gt_path, _coco_results(pred_path, card), card)
+    result = evaluate_coco(stored.truth, stored.results, card.sigmas, max_people)
+    return replace(result, diagnostics=(*stored.notes, *result.diagnostics))
 
 
 def analyze_coco(
@@ -150,7 +154,8 @@ def analyze_coco(
         images: folder of the pictures, for the worst poses; needs TensorFlow.
     """
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
-    analysis = analyze_errors(gt_path, _coco_results(pred_path, card), card, max_people)
+    stored = read_people(gt_path, _coco_results(pred_path, card), card)
+    analysis = analyze_errors(stored.truth, stored.results, card, max_people)
     if out is not None:
         pictures = None
         if images is not None:
@@ -198,18 +203,9 @@ def stored_pck_errors(
     """The errors behind `score_pck`, for other thresholds and curves."""
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     reference_of(card, reference)  # before any file is read
-    people = [
-        {**person, "annotation_id": entry.get("id")}
-        for person, entry in zip(
-            read_ground_truth(gt_path, card.num_keypoints)["annotations"],
-            load_json(gt_path)["annotations"],
-            strict=True,
-        )
-        if person["num_keypoints"] and not person["iscrowd"]
-    ]
-    results = _coco_results(pred_path, card)
-    results = load_json(results) if isinstance(results, Path) else results
-    keypoints = match_results(people, results, card, str(pred_path))
+    stored = read_people(gt_path, _coco_results(pred_path, card), card)
+    people = [{**person, "annotation_id": person["id"]} for person in stored.people]
+    keypoints = match_results(people, stored.results, card, str(pred_path))
     truth = np.array([person["keypoints"] for person in people], np.float64)
     truth = truth.reshape(len(people), card.num_keypoints, 3)
     errors = torso_errors(keypoints, truth[..., :2], truth[..., 2] > NOT_LABELED, card, reference)
@@ -219,7 +215,7 @@ def stored_pck_errors(
             f"{gt_path}: none of {len(people)} people has {names} labeled apart from each other, whose "
             "distance PCK divides by; give another reference"
         )
-    return errors
+    return replace(errors, diagnostics=stored.notes)
 
 
 def _own_results(path: str | Path) -> list[dict] | None:
@@ -237,21 +233,17 @@ def _lsp_rows(results: list[dict], path: str | Path) -> np.ndarray:
     rows = np.full((_LSP_TEST_IMAGES, 14, 2), np.nan)
     best = np.full(_LSP_TEST_IMAGES, -np.inf)
     for place, pose in enumerate(results):
-        number, score = _lsp_number(pose), pose.get("score", 1.0)
+        where = f"{path}: [{place}]"
+        number, score = _lsp_number(pose), pose_score(where, pose.get("score", 1.0))
         row = -1 if number is None else number - (_LSP_IMAGES - _LSP_TEST_IMAGES) - 1
         if not 0 <= row < _LSP_TEST_IMAGES:
             raise DataError(
-                f"{path}: [{place}]: image id {pose.get('image_id')!r} is no picture of LSP's test part, "
+                f"{where}: image id {pose.get('image_id')!r} is no picture of LSP's test part, "
                 "1001 to 2000; predict these, with their numbers as ids or in their file names"
             )
-        keypoints = np.asarray(pose.get("keypoints"), np.float64)
-        if keypoints.shape != (14 * 3,):
-            raise DataError(
-                f"{path}: [{place}]: 'keypoints' has the shape {keypoints.shape}, expected (42,) for the 14 "
-                "keypoints of LSP; predict by a network of the card lsp14"
-            )
+        keypoints = np.reshape(pose_keypoints(where, pose.get("keypoints"), 14), (14, 3))
         if score > best[row]:
-            best[row], rows[row] = score, keypoints.reshape(14, 3)[:, :2] + _COCO_TO_MATLAB
+            best[row], rows[row] = score, keypoints[:, :2] + _COCO_TO_MATLAB
     return rows
 
 

@@ -195,7 +195,27 @@ def test_what_is_broken_is_listed_and_refused_by_strict(data_root, tmp_path, net
     assert "two.jpg: missing" in output and "entry 2: bbox [10.0, 10.0, 0.0, 80.0] has no area" in output
     listed = json.loads((tmp_path / "out/problems.json").read_text())
     assert listed["kinds"] == {"image_missing": 1, "box_entry": 1}
+    assert "note" not in output
     with pytest.raises(DataError, match="box_entry: .*entry 2"):
         call("predict", tmp_path / "one.jpg", *files, "--strict")
     with pytest.raises(DataError, match="image_missing: .*two.jpg"):
         call("predict", tmp_path / "one.jpg", tmp_path / "two.jpg", *files, "--strict")
+
+
+def test_what_else_is_in_a_file_of_boxes_is_said_once(data_root, tmp_path, network):
+    """And refused, where it is of another form than x, y, width and height in pixels."""
+    shutil.copy(pictures(data_root)[0], tmp_path / "one.jpg")
+    box = {"file_name": "one.jpg", "bbox": [10, 10, 50, 80], "score": 0.5, "category_id": 1}
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps([box, {**box, "category_id": 18}, {**box, "category_id": 18}]))
+    files = ["--model", network[0], "--boxes", file, "--out", tmp_path / "out"]
+    output = " ".join(call("predict", tmp_path / "one.jpg", *files).output.split())
+    assert "note other_category: " in output and "boxes of other categories are not read: 2 of '18'" in output
+    assert "1 poses in 1 images" in output and "set aside" not in output
+    assert json.loads((tmp_path / "out/problems.json").read_text())["kinds"] == {"other_category": 1}
+    file.write_text(json.dumps([{**box, "bbox": [0.1, 0.1, 0.5, 0.8]}]))
+    with pytest.raises(DataError, match=r"boxes.json: .* fractions of the pictures; write pixels"):
+        call("predict", tmp_path / "one.jpg", *files)
+    file.write_text(json.dumps([{**box, "score": -5}]))
+    with pytest.raises(DataError, match=r"boxes.json: 1 of 1 scores are below 0"):
+        call("predict", tmp_path / "one.jpg", *files)

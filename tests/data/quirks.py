@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from tests.data.quirk_set import Original, QuirkSet
+from tests.data.quirk_set import PICTURES, Original, QuirkSet
 
 Change = Callable[[QuirkSet], object]
 
@@ -331,6 +332,38 @@ def detections(new: Callable[[dict, QuirkSet], dict], wrap: Callable = lambda en
     return change
 
 
+def every_second(new: Callable[[dict, QuirkSet], dict]) -> Change:
+    """Detections of which every second one is changed."""
+    turn = itertools.count()
+    return detections(lambda entry, made: new(entry, made) if next(turn) % 2 else entry)
+
+
+def among_bicycles(person: int, bicycle: int) -> Change:
+    """Detections of these categories, with five bicycles before the people."""
+
+    def wrap(entries: list[dict]) -> list[dict]:
+        elsewhere = [{**entry, "category_id": bicycle, "bbox": [2, 3, 20, 15]} for entry in entries[:5]]
+        return elsewhere + [{**entry, "category_id": person} for entry in entries]
+
+    return detections(lambda entry, made: entry, wrap)
+
+
+def around(**fields) -> Change:
+    """A document around the detections."""
+    return lambda made: setattr(made, "detections", {**fields, "annotations": made.detections})
+
+
+def images_of_its_own(new: Callable[[int], int]) -> Change:
+    """Detections in a document that counts its images anew."""
+
+    def change(made: QuirkSet):
+        detections(lambda entry, made: {**entry, "image_id": new(entry["image_id"])})(made)
+        listed = [{"id": new(image["id"]), "file_name": image["file_name"]} for image in made.images]
+        around(images=listed)(made)
+
+    return change
+
+
 def without(entry: dict, *names: str) -> dict:
     return {name: value for name, value in entry.items() if name not in names}
 
@@ -574,8 +607,56 @@ QUIRKS = [
           DETECTED, refused="detection_boxes: cxcywh"),
     Quirk("detections", "as fractions", detections(lambda entry, made: {**entry, "bbox": [
               value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]}),
-          DETECTED, refused="fractions"),
+          DETECTED, refused="set detection_coordinates: normalized"),
+    Quirk("detections", "as fractions, `detection_coordinates: normalized`", detections(
+              lambda entry, made: {**entry, "bbox": [value / size for value, size in zip(
+                  entry["bbox"], made.size_of(entry) * 2, strict=True)]}),
+          {**DETECTED, "detection_coordinates": "normalized"}),
+    Quirk("detections", "as percents", detections(lambda entry, made: {**entry, "bbox": percents(entry, made)}),
+          DETECTED, refused="set detection_coordinates: percent"),
+    Quirk("detections", "as percents, `detection_coordinates: percent`", detections(
+              lambda entry, made: {**entry, "bbox": percents(entry, made)}),
+          {**DETECTED, "detection_coordinates": "percent"}),
+    Quirk("detections", "every second as fractions", every_second(
+              lambda entry, made: {**entry, "bbox": [value / 1000 for value in entry["bbox"]]}),
+          DETECTED, refused="boxes are fractions of the pictures, the others are not"),
+    Quirk("detections", "every second as two corners", every_second(
+              lambda entry, made: {**entry, "bbox": corners(*entry["bbox"])}), DETECTED, refused="they are mixed"),
+    Quirk("detections", "of pictures of half the size", detections(
+              lambda entry, made: {**entry, "bbox": [value / 2 for value in entry["bbox"]]}),
+          DETECTED, refused="read 2 times as large by 1.00"),
+    Quirk("detections", "of pictures of double size", detections(
+              lambda entry, made: {**entry, "bbox": [value * 2 for value in entry["bbox"]]}),
+          DETECTED, refused="read 0.5 times as large by 1.00"),
+    Quirk("detections", "two corners, y first", detections(
+              lambda entry, made: {**entry, "bbox": [corners(*entry["bbox"])[k] for k in (1, 0, 3, 2)]}),
+          DETECTED, refused="read as corners with y first by 1.00"),
+    Quirk("detections", "people are 0 beside bicycles, which are 1", among_bicycles(0, 1), DETECTED,
+          says="there is a category 0"),
+    Quirk("detections", "five bicycles beside the people", among_bicycles(1, 18), DETECTED, says="5 of '18'"),
+    Quirk("detections", "categories of its own", both(among_bicycles(7, 1), around(
+              categories=[{"id": 7, "name": "person"}, {"id": 1, "name": "bicycle"}])), DETECTED,
+          says="people are 'person' (7)"),
+    Quirk("detections", "categories 3 and 5, of which nothing is known", among_bicycles(3, 5), DETECTED,
+          refused="add the list 'categories'"),
+    Quirk("detections", "people are 3 beside bicycles, which are 1", among_bicycles(3, 1), DETECTED,
+          refused="of another category than the 5 read"),
+    Quirk("detections", "images of its own, with other ids", images_of_its_own(lambda id: id % PICTURES + 1), DETECTED,
+          says="own list 'images'"),
+    Quirk("detections", "images of its own, with ids from 100 on", images_of_its_own(lambda id: id + 100), DETECTED,
+          says="own list 'images'"),
+    Quirk("detections", "paths of the pictures for ids", detections(
+              lambda entry, made: {**entry, "image_id": f"train/{file_of(entry, made)}"}), DETECTED),
+    Quirk("detections", "scores below 0", detections(lambda entry, made: {**entry, "score": -3}), DETECTED,
+          refused="no probabilities"),
+    Quirk("detections", "scores as text", detections(lambda entry, made: {**entry, "score": "0.9"}), DETECTED),
+    Quirk("detections", "none", detections(lambda entry, made: entry, lambda entries: []), DETECTED,
+          refused="the list of boxes is empty"),
 ]  # fmt: skip
+
+
+def percents(entry: dict, made: QuirkSet) -> list[float]:
+    return [100 * value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]
 
 
 def rectangle(x, y, w, h) -> list[float]:

@@ -145,7 +145,8 @@ class TestProblems:
         assert samples.ids.tolist() == [1, 6]
         assert samples.areas.tolist() == [12, 12]
         assert kinds(samples) == [
-            ("box_empty", "error", 3), ("unknown_image_id", "error", 4), ("score", "error", 5)
+            ("other_category", "note", None), ("box_empty", "error", 3), ("unknown_image_id", "error", 4),
+            ("score", "error", 5),
         ]  # fmt: skip
 
 

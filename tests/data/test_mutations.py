@@ -11,7 +11,7 @@ import yaml
 from p2net_tf.data import check as check_module
 from p2net_tf.data import picture_check
 from p2net_tf.data.coco import read_coco
-from p2net_tf.evaluation.stored import score_coco
+from p2net_tf.evaluation.stored import score_coco, score_pck
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.skeletons.skeleton import Skeleton
 from tests.mutations import ends_well, mutated, written
@@ -45,6 +45,23 @@ def results(truth: dict) -> list[dict]:
             for entry, person in zip(detections(truth), truth["annotations"], strict=True)]  # fmt: skip
 
 
+def with_lists_of_its_own(truth: dict) -> dict:
+    """The detections in a document that counts images and categories anew."""
+    images = [{"id": image["id"] + 5, "file_name": image["file_name"]} for image in truth["images"]]
+    found = [
+        {**entry, "image_id": entry["image_id"] + 5, "category_id": 7 if row else 1}
+        for row, entry in enumerate(detections(truth))
+    ]
+    categories = [{"id": 7, "name": "person"}, {"id": 1, "name": "dog"}]
+    return {"images": images, "categories": categories, "annotations": found}
+
+
+def with_keypoints_turned_round(truth: dict) -> dict:
+    """Ground truth whose keypoints are called in the opposite order."""
+    (category,) = truth["categories"]
+    return {**truth, "categories": [{**category, "keypoints": category["keypoints"][::-1]}]}
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Pictures of which only the header is looked at."""
@@ -72,6 +89,8 @@ def try_mutations(folder, count: int, seed: int) -> dict[str, list[bool]]:
     pictures, sizes = ["1.jpg", "2.jpg", "3.jpg"], np.tile([200, 150], (3, 1))
     card = yaml.safe_load((resources.files("p2net_tf.skeletons") / "cards/coco17.yaml").read_text())
     outcomes: dict[str, list[bool]] = {}
+    turned = folder / "turned.json"
+    turned.write_text(json.dumps(with_keypoints_turned_round(truth)))
 
     def note(kind: str, use) -> None:
         outcomes.setdefault(kind, []).append(ends_well(use))
@@ -86,22 +105,26 @@ def try_mutations(folder, count: int, seed: int) -> dict[str, list[bool]]:
         whole = folder / "whole.json"
         whole.write_text(json.dumps(truth))
         note("predictions", lambda path=path, whole=whole: score_coco(whole, path))
+        note("predictions of pck", lambda path=path, turned=turned: score_pck(turned, path))
         path = written(folder / "boxes.json", mutated(detections(truth), dice), dice)
         note("boxes", lambda path=path: read_boxes(str(path), pictures, sizes))
         annotations.write_text(json.dumps(truth))
         note("detections", lambda path=path: check(read_coco(folder, "train", detections=path)))
+        path = written(folder / "boxes.json", mutated(with_lists_of_its_own(truth), dice), dice)
+        note("boxes in a document", lambda path=path: read_boxes(str(path), pictures, sizes))
+        note("detections in a document", lambda path=path: check(read_coco(folder, "train", detections=path)))
         path = written(folder / "card.yaml", mutated(card, dice), dice)
         note("card", lambda path=path: Skeleton.load(path))
     return outcomes
 
 
 @pytest.mark.parametrize(
-    ("count", "seed"), [(12, 0), pytest.param(400, 1, marks=pytest.mark.slow)], ids=["quick", "2400"]
+    ("count", "seed"), [(12, 0), pytest.param(400, 1, marks=pytest.mark.slow)], ids=["quick", "3600"]
 )
 def test_no_file_ends_in_a_traceback(folder, count, seed):
     outcomes = try_mutations(folder, count, seed)
     assert {kind: len(ends) for kind, ends in outcomes.items()} == dict.fromkeys(outcomes, count)
-    assert len(outcomes) == 6
+    assert len(outcomes) == 9
     if count > 100:
         # The mutations are neither all harmless nor all fatal.
         assert all(0.02 < np.mean(ends) < 0.98 for ends in outcomes.values()), outcomes

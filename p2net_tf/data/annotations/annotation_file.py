@@ -56,13 +56,17 @@ class AnnotationFile(ABC):
         if not isinstance(listed, list):
             raise DataError(f"{path}: holds a {type(listed).__name__} where a list of categories is expected")
         self.categories = self.choose_categories(listed)
-        self.images: Images = read_images(entries, PictureFiles(root, folder), self.notebook)
+        self.images: Images = read_images(entries, self.picture_files(root, folder), self.notebook)
         self._exif_orientation = exif_orientation
         self.scales = self.scales_of(reading.coordinates)
 
     def scales_of(self, coordinates: Coordinates | None) -> Scales:
         """From such coordinates to pixels of this file's pictures."""
         return Scales(self.images.images, coordinates, self._exif_orientation)
+
+    def picture_files(self, root: Path, folder: Path) -> PictureFiles:
+        """What finds the pictures."""
+        return PictureFiles(root, folder)
 
     @abstractmethod
     def choose_categories(self, listed: list) -> Any:
