@@ -281,6 +281,52 @@ def relative_to_boxes(made: QuirkSet) -> None:
         entry["keypoints"] = rows.ravel().tolist()
 
 
+def every(step: int, change: Change) -> Change:
+    """`change` of every so many people, from the first on."""
+
+    def part(made: QuirkSet):
+        everyone = made.document["annotations"]
+        made.document["annotations"] = everyone[::step]
+        change(made)
+        made.document["annotations"] = everyone
+
+    return part
+
+
+def but_every(step: int) -> Callable[[list[dict]], list[dict]]:
+    return lambda people: [entry for row, entry in enumerate(people) if row % step]
+
+
+def scaled(factor: float, boxes: bool = True) -> Change:
+    """Labels of a picture of another size than the file has, and declares."""
+
+    def change(made: QuirkSet):
+        made.set_keypoints(made.keypoints() * [factor, factor, 1])
+        if boxes:
+            made.map_boxes(lambda *box: np.multiply(box, factor))
+            each(lambda entry: entry.update(area=entry["area"] * factor**2))(made)
+
+    return change
+
+
+def from_the_bottom(boxes: bool) -> Change:
+    def change(made: QuirkSet):
+        for entry in made.people:
+            _, height = made.size_of(entry)
+            rows = np.reshape(entry["keypoints"], (-1, 3))
+            rows[:, 1] = np.where(rows[:, 2] > 0, height - 1 - rows[:, 1], 0)
+            entry["keypoints"] = rows.ravel().tolist()
+            x, y, w, h = entry["bbox"]
+            entry["bbox"] = [x, height - y - h, w, h] if boxes else [x, y, w, h]
+
+    return change
+
+
+def rolled(places: int) -> Change:
+    """Everybody has the keypoints of another."""
+    return lambda made: made.set_keypoints(np.roll(made.keypoints(), places, axis=0))
+
+
 def boxes(new: Callable) -> Change:
     return lambda made: made.map_boxes(new)
 
@@ -360,6 +406,24 @@ QUIRKS = [
     Quirk("area", "missing, with polygons", each(lambda entry: (
               entry.pop("area"), entry.update(segmentation=[rectangle(*entry["bbox"])]))),
           says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with one flat polygon", each(lambda entry: (
+              entry.pop("area"), entry.update(segmentation=rectangle(*entry["bbox"])))),
+          says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with a polygon of points", each(lambda entry: (
+              entry.pop("area"), entry.update(segmentation=pairs_of(rectangle(*entry["bbox"]))))),
+          says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with polygons of points", each(lambda entry: (
+              entry.pop("area"), entry.update(segmentation=[pairs_of(rectangle(*entry["bbox"]))]))),
+          says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with a mask that is none of the person", both(drop("area"), put(
+              segmentation={"counts": "garbage!", "size": [1, 1]})), says="0.53 of the box",
+          average_precision="0.53 of the box"),
+    Quirk("area", "1 for all, and no segmentation", both(drop("segmentation"), put(area=1)),
+          says="an area that the box cannot have", average_precision="0.53 of the box"),
+    Quirk("area", "far too large, with a segmentation", put(area=1e9), says="an area that the box cannot have"),
+    Quirk("area", "a fraction of the picture", lambda made: [
+              entry.update(area=entry["area"] / np.prod(made.size_of(entry))) for entry in made.people],
+          says="an area that the box cannot have: that of the segmentation"),
     # categories
     Quirk("category", "id 0", category_id(0)),
     Quirk("category", "id 2", category_id(2)),
@@ -480,7 +544,10 @@ QUIRKS = [
     Quirk("visibility", "unlabeled as NaN", unlabeled(float("nan"), float("nan"), 0)),
     Quirk("visibility", "unlabeled as -1", unlabeled(-1, -1, 0)),
     Quirk("visibility", "unlabeled as -1, visibility too", unlabeled(-1, -1, -1)),
-    Quirk("visibility", "unlabeled as -1, visible", unlabeled(-1, -1, 2), says="null, NaN or -1"),
+    Quirk("visibility", "unlabeled as -1, visible", unlabeled(-1, -1, 2), says="null, NaN, -1 or 0, 0"),
+    Quirk("visibility", "unlabeled as 0, 0, occluded", unlabeled(0, 0, 1), says="null, NaN, -1 or 0, 0"),
+    Quirk("visibility", "unlabeled as 0, 0, visible", unlabeled(0, 0, 2), says="null, NaN, -1 or 0, 0"),
+    Quirk("visibility", "counted from 1 to 3", visibility(lambda v: v + 1), says="null, NaN, -1 or 0, 0"),
     Quirk("visibility", "3 where occluded", visibility(lambda v: 3 if v == 1 else v), says="visibility 3"),
     Quirk("visibility", "booleans", visibility(bool), says="true and false"),
     Quirk("visibility", "confidences", visibility(lambda v: (0.0, 0.3, 0.8)[int(v)]), says="a confidence"),
@@ -498,6 +565,10 @@ QUIRKS = [
               {"name": name, "x": x, "y": y, "visibility": v}
               for name, (x, y, v) in reversed(list(zip(known, rows, strict=True))) if v]),
           says="objects by name"),
+    Quirk("keypoints", "objects with names, one of them twice", form(lambda rows, known: [
+              {"name": name, "x": x, "y": y, "v": v}
+              for name, (x, y, v) in zip(known[:1] + known, rows[1:2] + rows, strict=True)]),
+          refused="holds 'nose' twice"),
     Quirk("keypoints", "by name", form(lambda rows, known: {
               name: row for name, row in zip(known, rows, strict=True) if row[2]}), says="by name"),
     Quirk("keypoints", "too few", form(lambda rows, _: [v for row in rows[:5] for v in row]),
@@ -527,7 +598,31 @@ QUIRKS = [
               image.update(width=64, height=64) for image in made.images], says="another size than"),
     Quirk("coordinates", "no declared sizes", lambda made: [
               (image.pop("width"), image.pop("height")) for image in made.images]),
+    Quirk("coordinates", "those of every second person as fractions", every(2, fractions(1)),
+          says="fractions of the picture, unlike the others"),
+    Quirk("coordinates", "those of one person as fractions", every(99, fractions(1)),
+          says="1 of 27 persons: fractions of the picture, unlike the others"),
+    Quirk("coordinates", "those of one person as fractions, of pictures without a declared size", both(
+              every(99, fractions(1)), lambda made: [(image.pop("width"), image.pop("height"))
+                                                     for image in made.images]),
+          errors=("mixed_units",), people=but_every(99), average_precision="but the first"),
+    Quirk("coordinates", "keypoints of pictures of half the size", scaled(0.5, boxes=False),
+          refused="people lie outside of their boxes"),
+    Quirk("coordinates", "labels of pictures of twice the size", scaled(2),
+          refused="they are of pictures of another size"),
+    Quirk("coordinates", "labels of pictures of half the size", scaled(0.5), says="no keypoint lies beyond",
+          average_precision="nobody found"),
+    Quirk("coordinates", "y from the bottom", from_the_bottom(boxes=True), refused="y counts from the bottom"),
+    Quirk("coordinates", "y of keypoints from the bottom", from_the_bottom(boxes=False),
+          refused="y counts from the bottom"),
+    Quirk("coordinates", "keypoints of other people", rolled(3),
+          refused="people lie outside of their boxes"),
     # boxes
+    Quirk("boxes", "two corners in every second", every(2, boxes(lambda x, y, w, h: (x, y, x + w, y + h))),
+          refused="fit as two corners, the others do not"),
+    Quirk("boxes", "smaller than any pixel", put(bbox=[50, 50, 1e-3, 1e-3]),
+          refused="people lie outside of their boxes"),
+    Quirk("boxes", "far larger than pictures", put(bbox=[-1e5, -1e5, 1e6, 1e6]), refused="no usable sample.*times as large"),
     Quirk("boxes", "two corners", boxes(lambda x, y, w, h: (x, y, x + w, y + h)), refused="boxes: xyxy"),
     Quirk("boxes", "two corners, `boxes: xyxy`", boxes(lambda x, y, w, h: (x, y, x + w, y + h)),
           {"boxes": "xyxy"}),
@@ -578,6 +673,10 @@ QUIRKS = [
 ]  # fmt: skip
 
 
+def pairs_of(values: list[float]) -> list[list[float]]:
+    return [list(pair) for pair in zip(values[::2], values[1::2], strict=True)]
+
+
 def rectangle(x, y, w, h) -> list[float]:
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 
@@ -599,6 +698,8 @@ TRUTHS: dict[str, Callable[[Original], float]] = {
     "0.53 of the box": lambda original: original.average_precision(box_area(0.53)),
     "the box": lambda original: original.average_precision(box_area(1.0)),
     "every second": lambda original: original.average_precision(of=lambda people: people[::2]),
+    "but the first": lambda original: original.average_precision(of=but_every(99)),
+    "nobody found": lambda original: 0.0,
     "the first picture missed": lambda original: original.average_precision(found=but_the_first_picture),
     "half missed": lambda original: original.average_precision(found=of_kept_pictures),
     "nobody occluded": lambda original: original.average_precision(of=nobody_occluded),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from p2net_tf.data.annotations.areas import polygons_of
 from p2net_tf.data.annotations.reading import POINT_BOX, BoxForm
 from p2net_tf.data.annotations.values import numbers
 from p2net_tf.keypoints.visibility import NOT_LABELED
@@ -71,7 +72,8 @@ def box_of_segments(segmentation: Any) -> np.ndarray | None:
     """`[4]` xywh around polygons `[[x, y, ...], ...]`; None where there are none."""
     if not isinstance(segmentation, list):
         return None
-    polygons = [numbers(polygon, len(polygon)) for polygon in segmentation if isinstance(polygon, list)]
+    lists = [polygon for polygon in polygons_of(segmentation) if isinstance(polygon, list)]
+    polygons = [numbers(polygon, len(polygon)) for polygon in lists]
     points = [polygon.reshape(-1, 2) for polygon in polygons if polygon is not None and len(polygon) % 2 == 0]
     if not points or not sum(map(len, points)):
         return None
