@@ -20,7 +20,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from tests.data.quirk_set import Original, QuirkSet
+from tests.data.quirk_set import ANNOTATIONS, Original, QuirkSet
 
 Change = Callable[[QuirkSet], object]
 
@@ -297,6 +297,11 @@ def but_every(step: int) -> Callable[[list[dict]], list[dict]]:
     return lambda people: [entry for row, entry in enumerate(people) if row % step]
 
 
+def every_second_unlabeled(people: list[dict]) -> list[dict]:
+    nothing = {"keypoints": [0] * 51, "num_keypoints": 0}
+    return [entry if row % 2 else {**entry, **nothing} for row, entry in enumerate(people)]
+
+
 def scaled(factor: float, boxes: bool = True) -> Change:
     """Labels of a picture of another size than the file has, and declares."""
 
@@ -347,6 +352,11 @@ def as_text(encode: Callable[[dict], str | bytes]) -> Change:
         made.text = encode(made.document)
 
     return change
+
+
+def beside_the_pictures(made: QuirkSet) -> None:
+    made.annotations = "train/_annotations.coco.json"
+    (made.root / ANNOTATIONS).unlink()
 
 
 def lines_of(document: dict) -> str:
@@ -448,12 +458,21 @@ QUIRKS = [
     Quirk("category", "a name that is not there", two_people_categories, {"category": "child"},
           refused="no category 'child'"),
     Quirk("category", "first a super-category without keypoints, ids from 0", super_category),
+    Quirk("category", "the name in the annotations, the id in the list", put(category_id="person"),
+          says="27 annotations have the name 'person'"),
+    Quirk("category", "0 in all annotations, 1 in the list", put(category_id=0), says="the only one listed is 1"),
+    Quirk("category", "an object for the id of one", lambda made: made.people[0].update(category_id={"a": 1}),
+          says="1 of 27 annotations have no category_id"),
     # names of keypoints
     Quirk("keypoint names", "in another order", permuted(list), says="into the order of 'coco17'"),
     Quirk("keypoint names", "in another order, upper case and spaces",
           permuted(lambda found: [name.replace("_", " ").upper() for name in found]), says="into the order"),
     Quirk("keypoint names", "in another order, camel case", permuted(camel), says="into the order"),
     Quirk("keypoint names", "in another order, abbreviated", permuted(short), says="into the order"),
+    Quirk("keypoint names", "in objects", lambda made: made.category.update(
+              keypoints=[{"name": name} for name in made.category["keypoints"]])),
+    Quirk("keypoint names", "one twice", lambda made: made.category["keypoints"].__setitem__(2, "left_eye"),
+          refused="has the keypoint 'left_eye' twice"),
     Quirk("keypoint names", "numbers", lambda made: made.category.update(keypoints=[f"kp{k}" for k in range(17)]),
           says="have no names"),
     Quirk("keypoint names", "none", lambda made: made.category.pop("keypoints")),
@@ -486,6 +505,12 @@ QUIRKS = [
     Quirk("image ids", "none in the annotations, `file_name` in their place", lambda made: [
               entry.update(file_name=file_of(entry, made)) or entry.pop("image_id") for entry in made.people],
           says="name of the picture"),
+    Quirk("image ids", "file names with folders in the annotations", lambda made: [
+              entry.update(image_id=f"train/{file_of(entry, made)}") for entry in made.people],
+          says="name of the picture"),
+    Quirk("image ids", "none in the images, file names in the annotations", lambda made: (
+              [entry.update(image_id=file_of(entry, made)) for entry in made.people],
+              [image.pop("id") for image in made.images]), says="image ids are text"),
     # ids of annotations
     Quirk("annotation ids", "missing", drop("id"), says="missing or text"),
     Quirk("annotation ids", "UUIDs", each(lambda entry: entry.update(
@@ -504,6 +529,13 @@ QUIRKS = [
     Quirk("file names", "another Unicode form", rename(
               lambda name: f"Grüße_{name}", lambda name: unicodedata.normalize("NFD", name)),
           says="another Unicode form"),
+    Quirk("file names", "URLs with a query", names(lambda name: f"https://a.org/b/{name}?size=1"),
+          says="without the query of a URL"),
+    Quirk("file names", "as Label Studio serves them", names(lambda name: f"/data/local-files/?d=x/{name}"),
+          says="by the query of a URL"),
+    Quirk("file names", "a space behind", names(lambda name: f"{name} "), says="without spaces around"),
+    Quirk("file names", "plus signs for spaces", rename(
+              lambda name: f"a b {name}", lambda name: name.replace(" ", "+")), says="with spaces for +"),
     Quirk("file names", "suffix in upper case", names(lambda name: name.replace(".jpg", ".JPG")),
           says="but for upper case"),
     Quirk("file names", "no suffix", names(lambda name: name[:-4]), says="but for upper case"),
@@ -538,6 +570,13 @@ QUIRKS = [
     Quirk("values", "`num_keypoints` as text", put(num_keypoints="17")),
     Quirk("values", "`num_keypoints` missing", drop("num_keypoints")),
     Quirk("values", "`num_keypoints` null", put(num_keypoints=None)),
+    Quirk("values", "`iscrowd` as N", put(iscrowd="N")),
+    Quirk("values", "`iscrowd` NaN", put(iscrowd=float("nan"))),
+    Quirk("values", "`iscrowd` 1 for all", put(iscrowd=1), refused="27 are crowds"),
+    Quirk("values", "no keypoint labeled, `num_keypoints` missing", both(drop("num_keypoints"), visibility(lambda v: 0)),
+          refused="27 have no labeled keypoint"),
+    Quirk("values", "boxes alone for every second person", every(2, drop("keypoints", "num_keypoints")),
+          says="a box alone", people=but_every(2), average_precision="every second unlabeled"),
     # labels of keypoints
     Quirk("visibility", "unlabeled as null", unlabeled(None, None, 0)),
     Quirk("visibility", "unlabeled as null, visibility too", unlabeled(None, None, None)),
@@ -630,11 +669,18 @@ QUIRKS = [
           refused="boxes: cxcywh"),
     Quirk("boxes", "centre and size, `boxes: cxcywh`", boxes(lambda x, y, w, h: (x + w / 2, y + h / 2, w, h)),
           {"boxes": "cxcywh"}),
+    Quirk("boxes", "objects", each(lambda entry: entry.update(
+              bbox=dict(zip(("x", "y", "width", "height"), entry["bbox"], strict=True))))),
+    Quirk("boxes", "corners in lists of their own", each(lambda entry: entry.update(
+              bbox=pairs_of(corners(*entry["bbox"]))))),
+    Quirk("boxes", "drawn from the lower right", boxes(lambda x, y, w, h: (x + w, y + h, -w, -h)),
+          says="drawn from another corner"),
     Quirk("boxes", "missing", drop("bbox"), says="around the keypoints"),
     Quirk("boxes", "empty", put(bbox=[]), says="around the keypoints"),
     Quirk("boxes", "null", put(bbox=None), says="around the keypoints"),
     Quirk("boxes", "without an area", put(bbox=[5, 5, 0, 0]), says="around the keypoints"),
     # the file
+    Quirk("the file", "beside the pictures, as Roboflow exports it", beside_the_pictures),
     Quirk("the file", "in latin-1", as_text(lambda document: json.dumps(document).replace(
               "rendered", "gerendert für").encode("latin-1")), refused="not JSON"),
     Quirk("the file", "JSON lines", as_text(lines_of), refused="not JSON"),
@@ -700,6 +746,9 @@ TRUTHS: dict[str, Callable[[Original], float]] = {
     "every second": lambda original: original.average_precision(of=lambda people: people[::2]),
     "but the first": lambda original: original.average_precision(of=but_every(99)),
     "nobody found": lambda original: 0.0,
+    "every second unlabeled": lambda original: original.average_precision(
+        of=every_second_unlabeled, found=but_every(2)
+    ),
     "the first picture missed": lambda original: original.average_precision(found=but_the_first_picture),
     "half missed": lambda original: original.average_precision(found=of_kept_pictures),
     "nobody occluded": lambda original: original.average_precision(of=nobody_occluded),

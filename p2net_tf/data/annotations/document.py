@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.annotations.annotation_file import AnnotationFile, EntryReader
-from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
+from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box, read_mirrored_box
 from p2net_tf.data.annotations.categories import Categories, Category, choose_categories
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.keypoint_values import (
@@ -140,6 +140,9 @@ class _People(EntryReader):
         values = entry.get("keypoints")
         if is_set(entry.get("iscrowd")):
             return nothing
+        if values is None and entry.get("num_keypoints") is None and read_box(entry.get("bbox")) is not None:
+            self.rules["a box alone: nobody to learn keypoints from"] += 1
+            return nothing
         if number(entry.get("num_keypoints")) == 0 and not values:
             return nothing
         limits = self.scales.limits(image)
@@ -171,12 +174,22 @@ class _People(EntryReader):
             keypoints = np.append(keypoints[:, :2] * factors, keypoints[:, 2:], axis=1)
         else:
             keypoints = self.scales.to_pixels(keypoints, factors)
-        own_box = read_box(entry.get("bbox"), self.file.reading.boxes or "xywh")
+        own_box = self._own_box(entry)
         box = self._box(entry, number_, own_box, keypoints, labels, crowd, factors)
         if box is None:
             return None
         area = self.area(entry, box, crowd, factors.prod(), own_box is not None)
         return Person(number_, image, keypoints, box, area, crowd)
+
+    def _own_box(self, entry: dict) -> np.ndarray | None:
+        """`[4]` xywh in the file's coordinates; None where `bbox` is no box."""
+        form = self.file.reading.boxes or "xywh"
+        box = read_box(entry.get("bbox"), form)
+        if box is None and form == "xywh":
+            box = read_mirrored_box(entry.get("bbox"))
+            if box is not None:
+                self.rules["a bbox of negative size: drawn from another corner"] += 1
+        return box
 
     def _box(
         self, entry: dict, number_: int, own_box: np.ndarray | None, keypoints, labels, crowd: bool, factors
