@@ -15,6 +15,7 @@ import numpy as np
 from p2net_tf.data import exif_labels, label_layout
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.label_fit import SMALLEST_BOX
 from p2net_tf.data.left_right import left_right_problems
 from p2net_tf.data.mixed_labels import mixed_label_problems
 from p2net_tf.data.picture_check import KINDS as OF_PICTURES
@@ -27,8 +28,6 @@ FAR = 1.0
 """A keypoint farther beyond the border than this many image sizes is an error, not a cut-off limb."""
 HUGE = 1e6
 """Pixels; no coordinate is larger, even where the image's size is not known."""
-SMALLEST_BOX = 0.01
-"""Pixels of a side; what is smaller shows nothing."""
 HUGE_BOX = 10.0
 """Times the longer side of its picture. (MPII's boxes of people close to the camera reach 4.)"""
 _UNSEEN = (*OF_PICTURES, "box_empty", "box_outside", "box_far", "mixed_box_form")

@@ -7,6 +7,8 @@ import numpy as np
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
+SMALLEST_BOX = 0.01
+"""Pixels of a side; what is smaller shows nothing."""
 EXTENDED = 3
 """Labeled keypoints that have an extent to speak of."""
 _SLACK = 0.02

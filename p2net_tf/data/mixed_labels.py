@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_xywh, overlaps
-from p2net_tf.data.label_fit import EXTENDED, boxes_fit, labels_in_boxes, reach, slack_of
+from p2net_tf.data.label_fit import EXTENDED, SMALLEST_BOX, boxes_fit, labels_in_boxes, reach, slack_of
 from p2net_tf.data.problem_lists import listed
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
@@ -19,6 +19,8 @@ FRACTION = 1.6
 """No coordinate of fractions is larger; half a pixel was added to each on reading."""
 _FEW = 0.25
 """Of COCO's people all but one in a thousand have more of their keypoints in their box."""
+_FAR_OUT = 0.15
+"""Part of its picture by which a box leaves it. (Some of LSPET's, which have a margin, do so by 0.05.)"""
 _AGREED, _BETTER = 0.4, 1.5
 """IoU with the keypoints, and how many times that of the box as it is read."""
 
@@ -59,7 +61,9 @@ def mixed_label_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
 def _is_box(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """`[N]` bool: boxes with an area that begin in their picture and end there; others are listed already."""
     ends = boxes[:, :2] + boxes[:, 2:]
-    return np.all((boxes[:, 2:] > 0) & (ends > 0) & ((boxes[:, :2] < sizes) | (sizes == 0)), axis=1)
+    return np.all(
+        (boxes[:, 2:] >= SMALLEST_BOX) & (ends > 0) & ((boxes[:, :2] < sizes) | (sizes == 0)), axis=1
+    )
 
 
 def corner_boxes(samples: Samples, sizes: np.ndarray) -> np.ndarray:
@@ -69,6 +73,5 @@ def corner_boxes(samples: Samples, sizes: np.ndarray) -> np.ndarray:
     other = as_xywh(boxes, "xyxy")
     with np.errstate(invalid="ignore"):  # infinite keypoints are listed already
         read, agreed = overlaps(extents, boxes), overlaps(extents, other)
-    slack = slack_of(sizes)
-    leave, fit = ~boxes_fit(boxes, sizes, slack), boxes_fit(other, sizes, slack)
+    leave, fit = ~boxes_fit(boxes, sizes, _FAR_OUT * sizes), boxes_fit(other, sizes, slack_of(sizes))
     return known & leave & fit & (agreed >= _AGREED) & (agreed >= _BETTER * read)
