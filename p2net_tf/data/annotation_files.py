@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat
 
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.files import write_text
@@ -47,6 +48,21 @@ def load_json(path: str | Path) -> Any:
         raise DataError(f"{path}: not JSON ({error}); give the annotation file itself, unpacked") from None
     except ValueError:  # Python reads no whole number of more than 4300 digits
         raise DataError(f"{path}: holds a number of thousands of digits; correct it") from None
+
+
+def load_mat(path: str | Path, **options) -> dict[str, Any]:
+    """The variables of a MATLAB file; `options` are those of `scipy.io.loadmat`.
+
+    Raises:
+        DataError: the file is missing, no MATLAB file, cut off, or of version 7.3; names it.
+    """
+    try:
+        return loadmat(path, **options)
+    except NotImplementedError:
+        raise DataError(f"{path}: is a MATLAB file of version 7.3; save it with -v7 in MATLAB") from None
+    except Exception as error:  # on broken bytes scipy raises almost anything
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path}: not a MATLAB file that can be read ({why}); was it cut off?") from None
 
 
 def entries_of(content: Any) -> list | None:

@@ -15,9 +15,12 @@ import numpy as np
 from p2net_tf.data import exif_labels, label_layout
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.label_fit import SMALLEST_BOX
 from p2net_tf.data.left_right import left_right_problems
+from p2net_tf.data.mixed_labels import mixed_label_problems
 from p2net_tf.data.picture_check import KINDS as OF_PICTURES
 from p2net_tf.data.picture_check import picture_problems
+from p2net_tf.data.problem_lists import listed
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
@@ -25,7 +28,9 @@ FAR = 1.0
 """A keypoint farther beyond the border than this many image sizes is an error, not a cut-off limb."""
 HUGE = 1e6
 """Pixels; no coordinate is larger, even where the image's size is not known."""
-_UNSEEN = (*OF_PICTURES, "box_empty", "box_outside")
+HUGE_BOX = 10.0
+"""Times the longer side of its picture. (MPII's boxes of people close to the camera reach 4.)"""
+_UNSEEN = (*OF_PICTURES, "box_empty", "box_outside", "box_far", "mixed_box_form")
 """Kinds of errors that say nothing against the keypoints of a person."""
 _OF_THE_SET = (exif_labels.KIND, *label_layout.KINDS)
 """Kinds of errors about the labels of a whole set."""
@@ -35,9 +40,10 @@ def check_samples(samples: Samples, decode: bool = True) -> list[Problem]:
     """Everything that is wrong or odd with a data set, the reader's own problems first.
 
     Kinds found here. Errors: `image_missing`, `image_broken`, `keypoint_not_finite`, `visibility`,
-    `keypoint_far`, `box_empty`, `box_outside`, `duplicate_id`, and of the whole set those of `demand_form`.
-    Warnings: `declared_size`, `people_lie`, `image_extension`, `image_format`, `keypoint_outside`,
-    `area_empty`, `no_labeled_keypoint`, `left_right_person`, `left_right_set`.
+    `keypoint_far`, `box_empty`, `box_outside`, `box_far`, `mixed_units`, `mixed_box_form`, `duplicate_id`,
+    and of the whole set those of `demand_form`. Warnings: `declared_size`, `people_lie`, `labels_in_corner`,
+    `image_extension`, `image_format`, `keypoint_outside`, `keypoints_beside_box`, `area_empty`,
+    `no_labeled_keypoint`, `left_right_person`, `left_right_set`.
 
     Args:
         samples: as a reader gives them. `Problem.file` is the path of the image here. Images of records were
@@ -164,8 +170,10 @@ def write_problems(problems: Sequence[Problem], path: str | Path) -> None:
 def _form_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     if samples.records:
         return []
-    turned = exif_labels.exif_label_problems(samples)
-    return turned or label_layout.layout_problems(samples, sizes)
+    of_the_set = exif_labels.exif_label_problems(samples) or label_layout.layout_problems(samples, sizes)
+    if any(problem.severity == "error" for problem in of_the_set):
+        return of_the_set  # which explains whatever is odd with single people
+    return of_the_set + mixed_label_problems(samples, sizes)
 
 
 def _keypoint_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> list[Problem]:
@@ -189,16 +197,16 @@ def _keypoint_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -
         return ", ".join(points)
 
     return [
-        *_listed(samples, (~finite).any(1), "error", "keypoint_not_finite",
+        *listed(samples, (~finite).any(1), "error", "keypoint_not_finite",
                  lambda row: f"not a number: {at(row, ~finite)}", "correct or unlabel it"),
-        *_listed(samples, (~flags & finite).any(1), "error", "visibility",
+        *listed(samples, (~flags & finite).any(1), "error", "visibility",
                  lambda row: "a visibility flag is not 0, 1 or 2", "use 0, 1 or 2"),
-        *_listed(samples, far.any(1), "error", "keypoint_far",
+        *listed(samples, far.any(1), "error", "keypoint_far",
                  lambda row: f"far outside the image: {at(row, far)}", "correct or unlabel it"),
-        *_listed(samples, outside.any(1), "warning", "keypoint_outside",
+        *listed(samples, outside.any(1), "warning", "keypoint_outside",
                  lambda row: f"outside the image: {at(row, outside)}", "check it; it is used"),
         # A set without any label holds detections or a test part, where this says nothing.
-        *_listed(samples, no_label, "warning", "no_labeled_keypoint",
+        *listed(samples, no_label, "warning", "no_labeled_keypoint",
                  lambda row: "no keypoint is labeled", "label it; nothing is learnt from it"),
     ]  # fmt: skip
 
@@ -206,7 +214,8 @@ def _keypoint_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -
 def _box_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> list[Problem]:
     x, y, width, height = samples.boxes.T
     with np.errstate(invalid="ignore"):
-        full = np.isfinite(samples.boxes).all(axis=1) & (width > 0) & (height > 0)
+        full = np.isfinite(samples.boxes).all(axis=1) & (width >= SMALLEST_BOX) & (height >= SMALLEST_BOX)
+        beyond = known & (np.maximum(width, height) > HUGE_BOX * sizes.max(axis=1))
         inside = (x < sizes[:, 0]) & (y < sizes[:, 1]) & (x + width > 0) & (y + height > 0)
         no_area = ~(np.isfinite(samples.areas) & (samples.areas > 0))
 
@@ -214,17 +223,20 @@ def _box_problems(samples: Samples, sizes: np.ndarray, known: np.ndarray) -> lis
         return f"box {[round(float(value), 2) for value in samples.boxes[row]]}"
 
     return [
-        *_listed(samples, ~full, "error", "box_empty",
+        *listed(samples, ~full, "error", "box_empty",
                  lambda row: f"{box(row)} has no area", "give x, y, width and height"),
-        *_listed(samples, full & known & ~inside, "error", "box_outside",
+        *listed(samples, full & known & ~inside, "error", "box_outside",
                  lambda row: f"{box(row)} lies outside its image", "correct the box"),
-        *_listed(samples, full & no_area, "warning", "area_empty",
+        *listed(samples, full & beyond & inside, "error", "box_far",
+                 lambda row: f"{box(row)} is more than {HUGE_BOX:g} times as large as its image",
+                 "correct the box, or remove it: one is made around the keypoints"),
+        *listed(samples, full & no_area, "warning", "area_empty",
                  lambda row: f"area {samples.areas[row]:g}", "give the person's area, which OKS divides by"),
     ]  # fmt: skip
 
 
 def _identity_problems(samples: Samples) -> list[Problem]:
-    return _listed(
+    return listed(
         samples, _is_repeated(samples), "error", "duplicate_id",
         lambda row: "the same id in the same image stands before; the first one is used", "make ids unique",
     )  # fmt: skip
@@ -238,19 +250,3 @@ def _is_repeated(samples: Samples) -> np.ndarray:
     repeated = np.ones(len(samples), bool)
     repeated[first] = False
     return repeated
-
-
-def _listed(samples: Samples, mask, severity, kind: str, detail, remedy: str) -> list[Problem]:
-    """One problem for each sample in `mask`; `detail` is a function of the row."""
-    return [
-        Problem(
-            severity,
-            kind,
-            str(samples.image_paths[row]),
-            detail(row),
-            remedy,
-            int(samples.ids[row]),
-            int(samples.image_ids[row]),
-        )  # fmt: skip
-        for row in np.flatnonzero(mask)
-    ]

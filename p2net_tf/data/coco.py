@@ -22,6 +22,8 @@ from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
 
+_USUAL = ("annotations/person_keypoints_{split}.json", "{split}/_annotations.coco.json")
+"""Where annotation files lie: as COCO has them, and as Roboflow exports them."""
 _SAME_TRUTH = ("file_name",)
 """Kinds of notes on readings that change nothing of what pycocotools reads."""
 
@@ -58,8 +60,9 @@ def read_coco(
     document = _open(root, split, annotations, skeleton, reading, exif_orientation)
     of_rows = reading if detections is None else reading.of_detections
     if detections is None:
-        rows = [person for person in document.people() if not person.crowd and person.labels]
-        _warn_of_nobody(document)
+        people = document.people()
+        rows = [person for person in people if not person.crowd and person.labels]
+        _warn_of_nobody(document, people)
         notebook = document.notebook
         keypoints = [person.keypoints for person in rows]
         areas, scores = [person.area for person in rows], np.ones(len(rows))
@@ -154,7 +157,7 @@ def read_coco_pictures(
 def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:
     root = Path(root)
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
-    path = find_annotations(root, annotations, [f"annotations/person_keypoints_{split}.json"])
+    path = find_annotations(root, annotations, [name.format(split=split) for name in _USUAL])
     return Document(path, root, image_folder(root, split), card, reading, exif_orientation)
 
 
@@ -166,7 +169,12 @@ def label_size(declared: tuple[float, float], reading: Reading) -> tuple[float, 
     return declared if reading.coordinates is None else (0.0, 0.0)
 
 
-def _warn_of_nobody(document: Document) -> None:
+def _warn_of_nobody(document: Document, people: Sequence[Person]) -> None:
+    crowds, unlabeled = sum(p.crowd for p in people), sum(not p.crowd and not p.labels for p in people)
+    if people and crowds + unlabeled == len(people):
+        detail = f"of {len(people)} annotations {crowds} are crowds, {unlabeled} have no labeled keypoint"
+        remedy = "set iscrowd to 0 and the visibility of what is labeled to 1 or 2"
+        document.notebook.warning("no_annotations", f"{detail}: there is no sample", remedy)
     if not document.annotations:
         detail = "the list 'annotations' is empty, so there is no sample"
         document.notebook.warning("no_annotations", detail, "check that this is the file of the keypoints")

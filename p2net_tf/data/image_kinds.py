@@ -109,6 +109,8 @@ def _text_kind(head: bytes) -> str | None:
         return "an XML document, not an image"
     if start.startswith(("{", "[")):
         return "a JSON document, not an image"
+    if text == "BM":
+        return "the first two bytes of a BMP; download it again"
     return "a text file, not an image"
 
 

@@ -7,6 +7,15 @@ import numpy as np
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
+SMALLEST_BOX = 0.01
+"""Pixels of a side; what is smaller shows nothing."""
+EXTENDED = 3
+"""Labeled keypoints that have an extent to speak of."""
+_SLACK = 0.02
+"""Part of its size by which labels may leave a picture."""
+_MARGIN = 0.25
+"""Part of its longer side by which keypoints may leave their box."""
+
 
 def labels_fit(samples: Samples, sizes: np.ndarray, slack: float | np.ndarray) -> np.ndarray:
     """`[N]` bool: the labeled keypoints, or the box where there are none, lie in the picture.
@@ -28,3 +37,25 @@ def boxes_fit(boxes: np.ndarray, sizes: np.ndarray, slack: float | np.ndarray) -
     """`[N]` bool: xywh boxes `[N, 4]` lie in pictures of `sizes`; `slack` as of `labels_fit`."""
     ends = boxes[:, :2] + boxes[:, 2:]
     return np.all((boxes[:, :2] >= -np.asarray(slack)) & (ends <= sizes + slack), axis=1)
+
+
+def slack_of(sizes: np.ndarray) -> np.ndarray:
+    """`[N, 2]` pixels by which the labels of a sound set may leave pictures of `sizes`."""
+    return _SLACK * sizes + 2
+
+
+def labels_in_boxes(samples: Samples) -> np.ndarray:
+    """`[N]` which part of the labeled keypoints lies in the person's box, with a margin; 1 where none is."""
+    xy, labeled = samples.keypoints[..., :2], samples.keypoints[..., 2] > NOT_LABELED
+    low, size = samples.boxes[:, None, :2], samples.boxes[:, None, 2:]
+    margin = _MARGIN * size.max(axis=-1, keepdims=True) + 2
+    inside = np.all((xy >= low - margin) & (xy <= low + size + margin), axis=-1) & labeled
+    return np.where(labeled.any(axis=1), inside.sum(axis=1) / np.maximum(labeled.sum(axis=1), 1), 1.0)
+
+
+def reach(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """`[N]` largest coordinate of the labeled keypoints (infinite where there is none) and of the box."""
+    labeled = samples.keypoints[..., 2] > NOT_LABELED
+    points = np.where(labeled, np.abs(samples.keypoints[..., :2]).max(axis=-1), -np.inf).max(axis=1)
+    boxes = np.abs(np.concatenate([samples.boxes, samples.boxes[:, :2] + samples.boxes[:, 2:]], axis=1))
+    return np.where(labeled.any(axis=1), points, np.inf), boxes.max(axis=1)

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
+from p2net_tf.data.annotation_files import load_mat
 from p2net_tf.data.image_files import image_headers
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
@@ -86,11 +86,14 @@ def _joints(root: Path, shape: tuple) -> np.ndarray:
     path = root / "joints.mat"
     if not path.is_file():
         raise DataError(f"{path}: not found; the root must hold joints.mat and images/, as the archive does")
-    joints = loadmat(path).get("joints")
-    found = () if joints is None else joints.shape
+    joints = load_mat(path).get("joints")
+    found = getattr(joints, "shape", ())
     if len(found) != 3 or any(n and n != m for n, m in zip(shape, found, strict=True)):
         raise DataError(f"{path}: 'joints' should be of shape {shape}, is {found}; is it the other set's?")
-    return joints.astype(np.float32)
+    try:
+        return joints.astype(np.float32)
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: 'joints' holds {joints.dtype}, not numbers; is it cut off?") from None
 
 
 def _samples(

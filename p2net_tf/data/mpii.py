@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
-from p2net_tf.data.annotation_files import find_annotations, finite_numbers, load_json
+from p2net_tf.data.annotation_files import find_annotations, finite_numbers, load_json, load_mat
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -213,7 +212,7 @@ def _heads_beside(path: Path, count: int) -> list:
     file = path.with_name(f"gt_{path.stem}.mat")
     if not file.is_file():
         return [None] * count
-    corners = np.asarray(loadmat(file).get("headboxes_src", np.zeros(0)))
+    corners = np.asarray(load_mat(file).get("headboxes_src", np.zeros(0)))
     if corners.shape != (2, 2, count):
         raise DataError(f"{file}: 'headboxes_src' is {corners.shape}, not (2, 2, {count}) as in {path.name}")
     return corners.reshape(4, count).T.tolist()
@@ -232,10 +231,10 @@ def _mat_persons(path: Path, split: str, single_person: bool) -> Iterator[_Perso
     if split not in _MAT_SPLITS:
         raise DataError(f"{path}: the .mat release has the splits train and test, not '{split}'; take a JSON")
     try:
-        release = loadmat(path, struct_as_record=False, squeeze_me=True).get("RELEASE")
+        release = load_mat(path, struct_as_record=False, squeeze_me=True).get("RELEASE")
         images, training = _entries(release.annolist), np.atleast_1d(release.img_train)
         singles = _entries(getattr(release, "single_person", None))
-    except (ValueError, TypeError, AttributeError, NotImplementedError, OSError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: no struct RELEASE of the MPII release in it ({error})") from None
     if len(training) != len(images):
         raise DataError(f"{path}: {len(images)} images in annolist but {len(training)} flags in img_train")

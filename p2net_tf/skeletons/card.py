@@ -15,14 +15,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationInfo,
+    model_validator,
+)
 
 from p2net_tf.utils.yaml_files import ConfigError, Document, Section, did_you_mean, validate
 
 _COLOR = re.compile(r"^#[0-9a-fA-F]{6}$")
 _WHITE = "#ffffff"
+_SIGMAS = 1e-4, 10.0
+"""Beyond, the squares in OKS leave what floats hold long before anything is measured by them."""
 
 
 class SkeletonError(ConfigError):
@@ -75,10 +85,31 @@ def _is_color(color: str) -> str:
     return color
 
 
+def _no_flag(sigma: Any) -> Any:
+    # pydantic would take true for 1.
+    if isinstance(sigma, bool):
+        raise ValueError(f"found {str(sigma).lower()}, expected a number above 0")
+    return sigma
+
+
+def _is_falloff(sigma: float) -> float:
+    low, high = _SIGMAS
+    if not low <= sigma <= high:
+        raise ValueError(
+            f"sigma {sigma:g} is not between {low:g} and {high:g}; those of people are about 0.05"
+        )
+    return sigma
+
+
 Name = Annotated[str, Field(min_length=1)]
 KeypointName = Annotated[Name, AfterValidator(_on_the_card)]
 FlipPair = Annotated[tuple[KeypointName, KeypointName], AfterValidator(_of_two)]
-Sigma = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+Sigma = Annotated[
+    PositiveFloat,
+    Field(allow_inf_nan=False),
+    BeforeValidator(_no_flag),
+    AfterValidator(_is_falloff),
+]
 
 
 class LimbCard(Section):

@@ -115,8 +115,13 @@ class Document:
     def __init__(self, text: str, source: str):
         self.source = source
         self.places: dict[KeyPath, str] = {(): f"{source}:1"}
-        root = _compose(text, source)
-        self.tree = {} if root is None else self._plain(root, ())
+        try:
+            root = _compose(text, source)
+            self.tree = {} if root is None else self._plain(root, ())
+        except RecursionError:
+            raise ConfigError(
+                f"{source}:1: an alias stands within its own anchor, without an end; write the value out"
+            ) from None
         if not isinstance(self.tree, dict):
             raise ConfigError(
                 f"{source}:1: a configuration is a mapping of keys, not {describe_value(self.tree)}"
@@ -223,7 +228,13 @@ class Document:
         if not isinstance(node, yaml.MappingNode):
             return _construct(node, self.place(path))
         self._check_keys(node)
-        _Loader("").flatten_mapping(node)  # resolves `<<: *anchor`
+        try:
+            _Loader("").flatten_mapping(node)  # resolves `<<: *anchor`
+        except yaml.constructor.ConstructorError as error:
+            line = (error.problem_mark or node.start_mark).line + 1
+            raise ConfigError(
+                f"{self.source}:{line}: `<<` takes a section or a list of sections; name an anchor of one"
+            ) from None
         values = {}
         for key, value in node.value:
             name = str(key.value)
@@ -294,6 +305,8 @@ def _compose(text: str, place: str) -> yaml.Node | None:
         raise ConfigError(f"{where}: not valid YAML ({error.problem or error.context})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{place}: not valid YAML ({error})") from None
+    except RecursionError:
+        raise ConfigError(f"{place}: nested too deeply; a value is a few lists deep") from None
 
 
 def _leaves(value, path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:

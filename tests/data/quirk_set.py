@@ -86,6 +86,7 @@ class QuirkSet:
     scale: tuple[float, float] = (1.0, 1.0)
     """Of the pictures, where a quirk resized them."""
     detections: list | dict | None = None
+    annotations: str = ANNOTATIONS
     stems: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -133,7 +134,7 @@ class QuirkSet:
     def write(self) -> None:
         text = json.dumps(self.document) if self.text is None else self.text
         text = text.encode() if isinstance(text, str) else text
-        (self.root / ANNOTATIONS).write_bytes(text)
+        (self.root / self.annotations).write_bytes(text)
         if self.detections is not None:
             (self.root / "annotations/boxes.json").write_text(json.dumps(self.detections))
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from tests.data.quirk_set import PICTURES, Original, QuirkSet
+from tests.data.quirk_set import ANNOTATIONS, PICTURES, Original, QuirkSet
 
 Change = Callable[[QuirkSet], object]
 
@@ -282,6 +282,57 @@ def relative_to_boxes(made: QuirkSet) -> None:
         entry["keypoints"] = rows.ravel().tolist()
 
 
+def every(step: int, change: Change) -> Change:
+    """`change` of every so many people, from the first on."""
+
+    def part(made: QuirkSet):
+        everyone = made.document["annotations"]
+        made.document["annotations"] = everyone[::step]
+        change(made)
+        made.document["annotations"] = everyone
+
+    return part
+
+
+def but_every(step: int) -> Callable[[list[dict]], list[dict]]:
+    return lambda people: [entry for row, entry in enumerate(people) if row % step]
+
+
+def every_second_unlabeled(people: list[dict]) -> list[dict]:
+    nothing = {"keypoints": [0] * 51, "num_keypoints": 0}
+    return [entry if row % 2 else {**entry, **nothing} for row, entry in enumerate(people)]
+
+
+def scaled(factor: float, boxes: bool = True) -> Change:
+    """Labels of a picture of another size than the file has, and declares."""
+
+    def change(made: QuirkSet):
+        made.set_keypoints(made.keypoints() * [factor, factor, 1])
+        if boxes:
+            made.map_boxes(lambda *box: np.multiply(box, factor))
+            each(lambda entry: entry.update(area=entry["area"] * factor**2))(made)
+
+    return change
+
+
+def from_the_bottom(boxes: bool) -> Change:
+    def change(made: QuirkSet):
+        for entry in made.people:
+            _, height = made.size_of(entry)
+            rows = np.reshape(entry["keypoints"], (-1, 3))
+            rows[:, 1] = np.where(rows[:, 2] > 0, height - 1 - rows[:, 1], 0)
+            entry["keypoints"] = rows.ravel().tolist()
+            x, y, w, h = entry["bbox"]
+            entry["bbox"] = [x, height - y - h, w, h] if boxes else [x, y, w, h]
+
+    return change
+
+
+def rolled(places: int) -> Change:
+    """Everybody has the keypoints of another."""
+    return lambda made: made.set_keypoints(np.roll(made.keypoints(), places, axis=0))
+
+
 def boxes(new: Callable) -> Change:
     return lambda made: made.map_boxes(new)
 
@@ -302,6 +353,11 @@ def as_text(encode: Callable[[dict], str | bytes]) -> Change:
         made.text = encode(made.document)
 
     return change
+
+
+def beside_the_pictures(made: QuirkSet) -> None:
+    made.annotations = "train/_annotations.coco.json"
+    (made.root / ANNOTATIONS).unlink()
 
 
 def lines_of(document: dict) -> str:
@@ -393,6 +449,24 @@ QUIRKS = [
     Quirk("area", "missing, with polygons", each(lambda entry: (
               entry.pop("area"), entry.update(segmentation=[rectangle(*entry["bbox"])]))),
           says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with one flat polygon", each(lambda entry: (
+              entry.pop("area"), entry.update(segmentation=rectangle(*entry["bbox"])))),
+          says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with a polygon of points", each(lambda entry: (
+              entry.pop("area"), entry.update(segmentation=pairs_of(rectangle(*entry["bbox"]))))),
+          says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with polygons of points", each(lambda entry: (
+              entry.pop("area"), entry.update(segmentation=[pairs_of(rectangle(*entry["bbox"]))]))),
+          says="segmentation", average_precision="the box"),
+    Quirk("area", "missing, with a mask that is none of the person", both(drop("area"), put(
+              segmentation={"counts": "garbage!", "size": [1, 1]})), says="0.53 of the box",
+          average_precision="0.53 of the box"),
+    Quirk("area", "1 for all, and no segmentation", both(drop("segmentation"), put(area=1)),
+          says="an area that the box cannot have", average_precision="0.53 of the box"),
+    Quirk("area", "far too large, with a segmentation", put(area=1e9), says="an area that the box cannot have"),
+    Quirk("area", "a fraction of the picture", lambda made: [
+              entry.update(area=entry["area"] / np.prod(made.size_of(entry))) for entry in made.people],
+          says="an area that the box cannot have: that of the segmentation"),
     # categories
     Quirk("category", "id 0", category_id(0)),
     Quirk("category", "id 2", category_id(2)),
@@ -417,12 +491,21 @@ QUIRKS = [
     Quirk("category", "a name that is not there", two_people_categories, {"category": "child"},
           refused="no category 'child'"),
     Quirk("category", "first a super-category without keypoints, ids from 0", super_category),
+    Quirk("category", "the name in the annotations, the id in the list", put(category_id="person"),
+          says="27 annotations have the name 'person'"),
+    Quirk("category", "0 in all annotations, 1 in the list", put(category_id=0), says="the only one listed is 1"),
+    Quirk("category", "an object for the id of one", lambda made: made.people[0].update(category_id={"a": 1}),
+          says="1 of 27 annotations have no category_id"),
     # names of keypoints
     Quirk("keypoint names", "in another order", permuted(list), says="into the order of 'coco17'"),
     Quirk("keypoint names", "in another order, upper case and spaces",
           permuted(lambda found: [name.replace("_", " ").upper() for name in found]), says="into the order"),
     Quirk("keypoint names", "in another order, camel case", permuted(camel), says="into the order"),
     Quirk("keypoint names", "in another order, abbreviated", permuted(short), says="into the order"),
+    Quirk("keypoint names", "in objects", lambda made: made.category.update(
+              keypoints=[{"name": name} for name in made.category["keypoints"]])),
+    Quirk("keypoint names", "one twice", lambda made: made.category["keypoints"].__setitem__(2, "left_eye"),
+          refused="has the keypoint 'left_eye' twice"),
     Quirk("keypoint names", "numbers", lambda made: made.category.update(keypoints=[f"kp{k}" for k in range(17)]),
           says="have no names"),
     Quirk("keypoint names", "none", lambda made: made.category.pop("keypoints")),
@@ -455,6 +538,12 @@ QUIRKS = [
     Quirk("image ids", "none in the annotations, `file_name` in their place", lambda made: [
               entry.update(file_name=file_of(entry, made)) or entry.pop("image_id") for entry in made.people],
           says="name of the picture"),
+    Quirk("image ids", "file names with folders in the annotations", lambda made: [
+              entry.update(image_id=f"train/{file_of(entry, made)}") for entry in made.people],
+          says="name of the picture"),
+    Quirk("image ids", "none in the images, file names in the annotations", lambda made: (
+              [entry.update(image_id=file_of(entry, made)) for entry in made.people],
+              [image.pop("id") for image in made.images]), says="image ids are text"),
     # ids of annotations
     Quirk("annotation ids", "missing", drop("id"), says="missing or text"),
     Quirk("annotation ids", "UUIDs", each(lambda entry: entry.update(
@@ -473,6 +562,13 @@ QUIRKS = [
     Quirk("file names", "another Unicode form", rename(
               lambda name: f"Grüße_{name}", lambda name: unicodedata.normalize("NFD", name)),
           says="another Unicode form"),
+    Quirk("file names", "URLs with a query", names(lambda name: f"https://a.org/b/{name}?size=1"),
+          says="without the query of a URL"),
+    Quirk("file names", "as Label Studio serves them", names(lambda name: f"/data/local-files/?d=x/{name}"),
+          says="by the query of a URL"),
+    Quirk("file names", "a space behind", names(lambda name: f"{name} "), says="without spaces around"),
+    Quirk("file names", "plus signs for spaces", rename(
+              lambda name: f"a b {name}", lambda name: name.replace(" ", "+")), says="with spaces for +"),
     Quirk("file names", "suffix in upper case", names(lambda name: name.replace(".jpg", ".JPG")),
           says="but for upper case"),
     Quirk("file names", "no suffix", names(lambda name: name[:-4]), says="but for upper case"),
@@ -507,13 +603,23 @@ QUIRKS = [
     Quirk("values", "`num_keypoints` as text", put(num_keypoints="17")),
     Quirk("values", "`num_keypoints` missing", drop("num_keypoints")),
     Quirk("values", "`num_keypoints` null", put(num_keypoints=None)),
+    Quirk("values", "`iscrowd` as N", put(iscrowd="N")),
+    Quirk("values", "`iscrowd` NaN", put(iscrowd=float("nan"))),
+    Quirk("values", "`iscrowd` 1 for all", put(iscrowd=1), refused="27 are crowds"),
+    Quirk("values", "no keypoint labeled, `num_keypoints` missing", both(drop("num_keypoints"), visibility(lambda v: 0)),
+          refused="27 have no labeled keypoint"),
+    Quirk("values", "boxes alone for every second person", every(2, drop("keypoints", "num_keypoints")),
+          says="a box alone", people=but_every(2), average_precision="every second unlabeled"),
     # labels of keypoints
     Quirk("visibility", "unlabeled as null", unlabeled(None, None, 0)),
     Quirk("visibility", "unlabeled as null, visibility too", unlabeled(None, None, None)),
     Quirk("visibility", "unlabeled as NaN", unlabeled(float("nan"), float("nan"), 0)),
     Quirk("visibility", "unlabeled as -1", unlabeled(-1, -1, 0)),
     Quirk("visibility", "unlabeled as -1, visibility too", unlabeled(-1, -1, -1)),
-    Quirk("visibility", "unlabeled as -1, visible", unlabeled(-1, -1, 2), says="null, NaN or -1"),
+    Quirk("visibility", "unlabeled as -1, visible", unlabeled(-1, -1, 2), says="null, NaN, -1 or 0, 0"),
+    Quirk("visibility", "unlabeled as 0, 0, occluded", unlabeled(0, 0, 1), says="null, NaN, -1 or 0, 0"),
+    Quirk("visibility", "unlabeled as 0, 0, visible", unlabeled(0, 0, 2), says="null, NaN, -1 or 0, 0"),
+    Quirk("visibility", "counted from 1 to 3", visibility(lambda v: v + 1), says="null, NaN, -1 or 0, 0"),
     Quirk("visibility", "3 where occluded", visibility(lambda v: 3 if v == 1 else v), says="visibility 3"),
     Quirk("visibility", "booleans", visibility(bool), says="true and false"),
     Quirk("visibility", "confidences", visibility(lambda v: (0.0, 0.3, 0.8)[int(v)]), says="a confidence"),
@@ -531,6 +637,10 @@ QUIRKS = [
               {"name": name, "x": x, "y": y, "visibility": v}
               for name, (x, y, v) in reversed(list(zip(known, rows, strict=True))) if v]),
           says="objects by name"),
+    Quirk("keypoints", "objects with names, one of them twice", form(lambda rows, known: [
+              {"name": name, "x": x, "y": y, "v": v}
+              for name, (x, y, v) in zip(known[:1] + known, rows[1:2] + rows, strict=True)]),
+          refused="holds 'nose' twice"),
     Quirk("keypoints", "by name", form(lambda rows, known: {
               name: row for name, row in zip(known, rows, strict=True) if row[2]}), says="by name"),
     Quirk("keypoints", "too few", form(lambda rows, _: [v for row in rows[:5] for v in row]),
@@ -560,7 +670,31 @@ QUIRKS = [
               image.update(width=64, height=64) for image in made.images], says="another size than"),
     Quirk("coordinates", "no declared sizes", lambda made: [
               (image.pop("width"), image.pop("height")) for image in made.images]),
+    Quirk("coordinates", "those of every second person as fractions", every(2, fractions(1)),
+          says="fractions of the picture, unlike the others"),
+    Quirk("coordinates", "those of one person as fractions", every(99, fractions(1)),
+          says="1 of 27 persons: fractions of the picture, unlike the others"),
+    Quirk("coordinates", "those of one person as fractions, of pictures without a declared size", both(
+              every(99, fractions(1)), lambda made: [(image.pop("width"), image.pop("height"))
+                                                     for image in made.images]),
+          errors=("mixed_units",), people=but_every(99), average_precision="but the first"),
+    Quirk("coordinates", "keypoints of pictures of half the size", scaled(0.5, boxes=False),
+          refused="people lie outside of their boxes"),
+    Quirk("coordinates", "labels of pictures of twice the size", scaled(2),
+          refused="they are of pictures of another size"),
+    Quirk("coordinates", "labels of pictures of half the size", scaled(0.5), says="no keypoint lies beyond",
+          average_precision="nobody found"),
+    Quirk("coordinates", "y from the bottom", from_the_bottom(boxes=True), refused="y counts from the bottom"),
+    Quirk("coordinates", "y of keypoints from the bottom", from_the_bottom(boxes=False),
+          refused="y counts from the bottom"),
+    Quirk("coordinates", "keypoints of other people", rolled(3),
+          refused="people lie outside of their boxes"),
     # boxes
+    Quirk("boxes", "two corners in every second", every(2, boxes(lambda x, y, w, h: (x, y, x + w, y + h))),
+          refused="fit as two corners, the others do not"),
+    Quirk("boxes", "smaller than any pixel", put(bbox=[50, 50, 1e-3, 1e-3]),
+          refused="people lie outside of their boxes"),
+    Quirk("boxes", "far larger than pictures", put(bbox=[-1e5, -1e5, 1e6, 1e6]), refused="no usable sample.*times as large"),
     Quirk("boxes", "two corners", boxes(lambda x, y, w, h: (x, y, x + w, y + h)), refused="boxes: xyxy"),
     Quirk("boxes", "two corners, `boxes: xyxy`", boxes(lambda x, y, w, h: (x, y, x + w, y + h)),
           {"boxes": "xyxy"}),
@@ -568,11 +702,18 @@ QUIRKS = [
           refused="boxes: cxcywh"),
     Quirk("boxes", "centre and size, `boxes: cxcywh`", boxes(lambda x, y, w, h: (x + w / 2, y + h / 2, w, h)),
           {"boxes": "cxcywh"}),
+    Quirk("boxes", "objects", each(lambda entry: entry.update(
+              bbox=dict(zip(("x", "y", "width", "height"), entry["bbox"], strict=True))))),
+    Quirk("boxes", "corners in lists of their own", each(lambda entry: entry.update(
+              bbox=pairs_of(corners(*entry["bbox"]))))),
+    Quirk("boxes", "drawn from the lower right", boxes(lambda x, y, w, h: (x + w, y + h, -w, -h)),
+          says="drawn from another corner"),
     Quirk("boxes", "missing", drop("bbox"), says="around the keypoints"),
     Quirk("boxes", "empty", put(bbox=[]), says="around the keypoints"),
     Quirk("boxes", "null", put(bbox=None), says="around the keypoints"),
     Quirk("boxes", "without an area", put(bbox=[5, 5, 0, 0]), says="around the keypoints"),
     # the file
+    Quirk("the file", "beside the pictures, as Roboflow exports it", beside_the_pictures),
     Quirk("the file", "in latin-1", as_text(lambda document: json.dumps(document).replace(
               "rendered", "gerendert für").encode("latin-1")), refused="not JSON"),
     Quirk("the file", "JSON lines", as_text(lines_of), refused="not JSON"),
@@ -659,6 +800,10 @@ def percents(entry: dict, made: QuirkSet) -> list[float]:
     return [100 * value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]
 
 
+def pairs_of(values: list[float]) -> list[list[float]]:
+    return [list(pair) for pair in zip(values[::2], values[1::2], strict=True)]
+
+
 def rectangle(x, y, w, h) -> list[float]:
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 
@@ -680,6 +825,11 @@ TRUTHS: dict[str, Callable[[Original], float]] = {
     "0.53 of the box": lambda original: original.average_precision(box_area(0.53)),
     "the box": lambda original: original.average_precision(box_area(1.0)),
     "every second": lambda original: original.average_precision(of=lambda people: people[::2]),
+    "but the first": lambda original: original.average_precision(of=but_every(99)),
+    "nobody found": lambda original: 0.0,
+    "every second unlabeled": lambda original: original.average_precision(
+        of=every_second_unlabeled, found=but_every(2)
+    ),
     "the first picture missed": lambda original: original.average_precision(found=but_the_first_picture),
     "half missed": lambda original: original.average_precision(found=of_kept_pictures),
     "nobody occluded": lambda original: original.average_precision(of=nobody_occluded),

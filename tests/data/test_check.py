@@ -188,11 +188,20 @@ class TestPersons:
             ([-40, 5, 40, 92], "box_outside"),
             ([30, -92, 40, 92], "box_outside"),
             ([-10, -10, 130, 130], None),
+            ([-1e4, -1e4, 3e4, 3e4], "box_far"),
+            ([30, 5, 1e-3, 1e-3], "box_empty"),
         ],
     )
     def test_box(self, tmp_path, box, kind):
         problems = check(people(tmp_path, 1, boxes=np.asarray([box])))
         assert found(problems) == ([] if kind is None else [(kind, "error", 1)])
+
+    def test_one_box_beside_its_keypoints(self, tmp_path):
+        boxes = np.tile([30.0, 5, 40, 92], (4, 1))
+        boxes[2] = 0, 0, 12, 12
+        (problem,) = check(people(tmp_path, 4, boxes=boxes))
+        assert (problem.kind, problem.severity, problem.sample_id) == ("keypoints_beside_box", "warning", 3)
+        assert problem.detail == "17 of 17 keypoints lie outside of the box"
 
     def test_area_labels_and_flags(self, tmp_path):
         keypoints = np.tile(standing_person(), (4, 1, 1))

@@ -94,9 +94,7 @@ class TestProblems:
         assert error.file.endswith("person_keypoints_train.json")
         assert error.remedy
 
-    @pytest.mark.parametrize(
-        "box", ["absent", None, [1, 2, 3], [1, 2, 0, 3], [1, 2, 3, -3], [1, float("nan"), 3, 3], "box"]
-    )
+    @pytest.mark.parametrize("box", ["absent", None, [1, 2, 3], [1, 2, 0, 3], [1, float("nan"), 3, 3], "box"])
     def test_a_box_that_is_none_is_put_around_the_keypoints(self, tmp_path, box):
         """They reach from (10, 20) to (26, 36), and a tenth of 16 is the margin."""
         samples = read_coco(write(tmp_path, data_set([person(1, bbox=box), person(2)])), "train")
@@ -162,7 +160,7 @@ class TestUnusableFiles:
             read_coco(write(tmp_path, text), "train")
 
     def test_missing_file_names_what_was_tried(self, tmp_path):
-        with pytest.raises(DataError, match=r"person_keypoints_val\.json: not found"):
+        with pytest.raises(DataError, match=r"person_keypoints_val\.json or .*: not found"):
             read_coco(tmp_path, "val")
 
     def test_card_that_is_not_the_files(self, tmp_path):

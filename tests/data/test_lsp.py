@@ -26,6 +26,20 @@ def test_lsp_splits_are_its_halves(data_root):
     assert test.ids[-1] == 2000
 
 
+@pytest.mark.parametrize("contents", [b"", b"garbage", b"MATLAB 5.0 MAT-file" + bytes(600)])
+def test_a_file_that_is_no_matlab_file(tmp_path, contents):
+    (tmp_path / "joints.mat").write_bytes(contents)
+    for read in (read_lsp, read_lspet):
+        with pytest.raises(DataError, match=r"joints.mat: (not a MATLAB file|'joints' should be)"):
+            read(tmp_path)
+
+
+def test_joints_that_are_no_numbers(tmp_path):
+    savemat(tmp_path / "joints.mat", {"joints": np.full((3, 14, 2), "x", object)})
+    with pytest.raises(DataError, match="'joints' holds object, not numbers"):
+        read_lsp(tmp_path)
+
+
 def test_lsp_boxes_are_the_whole_images(data_root):
     samples = read_lsp(data_root / "lsp", "train").take([0])
     from PIL import Image

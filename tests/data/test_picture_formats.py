@@ -4,6 +4,7 @@ They are equal, read by a stated rule, or refused by name.
 """
 
 import io
+import os
 import struct
 import zipfile
 
@@ -140,6 +141,7 @@ BY_PILLOW = {
     "jpeg 2000 stream": pillow(COLOR, "JPEG2000", no_jp2=True),
     "ppm": pillow(COLOR, "PPM"),
     "pgm": pillow(GREY, "PPM"),
+    "gif with a clear color": pillow(PALETTE, "GIF", transparency=2),
     "tga": pillow(COLOR, "TGA"),
     "pcx": pillow(COLOR, "PCX"),
     "qoi": pillow(COLOR, "QOI"),
@@ -172,6 +174,7 @@ REFUSED = {
                 "is a Git LFS pointer: git lfs pull"),
     "nothing": (b"", "empty file"),
     "zeros": (bytes(4000), "is nothing but zeros"),
+    "two bytes": (b"BM", "is the first two bytes of a BMP"),
     "text": ("Größe".encode(), "is a text file, not an image"),
     "json": (b' {"error": "not found"}', "is a JSON document, not an image"),
     "xml": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is an XML document"),
@@ -240,7 +243,7 @@ class TestEqual:
         np.testing.assert_array_equal(load_picture(tmp_path / "a.png"), expected)
         np.testing.assert_array_equal(load_picture(Image.open(tmp_path / "a.png")), expected)
 
-    def test_what_a_gif_leaves_transparent_is_black(self):
+    def test_what_a_gif_leaves_transparent_is_black_in_a_graph_that_is_alone(self):
         contents = pillow(CLEAR, "GIF")
         with Image.open(io.BytesIO(contents)) as image:
             shown = np.asarray(image.convert("RGBA"))
@@ -290,6 +293,23 @@ class TestRefused:
     def test_a_folder(self, tmp_path):
         (tmp_path / "a.jpg").mkdir()
         assert list(unreadable_images([str(tmp_path / "a.jpg")]).values()) == ["is a folder, not an image"]
+
+    def test_a_pipe(self, tmp_path):
+        """Whoever opens one waits for somebody to write into it."""
+        os.mkfifo(tmp_path / "a.jpg")
+        assert image_headers([str(tmp_path / "a.jpg")])[0].tolist() == [[0, 0]]
+        reasons = unreadable_images([str(tmp_path / "a.jpg")])
+        assert list(reasons.values()) == ["is a pipe or device, not an image"]
+        with pytest.raises(DataError, match="is a pipe"):
+            load_picture(tmp_path / "a.jpg")
+
+    @pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg"])
+    def test_a_name_that_no_file_can_have(self, tmp_path, name):
+        path = f"{tmp_path}/{name}"
+        assert image_headers([path])[0].tolist() == [[0, 0]]
+        assert unreadable_images([path]) == {path: "missing"}
+        with pytest.raises(DataError, match="missing"):
+            load_picture(path)
 
     @pytest.mark.parametrize("name", ["bmp palette", "bmp 16 bit", "webp animated", "tiff", "avif"])
     def test_in_a_graph_that_is_alone(self, name):

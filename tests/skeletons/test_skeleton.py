@@ -116,6 +116,12 @@ def test_a_card_in_plain_values_is_judged_alike():
         ("0.026", "0", "arm.yaml:3: sigmas.0: found the number 0, expected a number above 0"),
         ("0.026", ".nan", "arm.yaml:3: sigmas.0: found the number nan"),
         ("0.026", ".inf", "arm.yaml:3: sigmas.0: found the number inf"),
+        ("0.026", "1e-300", "arm.yaml:3: sigmas.0: sigma 1e-300 is not between 0.0001 and 10"),
+        ("0.026", "true", "arm.yaml:3: sigmas.0: found true, expected a number above 0"),
+        ("name: arm", "<<: 5", "arm.yaml:1: `<<` takes a section or a list of sections"),
+        ("name: arm", "<<: [5]", "arm.yaml:1: `<<` takes a section or a list of sections"),
+        ("[head, left_hand, right_hand]", "&a [*a]", "arm.yaml:1: an alias stands within its own anchor"),
+        ("[head, left_hand, right_hand]", "[" * 3000, "arm.yaml: nested too deeply"),
         ("- [left_hand, right_hand]", "- left_hand", "arm.yaml:5: flip_pairs.0: found text 'left_hand'"),
         ("- [left_hand, right_hand]", "- [left_hand]", "arm.yaml:5: flip_pairs.0: found a list of 1"),
         (

@@ -147,12 +147,12 @@ class EntryReader:
             self.rules[f"coordinates are {self.file.reading.coordinates}: brought to pixels"] += 1
         return factors
 
-    def area(self, entry: dict, box: np.ndarray, crowd: bool, factor: float) -> float:
-        """Square pixels; `factor` brings those of the file there."""
+    def area(self, entry: dict, box: np.ndarray, crowd: bool, factor: float, own_box: bool = False) -> float:
+        """Square pixels; `factor` brings those of the file there; `own_box` as of `person_area`."""
         # Where coordinates are fractions, areas may be pixels: nothing is larger than its box.
         largest = np.inf if self.scales.pixels else box[2] * box[3]
         part = None if self.WHOLE_AREAS else self.file.reading.area_of_box
-        area, rule = person_area(entry, box, part, factor, largest)
+        area, rule = person_area(entry, box, part, factor, largest, own_box and not crowd)
         if rule is not None and not crowd:
             self.rules[rule] += 1
         return area

@@ -6,12 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from p2net_tf.data.annotations.areas import polygons_of
 from p2net_tf.data.annotations.reading import POINT_BOX, BoxForm
-from p2net_tf.data.annotations.values import numbers
+from p2net_tf.data.annotations.values import as_list, numbers
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
 KEYPOINT_MARGIN = 0.1
 """A box around keypoints is larger than their extent by this fraction of its longer side, on every side."""
+
+
+_NAMES: tuple[tuple[tuple[str, str, str, str], BoxForm], ...] = (
+    (("x", "y", "width", "height"), "xywh"),
+    (("x", "y", "w", "h"), "xywh"),
+    (("left", "top", "width", "height"), "xywh"),
+    (("x1", "y1", "x2", "y2"), "xyxy"),
+    (("xmin", "ymin", "xmax", "ymax"), "xyxy"),
+    (("left", "top", "right", "bottom"), "xyxy"),
+)
+"""What the numbers of a box that is an object are called, in lower case."""
 
 
 def as_xywh(box: np.ndarray, form: BoxForm) -> np.ndarray:
@@ -46,12 +58,41 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def read_box(value, form: BoxForm = "xywh") -> np.ndarray | None:
-    """`[4]` xywh of a field `bbox`; None where it is none or has no area."""
-    found = numbers(value, 4)
-    if found is None:
+    """`[4]` xywh of a field `bbox`; None where it is none or has no area.
+
+    Also of objects, whose names say what they are (`{x, y, width, height}`, `{x1, y1, x2, y2}`), of two
+    corners in lists of their own.
+    """
+    box = _of_object(value) if isinstance(value, dict) else _of_list(value, form)
+    if box is None:
         return None
-    box = as_xywh(found, form)
     return box if box[2] > 0 and box[3] > 0 else None
+
+
+def read_mirrored_box(value: Any) -> np.ndarray | None:
+    """`[4]` xywh of a `bbox` whose width or height is negative, as drawn from another corner; else None."""
+    box = numbers(value, 4)
+    if box is None or not np.all(box[2:] != 0) or np.all(box[2:] > 0):
+        return None
+    return np.concatenate([box[:2] + np.minimum(box[2:], 0), np.abs(box[2:])])
+
+
+def _of_list(value: Any, form: BoxForm) -> np.ndarray | None:
+    value = as_list(value)
+    if isinstance(value, list) and len(value) == 2:  # [[x1, y1], [x2, y2]]
+        corners = [numbers(corner, 2) for corner in value]
+        return None if any(corner is None for corner in corners) else as_xywh(np.concatenate(corners), "xyxy")
+    found = numbers(value, 4)
+    return None if found is None else as_xywh(found, form)
+
+
+def _of_object(value: dict) -> np.ndarray | None:
+    named = {str(name).strip().lower(): part for name, part in value.items()}
+    for names, form in _NAMES:
+        found = numbers([named.get(name) for name in names], 4)
+        if found is not None:
+            return as_xywh(found, form)
+    return None
 
 
 def box_of_keypoints(keypoints: np.ndarray, point_box: float = POINT_BOX) -> np.ndarray | None:
@@ -71,7 +112,8 @@ def box_of_segments(segmentation: Any) -> np.ndarray | None:
     """`[4]` xywh around polygons `[[x, y, ...], ...]`; None where there are none."""
     if not isinstance(segmentation, list):
         return None
-    polygons = [numbers(polygon, len(polygon)) for polygon in segmentation if isinstance(polygon, list)]
+    lists = [polygon for polygon in polygons_of(segmentation) if isinstance(polygon, list)]
+    polygons = [numbers(polygon, len(polygon)) for polygon in lists]
     points = [polygon.reshape(-1, 2) for polygon in polygons if polygon is not None and len(polygon) % 2 == 0]
     if not points or not sum(map(len, points)):
         return None

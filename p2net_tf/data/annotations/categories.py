@@ -50,9 +50,8 @@ class Categories:
 
     def of(self, entry: dict) -> Category | None:
         """The category of an annotation; None where it is none of those that are read."""
-        if entry.get("category_id") is None:
-            return self.only
-        return self.read.get(key(entry["category_id"]))
+        found = key(entry.get("category_id"))
+        return self.only if found is None else self.read.get(found)
 
 
 def choose_categories(
@@ -83,9 +82,10 @@ def choose_categories(
         notebook.note(
             "category", f"{nameless} of {len(annotations)} annotations have no category_id: read as people"
         )
+    _take_other_ids(entries, counts, chosen, notebook)
     _name_others(entries, counts, chosen, notebook)
     first = next(iter(chosen.values()))
-    return Categories(chosen, first.given, first if len(chosen) == 1 else None)
+    return Categories(chosen, first.given, first if len(set(map(id, chosen.values()))) == 1 else None)
 
 
 def _unlisted(counts: Counter, card: Skeleton, wanted, notebook: Notebook) -> dict[str, Category]:
@@ -152,7 +152,16 @@ def _people_without_names(
 
 def _keypoint_names(entry: dict) -> list | None:
     names = as_list(entry.get("keypoints"))
-    return names if isinstance(names, list) and names else None
+    if not isinstance(names, list) or not names:
+        return None
+    return [_name_of(name) for name in names]
+
+
+def _name_of(entry: Any) -> Any:
+    """A keypoint's name, also of an object that has one."""
+    if not isinstance(entry, dict):
+        return entry
+    return next((entry[field] for field in ("name", "label", "id") if field in entry), "")
 
 
 def _order(names: list, card: Skeleton) -> tuple[np.ndarray | None, str]:
@@ -167,6 +176,9 @@ def _order(names: list, card: Skeleton) -> tuple[np.ndarray | None, str]:
         return None, f"has {len(names)} keypoints, the card '{card.name}' {count}"
     if say_nothing(names):
         return None, ""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        return None, f"has the keypoint '{twice}' twice"
     strange = [name for place, name in enumerate(names) if place not in places]
     return None, f"has a keypoint '{strange[0]}', which the card '{card.name}' does not know"
 
@@ -182,6 +194,25 @@ def _note_order(entry: dict, names: list, order, card: Skeleton, notebook: Noteb
     elif _keypoint_names(entry) and None in match_names(names, card.keypoints):
         detail = f"the keypoints of category '{name}' have no names; taken in the order of '{card.name}'"
         notebook.note("keypoint_order", detail, "name them to be sure")
+
+
+def _take_other_ids(entries: dict, counts: Counter, chosen: dict[str, Category], notebook: Notebook) -> None:
+    """Also reads annotations that have a category's name for its id, or an id not listed for the only one."""
+    for known, category in list(chosen.items()):
+        name = key(entries.get(known, {}).get("name"))
+        if name is not None and name in counts and name not in entries:
+            chosen[name] = category
+            notebook.note(
+                "category", f"{counts[name]} annotations have the name '{name}' for the category's id"
+            )
+    if counts and len(entries) == 1 and not set(entries) & set(counts) and len(counts) == 1:
+        (only,) = counts
+        if only not in chosen:
+            (listed,) = entries
+            chosen[only] = chosen[listed]
+            notebook.note(
+                "category", f"all annotations are of category {only}, the only one listed is {listed}"
+            )
 
 
 def _name_others(entries: dict, counts: Counter, chosen: dict, notebook: Notebook) -> None:

@@ -14,14 +14,22 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.annotations.annotation_file import AnnotationFile, EntryReader
-from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box
+from p2net_tf.data.annotations.boxes import box_of_keypoints, read_box, read_mirrored_box
 from p2net_tf.data.annotations.categories import Categories, Category, choose_categories
 from p2net_tf.data.annotations.images import Image
-from p2net_tf.data.annotations.keypoint_values import KeypointFault, is_standard, read_keypoints
+from p2net_tf.data.annotations.keypoint_values import (
+    KeypointFault,
+    are_placeholders,
+    is_standard,
+    read_keypoints,
+)
 from p2net_tf.data.annotations.reading import USUAL, Reading
-from p2net_tf.data.annotations.values import bulk_numbers, is_set, number
+from p2net_tf.data.annotations.values import bulk_numbers, is_set, number, numbers
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
+
+_FRACTION = 1.1
+"""No coordinate of fractions is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,7 @@ class _People(EntryReader):
     def read(self) -> list[Person]:
         rows = list(self.rows())
         keypoints = self._keypoints(rows)
+        self.mixed = self._are_mixed(rows, keypoints)
         people = []
         for (entry, number_, image, _), points in zip(rows, keypoints, strict=True):
             if points is not None and (person := self._person(entry, number_, image, points)):
@@ -95,6 +104,17 @@ class _People(EntryReader):
         self.name_images()
         self.notebook.note_rules(len(people))
         return people
+
+    def _are_mixed(self, rows: list[tuple], keypoints: list[np.ndarray | None]) -> bool:
+        """Whether some are fractions of their pictures, and some are not, where nobody said what they are."""
+        if self.file.reading.coordinates is not None:
+            return False
+        found = [
+            _in_fractions(row[0], points)
+            for row, points in zip(rows, keypoints, strict=True)
+            if points is not None and points[:, 2].max() > NOT_LABELED
+        ]
+        return 0 < sum(found) < len(found)
 
     def counts(self, entry: dict) -> bool:
         return super().counts(entry) and number(entry.get("num_keypoints")) != 0
@@ -120,6 +140,9 @@ class _People(EntryReader):
         values = entry.get("keypoints")
         if is_set(entry.get("iscrowd")):
             return nothing
+        if values is None and entry.get("num_keypoints") is None and read_box(entry.get("bbox")) is not None:
+            self.rules["a box alone: nobody to learn keypoints from"] += 1
+            return nothing
         if number(entry.get("num_keypoints")) == 0 and not values:
             return nothing
         limits = self.scales.limits(image)
@@ -141,27 +164,61 @@ class _People(EntryReader):
         factors = self.factors(entry, number_, image)
         if factors is None:
             return None
-        keypoints = self.scales.to_pixels(keypoints, factors)
-        box = self._box(entry, number_, keypoints, labels, crowd, factors)
+        if labels and self.mixed and _in_fractions(entry, keypoints):
+            if not image.size[0] > 0:
+                detail = f"coordinates are fractions, and image {image.given} declares no width and height"
+                self.refuse(entry, number_, "mixed_units", detail, "write them in pixels, as those of others")
+                return None
+            self.rules["fractions of the picture, unlike the others: brought to pixels"] += 1
+            factors = np.asarray(image.size)
+            keypoints = np.append(keypoints[:, :2] * factors, keypoints[:, 2:], axis=1)
+        else:
+            keypoints = self.scales.to_pixels(keypoints, factors)
+        own_box = self._own_box(entry)
+        box = self._box(entry, number_, own_box, keypoints, labels, crowd, factors)
         if box is None:
             return None
-        return Person(number_, image, keypoints, box, self.area(entry, box, crowd, factors.prod()), crowd)
+        area = self.area(entry, box, crowd, factors.prod(), own_box is not None)
+        return Person(number_, image, keypoints, box, area, crowd)
+
+    def _own_box(self, entry: dict) -> np.ndarray | None:
+        """`[4]` xywh in the file's coordinates; None where `bbox` is no box."""
+        form = self.file.reading.boxes or "xywh"
+        box = read_box(entry.get("bbox"), form)
+        if box is None and form == "xywh":
+            box = read_mirrored_box(entry.get("bbox"))
+            if box is not None:
+                self.rules["a bbox of negative size: drawn from another corner"] += 1
+        return box
 
     def _box(
-        self, entry: dict, number_: int, keypoints, labels: bool, crowd: bool, factors
+        self, entry: dict, number_: int, own_box: np.ndarray | None, keypoints, labels, crowd: bool, factors
     ) -> np.ndarray | None:
-        box = read_box(entry.get("bbox"), self.file.reading.boxes or "xywh")
-        if box is not None:
-            return box if self.scales.pixels else box * np.tile(factors, 2)
+        if own_box is not None:
+            return own_box * np.tile(factors, 2)
         if labels:
-            self.rules["no bbox with an area: one around the keypoints, with a margin of 0.1"] += 1
-            return box_of_keypoints(keypoints, self.file.reading.point_box)
+            point_box = self.file.reading.point_box
+            box = box_of_keypoints(keypoints, point_box)
+            is_point = np.count_nonzero(keypoints[:, 2] > NOT_LABELED) == 1
+            how = f"{point_box:g} pixels (point_box)" if is_point else "a margin of 0.1"
+            self.rules[f"no bbox with an area: one around the keypoints, with {how}"] += 1
+            return box
         if crowd or not self.counts(entry) or entry.get("num_keypoints") is None:
             return np.zeros(4)
         self.refuse(
             entry, number_, "box_empty", "has no bbox of 4 finite numbers", "give x, y, width and height"
         )
         return None
+
+
+def _in_fractions(entry: dict, keypoints: np.ndarray) -> bool:
+    """Whether no coordinate of a person is larger than 1, but for what leaves the picture a little."""
+    if np.abs(keypoints[:, :2]).max() > _FRACTION:
+        return False
+    box = numbers(entry.get("bbox"), 4)
+    if box is None:
+        return np.count_nonzero(keypoints[:, 2] > NOT_LABELED) > 2
+    return bool(0 < np.abs(box).max() <= _FRACTION)
 
 
 def _by_names(rows: Sequence[tuple]) -> dict[tuple[str, ...], list[int]]:
@@ -182,7 +239,7 @@ def _bulk(rows: Sequence[tuple], places: Sequence[int], count: int) -> list[np.n
         usual = (
             flags.all(axis=1)
             & np.isfinite(values).all(axis=(1, 2))
-            & ~np.any(np.all(values[..., :2] == -1, -1), 1)
+            & ~np.any(are_placeholders(values[..., :2]) & (values[..., 2] > NOT_LABELED), axis=1)
         )
     values = np.where(values[..., 2:] > NOT_LABELED, values, 0)
     return [points if good else None for points, good in zip(values, usual.tolist(), strict=True)]

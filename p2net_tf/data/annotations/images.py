@@ -61,6 +61,8 @@ class Images:
         image = self._by_key.get(found)
         if image is None:  # nearly never, so the other indices are made then
             image = self._by_number.get(whole(found)) or self._by_name.get(found)
+            if image is None and ("/" in found or "\\" in found):
+                image = self.find_file(found)
         return image
 
     def has_id(self, value: Any) -> bool:
@@ -82,10 +84,15 @@ class Images:
 def read_images(entries: Sequence[Any], files: PictureFiles, notebook: Notebook) -> Images:
     """Reads the list `images`; entries without an id, or with one that stands before, are set aside."""
     kept, seen = [], set()
+    by_name = _have_names_alone(entries)
     for entry in entries:
+        if by_name:
+            entry = {**entry, "id": entry["file_name"]}
         found = key(entry.get("id")) if isinstance(entry, dict) else None
         if found is None:
-            notebook.error("image_entry", "an image entry has no id", "give every image an id")
+            given = entry.get("id") if isinstance(entry, dict) else None
+            detail = "an image entry has no id" if given is None else f"the image id {given!r:.40} is none"
+            notebook.error("image_entry", detail, "give every image an id, a whole number or a text")
         elif found in seen:
             detail = f"the image id {entry['id']} stands twice; the first entry holds"
             notebook.error("duplicate_image_id", detail, "make image ids unique", image_id=whole(found))
@@ -105,6 +112,14 @@ def read_images(entries: Sequence[Any], files: PictureFiles, notebook: Notebook)
     ]
     files.note_used(len(images), notebook)
     return Images(images)
+
+
+def _have_names_alone(entries: Sequence[Any]) -> bool:
+    """Whether no entry has an id and each has a file name, which is one too."""
+    return bool(entries) and all(
+        isinstance(entry, dict) and entry.get("id") is None and isinstance(entry.get("file_name"), str)
+        for entry in entries
+    )
 
 
 def _numbers(keys: list[str], notebook: Notebook) -> list[int]:

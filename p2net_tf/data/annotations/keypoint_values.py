@@ -3,7 +3,7 @@
 | in the file | read as |
 |---|---|
 | `[x, y, v, ...]`, `[x, y, ...]`, both nested, objects `{x, y, v}` in order or by name | `[K, 3]` |
-| a coordinate that is null or NaN, both of them -1, a negative visibility | not labeled |
+| a coordinate that is null or NaN, both of them -1 or 0, a negative visibility | not labeled |
 | no visibility | visible, where x, y lie inside of the image and are not both 0 |
 | true, false | visible, not labeled |
 | a fraction | a confidence: from 0.5 on visible (so is 1 beside fractions), below occluded, 0 not labeled |
@@ -25,7 +25,8 @@ from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
 CONFIDENT = 0.5
 _SELF_OCCLUDED = 3
-_NOWHERE = -1.0
+_NOWHERE = (0.0, -1.0)
+"""What x and y both are of placeholders."""
 _WORDS = {
     "visible": VISIBLE, "occluded": OCCLUDED, "hidden": OCCLUDED, "invisible": OCCLUDED,
     "not visible": OCCLUDED,
@@ -45,6 +46,11 @@ class KeypointFault(ValueError):
 def is_standard(values: Any, count: int) -> bool:
     """Whether they are `count` triples of plain numbers, the common case, which is then read in bulk."""
     return are_plain(values, 3 * count)
+
+
+def are_placeholders(xy: np.ndarray) -> np.ndarray:
+    """`[...]` bool: x and y `[..., 2]` of keypoints that nobody has labeled, whatever their flag says."""
+    return np.any([np.all(xy == value, axis=-1) for value in _NOWHERE], axis=0)
 
 
 def read_keypoints(values: Any, names: Sequence[str], size: Sequence[float], rules: Counter) -> np.ndarray:
@@ -79,9 +85,9 @@ def _settle(xy, visibility, given, size, rules: Counter) -> np.ndarray:
     """
     if np.isinf(xy).any():
         raise KeypointFault("keypoint_not_finite", "'keypoints' holds infinity", "correct the values")
-    nowhere = np.isnan(xy).any(axis=1) | np.all(xy == _NOWHERE, axis=1) | (visibility < 0)
+    nowhere = np.isnan(xy).any(axis=1) | are_placeholders(xy) | (visibility < 0)
     if np.any(nowhere & given & (visibility > NOT_LABELED)):
-        rules["unlabeled as null, NaN or -1"] += 1
+        rules["unlabeled as null, NaN, -1 or 0, 0"] += 1
     visibility = np.where(nowhere, NOT_LABELED, visibility)
     if not np.all(given | nowhere):
         visibility = np.where(given | nowhere, visibility, _inside(xy, size) * VISIBLE)
@@ -126,8 +132,7 @@ def _rows(values: Any, names: Sequence[str]) -> tuple[str | None, list[tuple[Any
         raise _wrong_count(type(values).__name__, count)
     if all(isinstance(value, dict) for value in values):
         if all("name" in value or "label" in value for value in values):
-            named = {str(value.get("name", value.get("label"))): value for value in values}
-            return "keypoints as objects by name", _by_name(named, names)
+            return "keypoints as objects by name", _by_name(_named(values), names)
         values, form = [_of_object(value) for value in values], "keypoints as objects"
     elif all(isinstance(value, list) or value is None for value in values):
         form = "keypoints nested"
@@ -136,6 +141,18 @@ def _rows(values: Any, names: Sequence[str]) -> tuple[str | None, list[tuple[Any
     if len(values) != count:
         raise _wrong_count(f"{len(values)} points", count)
     return form, [_point(value) for value in values]
+
+
+def _named(values: list[dict]) -> dict[str, dict]:
+    """Objects by their names."""
+    named: dict[str, dict] = {}
+    for value in values:
+        name = str(value.get("name", value.get("label")))
+        if name in named:
+            detail = f"'keypoints' holds {name!r} twice"
+            raise KeypointFault("keypoint_name", detail, "keep one of the two")
+        named[name] = value
+    return named
 
 
 def _flat(values: list, count: int) -> tuple[str | None, list[tuple[Any, Any, Any]]]:

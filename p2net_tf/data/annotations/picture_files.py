@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -97,6 +98,7 @@ class PictureFiles:
                 yield remedy, text.lstrip("/")
         for form in ("NFC", "NFD"):
             yield "in another Unicode form", unicodedata.normalize(form, decoded)
+        yield from _of_url(decoded)
         parts = PurePosixPath(decoded).parts
         for start in range(1, len(parts)):
             yield "without the folders in front", str(PurePosixPath(*parts[start:]))
@@ -118,6 +120,21 @@ class PictureFiles:
             except (OSError, ValueError):
                 self._listings[folder] = frozenset()
         return self._listings[folder]
+
+
+def _of_url(name: str):
+    """What `name` may mean where it comes from a URL or a form, as (remedy, path)."""
+    address, _, query = name.partition("?")
+    inner = re.search(r"(?:^|&)d=([^&]+)", query)  # as Label Studio serves local files
+    for remedy, text in (
+        ("without spaces around the name", name.strip()),
+        ("without the query of a URL", address),
+        ("by the query of a URL", inner.group(1) if inner else ""),
+        ("with spaces for +", name.replace("+", " ")),
+    ):
+        if text and text != name:
+            yield remedy, text.lstrip("/")
+            yield remedy, PurePosixPath(text).name
 
 
 def _index_of(folder: str, names: Sequence[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 _SEPARATORS = re.compile(r"[\s,;]+")
 _WHOLE = re.compile(r"^(-?\d+)\.0+$")
-_NO = frozenset({"", "0", "0.0", "false", "no", "none", "null"})
+_NO = frozenset({"", "0", "0.0", "false", "f", "no", "n", "none", "null", "nan"})
 
 
 def number(value: Any) -> float | None:
@@ -66,7 +66,7 @@ def is_set(value: Any) -> bool:
     """A flag such as `iscrowd`, also as text: `"0"` and `"false"` are not set."""
     if isinstance(value, str):
         return value.strip().lower() not in _NO
-    return bool(value)
+    return bool(value) and value == value  # NaN is no flag
 
 
 def key(value: Any) -> str | None:
