@@ -176,7 +176,7 @@ def bench_video(
     model: Annotated[
         str, typer.Option(help="run folder, .keras file, or the name of a preset")
     ] = "p2net_small_lsp",
-    source: Annotated[Path | None, typer.Option(help="a video; by default people are rendered")] = None,
+    source: Annotated[str | None, typer.Option(help="a video; by default people are rendered")] = None,
     detector: Annotated[
         str | None, typer.Option(help="one of ours; by default the small one that ships")
     ] = None,

@@ -239,7 +239,9 @@ def _bulk(rows: Sequence[tuple], places: Sequence[int], count: int) -> list[np.n
         usual = (
             flags.all(axis=1)
             & np.isfinite(values).all(axis=(1, 2))
-            & ~np.any(are_placeholders(values[..., :2]) & (values[..., 2] > NOT_LABELED), axis=1)
+            & ~np.any(
+                are_placeholders(values[..., :2], values[..., 2]) & (values[..., 2] > NOT_LABELED), axis=1
+            )
         )
     values = np.where(values[..., 2:] > NOT_LABELED, values, 0)
     return [points if good else None for points, good in zip(values, usual.tolist(), strict=True)]

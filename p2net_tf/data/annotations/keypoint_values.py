@@ -3,7 +3,7 @@
 | in the file | read as |
 |---|---|
 | `[x, y, v, ...]`, `[x, y, ...]`, both nested, objects `{x, y, v}` in order or by name | `[K, 3]` |
-| a coordinate that is null or NaN, both of them -1 or 0, a negative visibility | not labeled |
+| a coordinate that is null or NaN, both of them -1, or 0 of several, a negative visibility | not labeled |
 | no visibility | visible, where x, y lie inside of the image and are not both 0 |
 | true, false | visible, not labeled |
 | a fraction | a confidence: from 0.5 on visible (so is 1 beside fractions), below occluded, 0 not labeled |
@@ -25,8 +25,8 @@ from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 
 CONFIDENT = 0.5
 _SELF_OCCLUDED = 3
-_NOWHERE = (0.0, -1.0)
-"""What x and y both are of placeholders."""
+_NOWHERE = -1.0
+"""What x and y both are of placeholders; 0, too, where more than one of a person is there."""
 _WORDS = {
     "visible": VISIBLE, "occluded": OCCLUDED, "hidden": OCCLUDED, "invisible": OCCLUDED,
     "not visible": OCCLUDED,
@@ -48,9 +48,14 @@ def is_standard(values: Any, count: int) -> bool:
     return are_plain(values, 3 * count)
 
 
-def are_placeholders(xy: np.ndarray) -> np.ndarray:
-    """`[...]` bool: x and y `[..., 2]` of keypoints that nobody has labeled, whatever their flag says."""
-    return np.any([np.all(xy == value, axis=-1) for value in _NOWHERE], axis=0)
+def are_placeholders(xy: np.ndarray, visibility: np.ndarray) -> np.ndarray:
+    """`[..., n]` bool: `[..., n, 2]` x and y of keypoints that nobody has labeled, whatever the flag says.
+
+    One joint of a person may lie in the corner of a picture, two cannot.
+    """
+    nowhere, corner = (np.all(xy == value, axis=-1) for value in (_NOWHERE, 0.0))
+    corner &= visibility > NOT_LABELED
+    return nowhere | (corner & (corner.sum(axis=-1, keepdims=True) > 1))
 
 
 def read_keypoints(values: Any, names: Sequence[str], size: Sequence[float], rules: Counter) -> np.ndarray:
@@ -85,7 +90,7 @@ def _settle(xy, visibility, given, size, rules: Counter) -> np.ndarray:
     """
     if np.isinf(xy).any():
         raise KeypointFault("keypoint_not_finite", "'keypoints' holds infinity", "correct the values")
-    nowhere = np.isnan(xy).any(axis=1) | are_placeholders(xy) | (visibility < 0)
+    nowhere = np.isnan(xy).any(axis=1) | are_placeholders(xy, visibility) | (visibility < 0)
     if np.any(nowhere & given & (visibility > NOT_LABELED)):
         rules["unlabeled as null, NaN, -1 or 0, 0"] += 1
     visibility = np.where(nowhere, NOT_LABELED, visibility)
