@@ -79,8 +79,8 @@ def ask_people(client: Client, image: Path, version: int | None = None) -> Answe
         if _PEOPLE in client.signatures(version):
             raise
         raise ServingError(
-            f"the served model {client.model} has no detector: export it with one "
-            "(`p2net export RUN --detector detector_small_people`), or give boxes"
+            f"the served model {client.model} has no detector: export it with one, such as "
+            "detector_small_people, or give boxes"
         ) from None
     boxes = np.reshape(outputs.get("boxes", ()), (-1, 4))
     return Answer(image, boxes, _predictions(outputs, len(boxes)))

@@ -83,6 +83,7 @@ def test_lines_for_pipes(network, video, tmp_path):
     assert len(lines[3]["people"][0]["keypoints"]) == 17 * 3
 
 
+@pytest.mark.slow
 def test_a_folder_of_both(network, video, tmp_path):
     """Each in its way; a video of the same name in another folder has files of its own."""
     Image.new("RGB", (64, 64)).save(video.parent / "still.png")
@@ -96,6 +97,7 @@ def test_a_folder_of_both(network, video, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_files(network, video, tmp_path, monkeypatch):
     rows, out = video_files._rows, tmp_path / "out"
 

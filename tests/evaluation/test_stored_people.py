@@ -59,7 +59,13 @@ def written(made: QuirkSet, poses: np.ndarray, order=slice(None)) -> tuple:
 
 
 def table(quirks) -> list:
-    return [pytest.param(quirk, id=f"{quirk.topic}: {quirk.name}") for quirk in quirks]
+    """A tenth of it at once, the others among the slow tests."""
+    return [
+        pytest.param(
+            quirk, id=f"{quirk.topic}: {quirk.name}", marks=[] if number % 10 == 0 else pytest.mark.slow
+        )
+        for number, quirk in enumerate(quirks)
+    ]
 
 
 @pytest.mark.parametrize("quirk", table(SCORED))

@@ -210,7 +210,9 @@ class TestTargets:
             (lambda k: None, "no target: give keypoints"),
         ],
     )
-    @pytest.mark.parametrize("loss", [None, square], ids=["the paper's", "of yours"])
+    @pytest.mark.parametrize(
+        "loss", [None, pytest.param(square, marks=pytest.mark.slow)], ids=["the paper's", "of yours"]
+    )
     def test_of_another_form(self, target, message, loss):
         crops, keypoints = people()
         model = compiled(loss=loss)
