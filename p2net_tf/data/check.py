@@ -32,7 +32,7 @@ HUGE_BOX = 10.0
 """Times the longer side of its picture. (MPII's boxes of people close to the camera reach 4.)"""
 _UNSEEN = (*OF_PICTURES, "box_empty", "box_outside", "box_far", "mixed_box_form")
 """Kinds of errors that say nothing against the keypoints of a person."""
-_OF_THE_SET = (exif_labels.KIND, *label_layout.KINDS)
+OF_THE_SET = (exif_labels.KIND, *label_layout.KINDS)
 """Kinds of errors about the labels of a whole set."""
 
 
@@ -96,7 +96,7 @@ def demand_form(problems: Iterable[Problem]) -> None:
     Raises:
         DataError: names the key that mends it.
     """
-    wrong = next((p for p in problems if p.severity == "error" and p.kind in _OF_THE_SET), None)
+    wrong = next((p for p in problems if p.severity == "error" and p.kind in OF_THE_SET), None)
     if wrong is not None:
         raise DataError(str(wrong))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.check import check_samples, demand_form, nothing_usable, refuse_broken, usable
+from p2net_tf.data.check import OF_THE_SET, check_samples, demand_form, nothing_usable, refuse_broken, usable
 from p2net_tf.data.coco import read_coco, read_coco_pictures, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.map_keypoints import map_keypoints
@@ -39,12 +39,21 @@ def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
             f"{config.root}: the keypoints are those of the card '{samples.skeleton.name}', not of "
             f"'{card.name}'; set data.skeleton={samples.skeleton.name}, or map_to: {card.name} of this source"
         )
+    if config.detections is not None:
+        samples = samples.with_problems([*samples.problems, *_useless_labels(config, card)])
     if config.rows is None:
         return samples
     if config.detections is not None:
         wanted = pictures_of_rows(config, card)
         return samples.take([row for row, given in enumerate(samples.given_image_ids) if given in wanted])
     return samples.take(selected_rows(config, len(samples), "samples"))
+
+
+def _useless_labels(config: DatasetConfig, card: Skeleton) -> list[Problem]:
+    """What makes the labels useless that poses in detected boxes are compared with."""
+    labels = read_dataset(config.model_copy(update={"detections": None, "rows": None}), card)
+    found = check_samples(labels, decode=False)
+    return [problem for problem in found if problem.severity == "error" and problem.kind in OF_THE_SET]
 
 
 def selected_rows(config: DataSource, count: int, things: str) -> slice:

@@ -146,3 +146,18 @@ def test_no_combination_passes_the_check_and_fails_later(original):
     draw()
     assert len(passed) >= 500
     assert sum(passed) >= 100
+
+
+def test_labels_are_checked_beside_detections(original, tmp_path):
+    """Poses in detected boxes are compared with them."""
+    made = QuirkSet.copy_of(original, tmp_path / "set")
+    names = ("keypoints as fractions, boxes in pixels", "as COCO writes them")
+    quirks = [
+        next(q for q in QUIRKS if q.name == name and q.topic in ("coordinates", "detections"))
+        for name in names
+    ]
+    for quirk in quirks:
+        quirk.change(made)
+    made.write()
+    with pytest.raises(DataError, match="keypoints are fractions of the pictures, boxes are not"):
+        run_check(made.source(quirks[1].keys))
