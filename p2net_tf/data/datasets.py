@@ -50,10 +50,18 @@ def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
 
 
 def _useless_labels(config: DatasetConfig, card: Skeleton) -> list[Problem]:
-    """What makes the labels useless that poses in detected boxes are compared with."""
+    """What makes the labels useless that poses in detected boxes are compared with.
+
+    Raises:
+        DataError: there are labels, and none can be used.
+    """
     labels = read_dataset(config.model_copy(update={"detections": None, "rows": None}), card)
     found = check_samples(labels, decode=False)
-    return [problem for problem in found if problem.severity == "error" and problem.kind in OF_THE_SET]
+    errors = [problem for problem in found if problem.severity == "error"]
+    # A set without labels is none with useless ones: it may be predicted on.
+    if any(problem.kind != "no_keypoints" for problem in errors) and not len(usable(labels, found)):
+        raise nothing_usable(labels.source, found)
+    return [problem for problem in errors if problem.kind in OF_THE_SET]
 
 
 def selected_rows(config: DataSource, count: int, things: str) -> slice:

@@ -148,16 +148,20 @@ def test_no_combination_passes_the_check_and_fails_later(original):
     assert sum(passed) >= 100
 
 
-def test_labels_are_checked_beside_detections(original, tmp_path):
+@pytest.mark.parametrize(
+    ("topic", "name", "message"),
+    [
+        ("coordinates", "keypoints as fractions, boxes in pixels", "keypoints are fractions of the pictures"),
+        ("keypoints", "objects with names, one of them twice", "no usable sample; first of"),
+    ],
+)
+def test_labels_are_checked_beside_detections(original, tmp_path, topic, name, message):
     """Poses in detected boxes are compared with them."""
     made = QuirkSet.copy_of(original, tmp_path / "set")
-    names = ("keypoints as fractions, boxes in pixels", "as COCO writes them")
-    quirks = [
-        next(q for q in QUIRKS if q.name == name and q.topic in ("coordinates", "detections"))
-        for name in names
-    ]
+    rows = ((topic, name), ("detections", "as COCO writes them"))
+    quirks = [next(quirk for quirk in QUIRKS if (quirk.topic, quirk.name) == row) for row in rows]
     for quirk in quirks:
         quirk.change(made)
     made.write()
-    with pytest.raises(DataError, match="keypoints are fractions of the pictures, boxes are not"):
+    with pytest.raises(DataError, match=message):
         run_check(made.source(quirks[1].keys))
