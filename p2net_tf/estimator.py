@@ -23,7 +23,7 @@ from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference import presets
 from p2net_tf.inference.card import CardError, InferenceCard, heatmaps_of
 from p2net_tf.inference.keras_file import open_network, save_network
-from p2net_tf.inference.pictures import PictureSource, as_list, load_pictures
+from p2net_tf.inference.pictures import PictureSource, as_list, load_picture, load_pictures
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
@@ -171,6 +171,23 @@ class PoseEstimator:
             sizes.append(len(windows[number]))
             if sizes[-1]:
                 found.add(*self._crop(tf.constant(picture), tf.constant(windows[number])))
+        return self._poses(found, sources, sizes, windows, certainties)
+
+    def in_boxes(self, picture: PictureSource, boxes: np.ndarray, box_scores: np.ndarray) -> Poses:
+        """`predict` of one picture in checked boxes, without its threads and its bar: for streams.
+
+        Args:
+            boxes: `[n, 4]` float32 xywh.
+            box_scores: `[n]` float32.
+        """
+        found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
+        if len(boxes):
+            found.add(*self._crop(tf.constant(load_picture(picture)), tf.constant(boxes)))
+        (poses,) = self._poses(found, [picture], [len(boxes)], [boxes], [box_scores])
+        return poses
+
+    def _poses(self, found: _Collector, sources: list, sizes: list[int], windows, certainties) -> list[Poses]:
+        """What the collector has found, shared out to the pictures; `sizes`: boxes of each."""
         keypoints, keypoint_scores = found.finish()
         scores = np.asarray(mean_scores(keypoint_scores, self.card.recipe))
         parts = np.split(np.arange(len(scores)), np.cumsum(sizes)[:-1]) if sizes else []

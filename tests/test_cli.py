@@ -8,13 +8,12 @@ import shutil
 import numpy as np
 import pytest
 import typer
+from calls import call
 from networks import two_convolutions_in_place_of_p2net
-from typer.testing import CliRunner
 
 from p2net_tf.cli import app
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments.runs import load_run, report_run
-from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import UserError
 
 CONFIG = """
@@ -43,15 +42,6 @@ def run_folder(config):
     with two_convolutions_in_place_of_p2net():
         result = call("train", config, "--out", folder, "--json")
     return folder, json.loads(result.stdout)
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    be_quiet(False)
-    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_train_writes_the_run_folder_and_json(run_folder):

@@ -18,7 +18,6 @@ import tensorflow as tf
 from p2net_tf.bench.timing import Circumstances, in_turns, quartiles, timed
 from p2net_tf.data.crops import crop_people
 from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
-from p2net_tf.detection.canvas import canvas_of
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.keypoints.alignment import ALIGNMENTS
@@ -113,8 +112,7 @@ def _bare(
     with VideoReader(path) as video:
         for frame in islice(video, frames):
             found = detector.likely(detector.detect_in(frame.picture))
-            sides = detector.card.shorter_side, detector.card.longer_side, network.stride
-            canvas, size, _ = canvas_of(frame.picture, *sides, network.padding_value, detector.card.antialias)
+            canvas, size, _ = detector.canvas(frame.picture)
             crops = np.zeros((0, *card.input_size, 3), np.float32)
             if len(found):
                 window = card.input_size, card.box_padding, ALIGNMENTS[card.alignment]

@@ -33,7 +33,6 @@ class WrittenVideo:
         files: that were written.
         frames: how many were looked at.
         people: how many have a number.
-        poses: in all frames together.
         broken: frames that could not be decoded.
         interrupted: Ctrl-C ended it; the files hold what was done so far.
     """
@@ -42,7 +41,6 @@ class WrittenVideo:
     files: tuple[Path, ...]
     frames: int
     people: int
-    poses: int
     broken: int
     interrupted: bool
 
@@ -93,7 +91,7 @@ def predict_video(
     """
     folder = make_folder(folder)
     files = tuple(folder / f"{name}{suffix}" for suffix in (".mp4", ".json", ".csv"))
-    numbers, poses, frames, interrupted = set(), 0, 0, False
+    numbers, frames, interrupted = set(), 0, False
     with VideoReader(source) as video, ExitStack() as stack:
         pictures = stack.enter_context(VideoWriter(files[0], video.rate or _USUAL_RATE))
         add_entries = stack.enter_context(_json_list(files[1]))
@@ -107,13 +105,13 @@ def predict_video(
                 on_frame(frame)
                 advance()
                 numbers.update(frame.ids.tolist())
-                poses, frames = poses + len(frame.ids), frames + 1
+                frames += 1
         except KeyboardInterrupt:
             interrupted = True
         broken = video.broken
         if not frames and not interrupted:
             raise DataError(f"{source}: no frame of it can be decoded; give a video that plays")
-    return WrittenVideo(source, files, frames, len(numbers), poses, broken, interrupted)
+    return WrittenVideo(source, files, frames, len(numbers), broken, interrupted)
 
 
 def _name_of(source: str, taken: set[str]) -> str:

@@ -13,33 +13,34 @@ import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_form, as_xywh, overlaps
 from p2net_tf.data.annotations.reading import BoxForm
-from p2net_tf.data.label_fit import boxes_fit
+from p2net_tf.data.label_fit import (
+    AGREED,
+    BETTER,
+    FEW,
+    FRACTION,
+    MOST,
+    PERCENT,
+    SMALL_PICTURE,
+    boxes_fit,
+    reach_of_boxes,
+    slack_of,
+)
 from p2net_tf.data.samples import Problem
 
 COORDINATES, AXES, FORM = "coordinates", "axes", "box_form"
-FEW = 4
-"""Of fewer boxes all may stand in a corner."""
-_FRACTION = 1.6
-"""No coordinate of a fraction is larger; boxes of detectors leave their pictures a bit."""
-_PERCENT = 101.0
-_SMALL_PICTURE = 150.0
-"""Pixels; in smaller pictures coordinates up to 100 say nothing."""
-_SLACK = 0.02
-"""Part of its size by which a box may leave a picture."""
+_NEARLY_ALL = 0.98
 _LEAVING = 0.15
 """Part of the boxes that leave their pictures, where they are read in a wrong form."""
 _MIXED = 0.1
 """Part of the boxes that are of another form, where a file mixes them."""
-_AGREED, _BETTER, _MOST = 0.4, 1.5, 0.8
-"""Another form is meant where in it the best boxes overlap true ones by so much (median IoU), so many times
-as much as in the form that is read, and more for this part of the people."""
 _ON, _OFF = 0.7, 0.3
 """IoU of a box that lies on a person, and of one that does not."""
 _NOWHERE = 0.1
 """Median IoU of the best boxes with true ones, where they are of other people."""
 _PICTURES = 1000
 """So many pictures tell the form of any file."""
-_FORMS: tuple[BoxForm, ...] = ("xyxy", "cxcywh", "xywh")
+FORMS: tuple[BoxForm, ...] = ("xyxy", "cxcywh", "xywh")
+X_FIRST = "write x before y"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Remedies:
     settled: frozenset[str] = frozenset()
 
     def form(self, form: str) -> str:
-        if self.keys and form in _FORMS:
+        if self.keys and form in FORMS:
             return f"set detection_boxes: {form} for this data set"
         return "write x, y of the upper left corner, width and height of each"
 
@@ -99,8 +100,8 @@ def meet_pictures(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _fractions(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
-    reach = _reach(boxes)
-    small = (reach <= _FRACTION) & (sizes.min(axis=1) > 4 * _FRACTION)
+    reach = reach_of_boxes(boxes)
+    small = (reach <= FRACTION) & (sizes.min(axis=1) > 4 * FRACTION)
     if small.all():
         detail = (
             f"no coordinate of a box is larger than {reach.max():.3g}: they are fractions of the pictures"
@@ -113,8 +114,8 @@ def _fractions(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
 
 
 def _percents(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
-    reach = _reach(boxes).max()
-    if not _PERCENT / 2 < reach <= _PERCENT or sizes.min() <= _SMALL_PICTURE:
+    reach = reach_of_boxes(boxes).max()
+    if not PERCENT / 2 < reach <= PERCENT or sizes.min() <= SMALL_PICTURE:
         return None
     if not remedies.keys and len(boxes) < FEW:  # a few boxes may well stand in the corner
         return None
@@ -127,31 +128,49 @@ def _percents(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
         remedy += ", or detection_coordinates: pixels if that is right"
     ends = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
     # Where no key can state that they are pixels, they must not look otherwise in both directions.
-    sure = remedies.keys or (ends.min() > 0.8 * _PERCENT and sizes.min() > 2 * _PERCENT)
+    sure = remedies.keys or (ends.min() > 0.8 * PERCENT and sizes.min() > 2 * PERCENT)
     return "error" if len(boxes) >= FEW and sure else "warning", COORDINATES, detail, remedy
 
 
 def _bounds(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
     """Boxes that leave the picture in one form and not in another."""
-    slack = _slack(sizes)
+    found = leaving_boxes(boxes, sizes, remedies.read, remedies.form)
+    if found is None:
+        return None
+    kind, detail, remedy = found
+    if remedy is None:
+        return "warning", kind, detail, "are they of pictures of another size, or of another form?"
+    return "error" if len(boxes) >= FEW else "warning", kind, detail, remedy
+
+
+def leaving_boxes(
+    boxes: np.ndarray, sizes: np.ndarray, read: BoxForm, remedy_of: Callable[[str], str]
+) -> tuple[str, str, str | None] | None:
+    """`(kind, detail, remedy)` of boxes many of which leave their pictures; None where they do not.
+
+    The remedy is None where they do so in every form.
+
+    Args:
+        remedy_of: what to do about boxes that are of this form.
+    """
+    slack = slack_of(sizes)
     outside = np.mean(~boxes_fit(boxes, sizes, slack))
     if outside < _LEAVING:
         return None
-    written = as_form(boxes, remedies.read)
-    others = {f"as {form}": (as_xywh(written, form), remedies.form(form)) for form in _FORMS}
-    others["with x for y"] = boxes[:, [1, 0, 3, 2]], "write x before y"
+    written = as_form(boxes, read)
+    others = {f"as {form}": (as_xywh(written, form), remedy_of(form)) for form in FORMS}
+    others["with x for y"] = boxes[:, [1, 0, 3, 2]], X_FIRST
     fitting = {
         name: remedy
         for name, (other, remedy) in others.items()
-        if np.mean(boxes_fit(other, sizes, slack) & np.all(other[:, 2:] > 0, axis=1)) > 1 - _SLACK
+        if np.mean(boxes_fit(other, sizes, slack) & np.all(other[:, 2:] > 0, axis=1)) > _NEARLY_ALL
     }
-    severity = "error" if len(boxes) >= FEW and fitting else "warning"
+    detail = f"{outside:.0%} of the boxes leave their pictures"
     if not fitting:
-        detail = f"{outside:.0%} of the boxes leave their pictures"
-        return severity, FORM, detail, "are they of pictures of another size, or of another form?"
+        return FORM, detail, None
     kind = AXES if list(fitting) == ["with x for y"] else FORM
-    detail = f"{outside:.0%} of the boxes leave their pictures, {' or '.join(fitting)} none would"
-    return severity, kind, detail, ", or ".join(dict.fromkeys(fitting.values()))
+    detail += f", {' or '.join(fitting)} none would"
+    return kind, detail, ", or ".join(dict.fromkeys(fitting.values()))
 
 
 @dataclass(frozen=True)
@@ -202,7 +221,7 @@ def agreement_problems(
         return [Problem("error", kind, source, _disagreement(read, other, name), remedy)]
     if others is not None and len(others[0]):
         other = agreement(of=_by_picture(others))
-        if len(other.of_people) >= _MOST * len(read.of_people) and _is_better(other, read):
+        if len(other.of_people) >= MOST * len(read.of_people) and _is_better(other, read):
             detail = f"the boxes that lie on people are of another category than the {len(detected[0])} read"
             return [Problem("error", "category", source, detail, "add the list 'categories' to the file")]
     return _mixed(read, agreement, source, remedies) or _nowhere(read, source)
@@ -211,15 +230,17 @@ def agreement_problems(
 def _readings(boxes: dict, people: dict, pictures: list, remedies: Remedies):
     """`(name, change of xywh boxes, kind, remedy)` of what boxes may mean otherwise."""
     if "boxes" not in remedies.settled:
-        for form in _FORMS:
+        for form in FORMS:
             if form != remedies.read:
                 yield f"as {form}", _as(form, remedies.read), FORM, remedies.form(form)
-        yield "with x for y", lambda b: b[:, [1, 0, 3, 2]], AXES, "write x before y"
+        yield "with x for y", lambda b: b[:, [1, 0, 3, 2]], AXES, X_FIRST
         corners = _as("xyxy", remedies.read)
-        yield "as corners with y first", lambda b: corners(b)[:, [1, 0, 3, 2]], AXES, "write x before y"
+        yield "as corners with y first", lambda b: corners(b)[:, [1, 0, 3, 2]], AXES, X_FIRST
     if "coordinates" not in remedies.settled:
         mine, theirs = (np.concatenate([of[picture] for picture in pictures]) for of in (boxes, people))
-        if _reach(mine).max() <= _PERCENT:  # fractions or percents, of which the sizes of the pictures tell
+        if (
+            reach_of_boxes(mine).max() <= PERCENT
+        ):  # fractions or percents, of which the sizes of the pictures tell
             return
         scale = np.sqrt(np.median(_areas(theirs)) / max(np.median(_areas(mine)), 1e-12))
         detail = f"{scale:.3g} times as large"
@@ -233,7 +254,7 @@ def _as(form: BoxForm, read: BoxForm) -> Callable[[np.ndarray], np.ndarray]:
 def _mixed(read: Agreement, agreement: Callable, source: str, remedies: Remedies) -> list[Problem]:
     """Boxes of two forms in one file."""
     on = np.count_nonzero(read.of_boxes >= 0.5)
-    for form in _FORMS:
+    for form in FORMS:
         if form == remedies.read or "boxes" in remedies.settled:
             continue
         other = agreement(_as(form, remedies.read))
@@ -254,11 +275,11 @@ def _nowhere(read: Agreement, source: str) -> list[Problem]:
 
 
 def _is_better(other: Agreement, read: Agreement) -> bool:
-    return other.median >= _AGREED and other.median >= _BETTER * read.median
+    return other.median >= AGREED and other.median >= BETTER * read.median
 
 
 def _is_meant(other: Agreement, read: Agreement) -> bool:
-    return _is_better(other, read) and np.mean(other.of_people > read.of_people) >= _MOST
+    return _is_better(other, read) and np.mean(other.of_people > read.of_people) >= MOST
 
 
 def _disagreement(read: Agreement, other: Agreement, name: str) -> str:
@@ -287,12 +308,3 @@ def _by_picture(columns: tuple[np.ndarray, np.ndarray]) -> dict[int, np.ndarray]
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
     return np.abs(boxes[:, 2] * boxes[:, 3])
-
-
-def _reach(boxes: np.ndarray) -> np.ndarray:
-    """`[N]` the largest coordinate of each."""
-    return np.abs(np.concatenate([boxes, boxes[:, :2] + boxes[:, 2:]], axis=1)).max(axis=1)
-
-
-def _slack(sizes: np.ndarray) -> np.ndarray:
-    return _SLACK * sizes + 2

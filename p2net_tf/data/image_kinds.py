@@ -30,7 +30,9 @@ EXTENSIONS = {
     "AVIF": (".avif", ".avifs"),
 }
 """Of files of the formats that are usual, as Pillow names them."""
-PICTURE_SUFFIXES = frozenset(sum(EXTENSIONS.values(), ())) | {".jp2", ".heic", ".heif", ".jxl"}
+PICTURE_SUFFIXES = frozenset(sum(EXTENSIONS.values(), ())) | {
+    ".jp2", ".j2k", ".heic", ".heif", ".jxl", ".pgm", ".ppm",
+}  # fmt: skip
 """Of files that are meant to be pictures, whether they can be read here or not."""
 
 _TO_PNG = "convert it to PNG or JPEG"

@@ -7,6 +7,17 @@ import numpy as np
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
+FRACTION = 1.6
+"""No coordinate of a set of fractions is larger: half a pixel is added to each on reading, and boxes of
+detectors leave their pictures a bit."""
+PERCENT = 101.0
+SMALL_PICTURE = 150.0
+"""Pixels; in smaller pictures coordinates up to 100 say nothing."""
+FEW = 4
+"""Of fewer people or boxes all may stand in a corner."""
+AGREED, BETTER, MOST = 0.4, 1.5, 0.8
+"""Another form is meant where in it boxes overlap what they should by so much (median IoU), so many times as
+much as in the form that is read, and more for this part of the people."""
 SMALLEST_BOX = 0.01
 """Pixels of a side; what is smaller shows nothing."""
 EXTENDED = 3
@@ -57,5 +68,9 @@ def reach(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """`[N]` largest coordinate of the labeled keypoints (infinite where there is none) and of the box."""
     labeled = samples.keypoints[..., 2] > NOT_LABELED
     points = np.where(labeled, np.abs(samples.keypoints[..., :2]).max(axis=-1), -np.inf).max(axis=1)
-    boxes = np.abs(np.concatenate([samples.boxes, samples.boxes[:, :2] + samples.boxes[:, 2:]], axis=1))
-    return np.where(labeled.any(axis=1), points, np.inf), boxes.max(axis=1)
+    return np.where(labeled.any(axis=1), points, np.inf), reach_of_boxes(samples.boxes)
+
+
+def reach_of_boxes(boxes: np.ndarray) -> np.ndarray:
+    """`[N]` the largest coordinate of each xywh box `[N, 4]`."""
+    return np.abs(np.concatenate([boxes, boxes[:, :2] + boxes[:, 2:]], axis=1)).max(axis=1)

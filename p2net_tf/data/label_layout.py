@@ -13,11 +13,24 @@ from functools import partial
 
 import numpy as np
 
-from p2net_tf.data.annotations.boxes import as_form, as_xywh, overlaps
+from p2net_tf.data.annotations.boxes import as_xywh, overlaps
 from p2net_tf.data.annotations.reading import BoxForm
-from p2net_tf.data.box_layout import Remedies, box_layout_problems
-from p2net_tf.data.label_fit import EXTENDED, boxes_fit, labels_fit, labels_in_boxes, reach, slack_of
-from p2net_tf.data.mixed_labels import FRACTION, corner_boxes
+from p2net_tf.data.box_layout import X_FIRST, Remedies, box_layout_problems, leaving_boxes
+from p2net_tf.data.label_fit import (
+    AGREED,
+    BETTER,
+    EXTENDED,
+    FEW,
+    FRACTION,
+    MOST,
+    PERCENT,
+    SMALL_PICTURE,
+    labels_fit,
+    labels_in_boxes,
+    reach,
+    slack_of,
+)
+from p2net_tf.data.mixed_labels import corner_boxes
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
@@ -26,20 +39,8 @@ KINDS = ("coordinates", "axes", "box_form", "box_fit", "category", "scores")
 """Of errors that make all labels of a set useless."""
 
 _NORMALIZED = "set coordinates: normalized for this data set"
-_X_FIRST = "write x before y"
-_PERCENT = 101.0
-_SMALL_PICTURE = 150.0
-"""Pixels; in smaller pictures coordinates up to 100 say nothing."""
-_FEW_PEOPLE = 4
-"""Of fewer people all may stand in a corner."""
 _SLACK = 0.02
 """Of numbers that should be equal, and parts that should be all."""
-_AGREED, _BETTER, _MOST = 0.4, 1.5, 0.8
-"""Another form is meant where in it the boxes of people overlap their keypoints by so much (median IoU), so
-many times as much as in the form that is read, and more for this part of the people."""
-_LEAVING = 0.15
-"""Part of the detected boxes that leave their pictures, where they are read in a wrong form."""
-_FORMS: tuple[BoxForm, ...] = ("xyxy", "cxcywh", "xywh")
 _OUT = 0.3
 """Part of all labeled keypoints that lie outside of their pictures, from which on a set is refused. (Of COCO,
 LSP and LSPET it is less than 0.001.)"""
@@ -73,9 +74,9 @@ def layout_problems(
         return _detected_problems(samples, sizes)
     checks: list[Callable[[Samples, np.ndarray], list[Problem]]] = []
     if "coordinates" not in samples.settled:
-        checks += [partial(_fractions, detected=detected), _percents, _resized, _exchanged, _too_large]
+        checks += [_fractions, _percents, _resized, _exchanged, _too_large]
     if "boxes" not in samples.settled:
-        checks += [_box_form, _mixed_forms, partial(_box_bounds, read=box_form, detected=detected)]
+        checks += [_box_form, _mixed_forms, partial(_box_bounds, read=box_form)]
     checks += [_box_fit]
     if "coordinates" not in samples.settled:
         checks += [_upside_down, _in_a_corner]
@@ -95,7 +96,7 @@ def _detected_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     return _resized(samples, sizes) or found
 
 
-def _fractions(samples: Samples, sizes: np.ndarray, detected: bool) -> list[Problem]:
+def _fractions(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     points, boxes = _reach(samples)
     if sizes.min() <= 4 * FRACTION or not 0 < min(points, boxes) <= FRACTION:
         return []
@@ -104,8 +105,7 @@ def _fractions(samples: Samples, sizes: np.ndarray, detected: bool) -> list[Prob
         return [_of_set(samples, "error", "coordinates", detail, _NORMALIZED)]
     if np.isinf(points):
         detail = f"no coordinate of a box is larger than {boxes:.3g}: they are fractions of the pictures"
-        remedy = "write them in pixels" if detected else _NORMALIZED
-        return [_of_set(samples, "error", "coordinates", detail, remedy)]
+        return [_of_set(samples, "error", "coordinates", detail, _NORMALIZED)]
     what, other = ("keypoints", "boxes") if points <= FRACTION else ("boxes", "keypoints")
     detail = f"{what} are fractions of the pictures, {other} are not"
     return [_of_set(samples, "error", "coordinates", detail, "write both in pixels")]
@@ -114,11 +114,11 @@ def _fractions(samples: Samples, sizes: np.ndarray, detected: bool) -> list[Prob
 def _percents(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     points, boxes = _reach(samples)
     reach = max(points, boxes) if np.isfinite(points) else boxes
-    if not _PERCENT / 2 < reach <= _PERCENT or sizes.min() <= _SMALL_PICTURE:
+    if not PERCENT / 2 < reach <= PERCENT or sizes.min() <= SMALL_PICTURE:
         return []
     detail = f"no coordinate is larger than {reach:.3g}, in pictures of {sizes.min():g} pixels and more"
     remedy = "set coordinates: percent for this data set, or coordinates: pixels if that is right"
-    severity = "error" if len(samples) >= _FEW_PEOPLE else "warning"
+    severity = "error" if len(samples) >= FEW else "warning"
     return [_of_set(samples, severity, "coordinates", f"{detail}: they may be percents", remedy)]
 
 
@@ -140,7 +140,7 @@ def _resized(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     alike = np.abs(ratios[:, 0] / ratios[:, 1] - 1) < _SLACK
     in_files = labels_fit(samples, sizes, slack_of(sizes))[differ]
     in_declared = labels_fit(samples, declared, slack_of(declared))[differ]
-    if differ.sum() < stated.sum() / 2 or in_declared.mean() < 1 - _SLACK or not (alike.mean() > _MOST):
+    if differ.sum() < stated.sum() / 2 or in_declared.mean() < 1 - _SLACK or not (alike.mean() > MOST):
         return [
             _of_set(samples, "warning", "declared_size", detail, "correct width and height; the file's count")
         ]
@@ -164,7 +164,7 @@ def _exchanged(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     detail = (
         f"the labels of {out.sum()} of {len(people)} people leave their pictures; with x for y all would fit"
     )
-    return [_of_set(samples, "error", "axes", detail, _X_FIRST)]
+    return [_of_set(samples, "error", "axes", detail, X_FIRST)]
 
 
 def _too_large(samples: Samples, sizes: np.ndarray) -> list[Problem]:
@@ -188,7 +188,7 @@ def _box_fit(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     labels = np.count_nonzero(samples.keypoints[..., 2] > NOT_LABELED, axis=1)
     people = samples.take(labels >= EXTENDED)
     outside = int(np.count_nonzero(labels_in_boxes(people) < _IN_BOX))
-    if outside < max(_FEW_PEOPLE - 1, _OUT_OF_BOXES * len(people)):
+    if outside < max(FEW - 1, _OUT_OF_BOXES * len(people)):
         return []
     detail = f"many keypoints of {outside} of {len(people)} people lie outside of their boxes"
     remedy = "correct which of the two is wrong, or remove `bbox`: boxes are then made around the keypoints"
@@ -236,36 +236,21 @@ def _box_form(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     return [_of_set(samples, "error", "box_form", detail, f"set boxes: {form} for this data set")]
 
 
-def _box_bounds(samples: Samples, sizes: np.ndarray, read: BoxForm, detected: bool) -> list[Problem]:
+def _box_bounds(samples: Samples, sizes: np.ndarray, read: BoxForm) -> list[Problem]:
     """Boxes without keypoints: those that leave the picture in one form and not in another."""
-    if np.any(samples.keypoints[..., 2] > NOT_LABELED) or len(samples) < _FEW_PEOPLE:
+    if np.any(samples.keypoints[..., 2] > NOT_LABELED) or len(samples) < FEW:
         return []
     boxes = samples.boxes.astype(np.float64)
-    outside = np.mean(~boxes_fit(boxes, sizes, slack_of(sizes)))
-    if outside < _LEAVING:
+    found = leaving_boxes(boxes, sizes, read, lambda form: f"set boxes: {form} for this data set")
+    if found is None or found[2] is None:
         return []
-    key = "detection_boxes" if detected else "boxes"
-    written = as_form(boxes, read)
-    others = {
-        f"as {form}": (as_xywh(written, form), f"set {key}: {form} for this data set") for form in _FORMS
-    }
-    others["with x for y"] = boxes[:, [1, 0, 3, 2]], _X_FIRST
-    fitting = {
-        name: remedy
-        for name, (other, remedy) in others.items()
-        if np.mean(boxes_fit(other, sizes, slack_of(sizes)) & np.all(other[:, 2:] > 0, axis=1)) > 1 - _SLACK
-    }
-    if not fitting:
-        return []
-    kind = "axes" if list(fitting) == ["with x for y"] else "box_form"
-    detail = f"{outside:.0%} of the boxes leave their pictures, {' or '.join(fitting)} none would"
-    return [_of_set(samples, "error", kind, detail, ", or ".join(fitting.values()))]
+    return [_of_set(samples, "error", *found)]
 
 
 def _upside_down(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     """People whose heads are below their feet, nearly all of them."""
     offsets = _from_head_to_feet(samples)
-    if offsets is None or np.mean(-offsets[1] > np.abs(offsets[0])) < _MOST:
+    if offsets is None or np.mean(-offsets[1] > np.abs(offsets[0])) < MOST:
         return []
     detail = f"{np.mean(offsets[1] < 0):.0%} of the people stand on their heads: y counts from the bottom"
     remedy = "write y from the top, or set coordinates: pixels for this data set if that is right"
@@ -294,7 +279,7 @@ def _lying(samples: Samples) -> list[Problem]:
     if offsets is None:
         return []
     across, down = np.abs(offsets)
-    if np.mean(across > down) < _MOST:
+    if np.mean(across > down) < MOST:
         return []
     detail = f"{np.mean(across > down):.0%} of the people lie: are x and y exchanged?"
     return [_of_set(samples, "warning", "people_lie", detail, "look at them with `p2net data browse`")]
@@ -329,7 +314,7 @@ def _other_form(agreement: dict[str, np.ndarray], read: str) -> str | None:
     best = max(agreement, key=lambda form: np.median(agreement[form]))
     overlap, as_read = np.median(agreement[best]), np.median(agreement[read])
     more = np.mean(agreement[best] > agreement[read])
-    clear = overlap >= _AGREED and overlap >= _BETTER * as_read and more >= _MOST
+    clear = overlap >= AGREED and overlap >= BETTER * as_read and more >= MOST
     return best if best != read and clear else None
 
 

@@ -9,20 +9,26 @@ from __future__ import annotations
 import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_xywh, overlaps
-from p2net_tf.data.label_fit import EXTENDED, SMALLEST_BOX, boxes_fit, labels_in_boxes, reach, slack_of
+from p2net_tf.data.label_fit import (
+    AGREED,
+    BETTER,
+    EXTENDED,
+    FRACTION,
+    SMALLEST_BOX,
+    boxes_fit,
+    labels_in_boxes,
+    reach,
+    slack_of,
+)
 from p2net_tf.data.problem_lists import listed
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
-FRACTION = 1.6
-"""No coordinate of fractions is larger; half a pixel was added to each on reading."""
 _FEW = 0.25
 """Of COCO's people all but one in a thousand have more of their keypoints in their box."""
 _FAR_OUT = 0.15
 """Part of its picture by which a box leaves it. (Some of LSPET's, which have a margin, do so by 0.05.)"""
-_AGREED, _BETTER = 0.4, 1.5
-"""IoU with the keypoints, and how many times that of the box as it is read."""
 
 
 def mixed_label_problems(samples: Samples, sizes: np.ndarray) -> list[Problem]:
@@ -74,4 +80,4 @@ def corner_boxes(samples: Samples, sizes: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # infinite keypoints are listed already
         read, agreed = overlaps(extents, boxes), overlaps(extents, other)
     leave, fit = ~boxes_fit(boxes, sizes, _FAR_OUT * sizes), boxes_fit(other, sizes, slack_of(sizes))
-    return known & leave & fit & (agreed >= _AGREED) & (agreed >= _BETTER * read)
+    return known & leave & fit & (agreed >= AGREED) & (agreed >= BETTER * read)

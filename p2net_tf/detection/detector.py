@@ -117,6 +117,12 @@ class NetworkDetector(PersonDetector):
         likely = (scores > self.likely_score) & tf.reduce_all(sides > 0, axis=1)
         return tf.concat([corners[:, :2], sides], axis=1)[likely], scores[likely]
 
+    def canvas(self, picture):
+        """`canvas_of` a picture `[H, W, 3]` in grey levels, as the network is to be asked."""
+        card, network = self.card, self.network
+        sides = card.shorter_side, card.longer_side, network.stride
+        return canvas_of(picture, *sides, network.padding_value, card.antialias)
+
     def all_detections(self, picture):
         """What the network finds in a picture `[H, W, 3]` in grey levels; runs in a graph.
 
@@ -124,19 +130,11 @@ class NetworkDetector(PersonDetector):
             `(corners [n, 4] in pixels of the picture, scores [n], classes [n], wanted [n])`, best first, n
             the network's `max_detections`; what is not `wanted` fills up, or scores too low.
         """
-        card = self.card
-        canvas, size, scale = canvas_of(
-            picture,
-            card.shorter_side,
-            card.longer_side,
-            self.network.stride,
-            self.network.padding_value,
-            card.antialias,
-        )
+        canvas, size, scale = self.canvas(picture)
         found = self.network(canvas, size, training=False)
         corners = found["boxes"][0] / tf.tile(scale[::-1], [2])
         scores, classes = found["scores"][0], found["classes"][0]
-        return corners, scores, classes, found["valid"][0] & (scores > card.score_threshold)
+        return corners, scores, classes, found["valid"][0] & (scores > self.card.score_threshold)
 
 
 class WholeImageDetector(PersonDetector):

@@ -13,14 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2net_tf.data.image_kinds import PICTURE_SUFFIXES
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.files import replacing
 
-PICTURE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png")
-    + (".ppm", ".tif", ".tiff", ".webp")
-)
-"""Of what is taken for a picture in a folder; a file that is named itself may have any."""
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"))
 _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://")
 _CAMERA = re.compile(r"camera:(\d+)")

@@ -42,8 +42,8 @@ class PeopleFrame:
     def draw(self, boxes: bool = True, threshold: float = 0.0) -> np.ndarray:
         """The frame with everybody and their numbers on it: `[H, W, 3]` uint8."""
         picture = self.poses.draw(boxes=False, threshold=threshold)
-        for box, number in zip(self.poses.boxes, self.ids.tolist(), strict=True):
-            if boxes:
+        if boxes:
+            for box, number in zip(self.poses.boxes, self.ids.tolist(), strict=True):
                 picture = drawing.draw_box(picture, box, drawing.color_of(number), str(number))
         return picture
 
@@ -132,9 +132,9 @@ class _Following:
         """Poses and numbers of those who have one."""
         pose, before = self._people.pose, self._last
         if self._count % self._people.detect_every == 0:
-            (poses,) = pose.predict(frame.picture, *self._detect(frame.picture))
+            poses = pose.in_boxes(frame.picture, *self._detect(frame.picture))
         else:
-            (poses,) = pose.predict(frame.picture, before.boxes, before.box_scores)
+            poses = pose.in_boxes(frame.picture, before.boxes, before.box_scores)
             windows, seen = moved_windows(before, poses, self._tracker.settings.keypoint_score)
             poses = replace(poses, boxes=windows).take(seen)
         self._count, self._last = self._count + 1, poses

@@ -7,11 +7,10 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from calls import call
 from networks import two_convolutions
 from tiny_detectors import tiny_detector
-from typer.testing import CliRunner
 
-from p2net_tf.cli import app
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
@@ -24,7 +23,6 @@ from p2net_tf.evaluation.stored import score_coco
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.keras_file import save_network
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.utils.console import be_quiet
 from tests.plain_pycocotools import plain_stats
 
 ANNOTATIONS = "annotations/person_keypoints_val2017.json"
@@ -67,15 +65,6 @@ def near_the_truth(data_root, monkeypatch):
 
     for module in ("p2net_tf.estimator", "p2net_tf.inference.test_recipe"):
         monkeypatch.setattr(f"{module}.make_predict_step", make)
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    be_quiet(False)
-    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 def pictures(data_root):

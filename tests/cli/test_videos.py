@@ -5,18 +5,17 @@ import json
 
 import numpy as np
 import pytest
+from calls import call
 from networks import two_convolutions
 from PIL import Image
-from typer.testing import CliRunner
 
 pytest.importorskip("av", reason="PyAV, the extra 'video', is not installed")
 
-from p2net_tf.cli import app, video_files
+from p2net_tf.cli import video_files
 from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.keras_file import save_network
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.utils.console import be_quiet
 from p2net_tf.utils.exceptions import Interrupted
 from p2net_tf.video.reading import VideoReader
 from p2net_tf.video.writing import VideoWriter
@@ -41,15 +40,6 @@ def video(tmp_path):
         for frame in render_walk(3, "walking", SHORT):
             writer.write(frame.picture, frame.time)
     return path
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    be_quiet(False)
-    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_video_json_and_csv_tell_the_same(network, video, tmp_path):

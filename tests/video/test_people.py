@@ -72,7 +72,7 @@ class Estimator:
     def __init__(self, scene: Scene, noise: float = 0.0):
         self.scene, self.random, self.noise = scene, np.random.default_rng(0), noise
 
-    def predict(self, picture, windows, scores):
+    def in_boxes(self, picture, windows, scores):
         people = {person["track_id"]: person for person in self.scene.of(picture).people}
         numbers = self.scene.numbers(picture, windows) if len(windows) else []
         stored = [np.reshape(people[number]["keypoints"], (17, 3)) for number in numbers]
@@ -80,7 +80,7 @@ class Estimator:
         places = stored[..., :2] + self.noise * self.random.normal(size=(len(stored), 17, 2))
         sure = np.where(stored[..., 2] > 0, 0.9, 0.0).astype(np.float32)
         columns = (places.astype(np.float32), sure, scores * 0.9, np.asarray(windows), np.asarray(scores))
-        return [Poses(*columns, SKELETON, picture)]
+        return Poses(*columns, SKELETON, picture)
 
 
 def video_poses(scene: Scene, noise: float = 0.0, **options) -> VideoPoses:
@@ -147,7 +147,7 @@ def test_from_a_file(tmp_path):
     with VideoWriter(tmp_path / "walk.mp4", 25) as video:
         for frame in scene.frames[:10]:
             video.write(frame.picture, frame.time)
-    nobody = SimpleNamespace(skeleton=SKELETON, predict=lambda picture, *_: [empty(picture)])
+    nobody = SimpleNamespace(skeleton=SKELETON, in_boxes=lambda picture, *_: empty(picture))
     people = VideoPoses(nobody, detector=NoOne())
     assert [frame.time for frame in people.predict(tmp_path / "walk.mp4")] == pytest.approx(
         np.arange(10) / 25, abs=1e-4

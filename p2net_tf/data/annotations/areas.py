@@ -37,9 +37,8 @@ def person_area(
     """
     whole = float(box[2] * box[3])
     low, high = 0.0, largest
-    if (
-        own_box and area_of_box is not None and whole > 0
-    ):  # AP of boxes only sorts by areas, which stay as they are
+    # AP of boxes (no `area_of_box`) only sorts by areas, which stay as they are.
+    if own_box and area_of_box is not None and whole > 0:
         low, high = _SMALLEST * whole, min(largest, _LARGEST * whole)
     area = number(entry.get("area"))
     given = area is not None and area * factor > 0
