@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from p2net_tf.cli.video_files import WrittenVideo
 
 app = typer.Typer()
+
+
+class Table(StrEnum):
+    """Suffixes of a table of keypoints."""
+
+    csv = "csv"
+    parquet = "parquet"
+
 
 _MOST_SAID = 10
 """Problems on the terminal; problems.json has all."""
@@ -70,13 +79,17 @@ def predict(
     smooth: Annotated[
         bool, typer.Option("--smooth", help="of a video: calm the joints; they lag by a part of a frame")
     ] = False,
+    table: Annotated[
+        Table, typer.Option(help="of keypoints; parquet needs pyarrow: pip install 'p2net_tf\\[parquet]'")
+    ] = Table.csv,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
     """Find poses in pictures and videos.
 
-    Of pictures: overlays with confidence, and JSON in COCO result form. Of a video: people who keep their
-    number, as an annotated video, JSON and a CSV of keypoints; `--json` prints a line for every frame.
+    Of pictures: overlays with confidence, JSON in COCO result form, and a table of keypoints. Of a video:
+    people who keep their number, as an annotated video, JSON and a table; `--json` prints a line for every
+    frame.
     """
     if sum([boxes is not None, whole_image, detector is not None]) > 1:
         raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
@@ -103,7 +116,9 @@ def predict(
 
         pictures = [Path(path) for path in found.pictures]
         _say_pictures(
-            predict_files(model, pictures, boxes, out, overrides, top, strict, detector, min_score),
+            predict_files(
+                model, pictures, boxes, out, overrides, top, strict, detector, min_score, table.value
+            ),
             out,
             as_json,
         )
@@ -111,7 +126,7 @@ def predict(
         from p2net_tf.cli.video_files import predict_videos
 
         settings = {"detector": detector, "min_score": min_score}
-        settings |= {"detect_every": detect_every, "smooth": smooth}
+        settings |= {"detect_every": detect_every, "smooth": smooth, "table": table.value}
         for written in predict_videos(model, found.videos, out, overrides, as_json, **settings):
             _say_video(written, as_json)
 

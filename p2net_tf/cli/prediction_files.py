@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
 from p2net_tf.data.image_files import image_headers, unreadable_images
@@ -28,6 +29,10 @@ from p2net_tf.skeletons import drawing
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.yaml_files import Document, Section, validate
+
+_COLUMNS = {
+    "file_name": str, "image_id": str, "person": int, "keypoint": str, "x": float, "y": float, "score": float,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,11 @@ def predict_files(
     strict: bool = False,
     detector: str | None = None,
     min_score: float | None = None,
+    table: str = "csv",
 ) -> Written:
     """Finds poses and writes an overlay per image, `predictions.json` and `problems.json` into `out`.
+
+    And a table of keypoints, one row a person and keypoint.
 
     Detected boxes are thinned out as the recipe of the run says: by `evaluation.box_threshold` and
     `evaluation.nms`.
@@ -73,6 +81,7 @@ def predict_files(
         strict: a picture or box that cannot be read is an error.
         detector: as `open_detector` takes it; None: as `chosen_detector` says.
         min_score: its boxes must score above it; None: as it says itself.
+        table: `csv` or `parquet`.
 
     Raises:
         DataError: no readable image, boxes that match no image, or anything broken and `strict`.
@@ -88,6 +97,7 @@ def predict_files(
     problems = (*problems, *given.problems, *given.notes)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     overlays = _write(found, given, out)
+    _write_table(found, given, out / f"keypoints.{table}")
     write_problems(problems, out / "problems.json")
     count = sum(len(poses) for poses in found)
     unlimited = boxes is not None and given.detected and not thinned  # detectors thin out by themselves
@@ -185,3 +195,17 @@ def _write(found: Sequence[Poses], given: PictureBoxes, folder: Path) -> int:
         # The number keeps pictures of the same name in different folders apart.
         drawing.write_image(folder / f"{Path(poses.source).stem}_{number}.jpg", poses.draw())
     return len(seen)
+
+
+def _write_table(found: Sequence[Poses], given: PictureBoxes, path: Path) -> None:
+    with open_table(path, _COLUMNS) as add:
+        for image_id, poses in zip(given.image_ids, found, strict=True):
+            add((Path(poses.source).name, str(image_id), *row) for row in keypoint_rows(poses))
+
+
+def keypoint_rows(poses: Poses) -> Iterator[tuple[int, str, float, float, float]]:
+    """Place of the person, keypoint, x, y (continuous pixels, `p2net_tf.keypoints.geometry`) and score."""
+    people = zip(poses.keypoints.tolist(), poses.keypoint_scores.tolist(), strict=True)
+    for person, (places, scores) in enumerate(people):
+        for keypoint, (x, y), score in zip(poses.skeleton.keypoints, places, scores, strict=True):
+            yield person, keypoint, x, y, score

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from p2net_tf.cli.prediction_files import open_estimator
+from p2net_tf.cli.keypoint_tables import open_table
+from p2net_tf.cli.prediction_files import keypoint_rows, open_estimator
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.console import console, progress
 from p2net_tf.utils.files import make_folder, replacing
@@ -20,7 +20,9 @@ from p2net_tf.video.people import PeopleFrame, VideoPoses
 from p2net_tf.video.reading import VideoReader
 from p2net_tf.video.writing import VideoWriter
 
-_COLUMNS = ("frame", "time", "track_id", "keypoint", "x", "y", "score")
+_COLUMNS = {
+    "frame": int, "time": float, "track_id": int, "keypoint": str, "x": float, "y": float, "score": float,
+}  # fmt: skip
 _USUAL_RATE = 30.0
 
 
@@ -51,6 +53,7 @@ def predict_videos(
     out: Path,
     overrides: Sequence[str] = (),
     as_lines: bool = False,
+    table: str = "csv",
     **settings: Any,
 ) -> Iterator[WrittenVideo]:
     """`predict_video` of each, as they are done.
@@ -58,6 +61,7 @@ def predict_videos(
     Args:
         model, overrides: as `predict_files` takes them.
         as_lines: print a JSON document a frame on a line of its own.
+        table: `csv` or `parquet`.
         settings: of `VideoPoses`.
     """
     pose, _ = open_estimator(model, overrides)
@@ -66,7 +70,7 @@ def predict_videos(
     for source in sources:
         name = _name_of(source, names)
         print_line = partial(_print_line, source) if as_lines else (lambda frame: None)
-        yield predict_video(people, source, out, name, print_line)
+        yield predict_video(people, source, out, name, print_line, table)
 
 
 def predict_video(
@@ -75,8 +79,9 @@ def predict_video(
     folder: str | Path,
     name: str,
     on_frame: Callable[[PeopleFrame], None] = lambda frame: None,
+    table: str = "csv",
 ) -> WrittenVideo:
-    """Writes `NAME.mp4`, `NAME.json` and `NAME.csv` into the folder, as the video is read.
+    """Writes `NAME.mp4`, `NAME.json` and a table of keypoints into the folder, as the video is read.
 
     Ctrl-C and a video that breaks off leave whole files of what was done.
 
@@ -84,18 +89,19 @@ def predict_video(
         source: a file, the address of a stream, or a camera's device.
         name: of the files.
         on_frame: called with every frame.
+        table: `csv` or `parquet`, and the suffix of the table.
 
     Raises:
         VideoError: the video cannot be opened.
         DataError: not one frame of it can be decoded.
     """
     folder = make_folder(folder)
-    files = tuple(folder / f"{name}{suffix}" for suffix in (".mp4", ".json", ".csv"))
+    files = tuple(folder / f"{name}{suffix}" for suffix in (".mp4", ".json", f".{table}"))
     numbers, frames, interrupted = set(), 0, False
     with VideoReader(source) as video, ExitStack() as stack:
         pictures = stack.enter_context(VideoWriter(files[0], video.rate or _USUAL_RATE))
         add_entries = stack.enter_context(_json_list(files[1]))
-        add_rows = stack.enter_context(_table(files[2]))
+        add_rows = stack.enter_context(open_table(files[2], _COLUMNS))
         advance = stack.enter_context(progress(Path(source).name, len(video) or None))
         try:
             for frame in people.predict(video):
@@ -136,20 +142,8 @@ def _print_line(source: str, frame: PeopleFrame) -> None:
 
 def _rows(frame: PeopleFrame) -> Iterator[tuple]:
     """One a person and keypoint, in continuous pixels (`p2net_tf.keypoints.geometry`)."""
-    poses = frame.poses
-    for number, places, scores in zip(
-        frame.ids.tolist(), poses.keypoints.tolist(), poses.keypoint_scores.tolist(), strict=True
-    ):
-        for keypoint, (x, y), score in zip(poses.skeleton.keypoints, places, scores, strict=True):
-            yield (
-                frame.number,
-                round(frame.time, 6),
-                number,
-                keypoint,
-                f"{x:.3f}",
-                f"{y:.3f}",
-                f"{score:.4f}",
-            )
+    for person, *rest in keypoint_rows(frame.poses):
+        yield frame.number, frame.time, int(frame.ids[person]), *rest
 
 
 @contextmanager
@@ -166,11 +160,3 @@ def _json_list(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
 
         yield add
         file.write("[]\n" if first else "]\n")
-
-
-@contextmanager
-def _table(path: Path) -> Iterator[Callable[[Iterable[tuple]], None]]:
-    with replacing(path) as scratch, open(scratch, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        yield writer.writerows

@@ -1,13 +1,13 @@
 """Everybody on a picture, found by a served graph, against the estimator in Python."""
 
-import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from damaged_pictures import damaged_pictures, encoded
 from networks import two_convolutions
-from PIL import Image
 
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.estimator import PoseEstimator
@@ -16,9 +16,11 @@ from p2net_tf.export.model_card import read_card
 from p2net_tf.export.options import ExportOptions
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.session import SavedModelSession
-from p2net_tf.serving.client import GrpcClient
+from p2net_tf.inference.pictures import load_picture
+from p2net_tf.serving.client import GrpcClient, RequestFailed
 from p2net_tf.serving.query import ask_people
 from p2net_tf.serving.server import Server, ServeSettings
+from p2net_tf.serving.status import Code
 from p2net_tf.training.pose_model import PoseModel
 
 pytestmark = pytest.mark.slow
@@ -54,9 +56,7 @@ def contents(path: str) -> bytes:
 
 def grey(size=(64, 80)) -> bytes:
     """Nobody is on it."""
-    stream = io.BytesIO()
-    Image.fromarray(np.full((*size, 3), 128, np.uint8)).save(stream, "png")
-    return stream.getvalue()
+    return encoded(np.full((*size, 3), 128, np.uint8), "png")
 
 
 def assert_equal(found: dict, poses) -> None:
@@ -108,9 +108,68 @@ def test_over_grpc(exported, pictures, expected):
         client.close()
 
 
-def test_what_is_no_picture_is_refused(exported):
-    with SavedModelSession(exported) as session, pytest.raises(tf.errors.InvalidArgumentError):
-        session.run("people", {"image_bytes": b"no picture"})
+def verdict(ask, contents: bytes) -> dict | None:
+    """The answer, None where the bytes are refused; another error is none that a client deserves."""
+    try:
+        return ask({"image_bytes": np.array(contents, object)})
+    except tf.errors.InvalidArgumentError:
+        return None
+    except RequestFailed as error:
+        assert error.code is Code.INVALID_ARGUMENT, error
+        return None
+
+
+def test_damaged_pictures_are_refused_or_answered_alike(exported, pictures):
+    """500 of them by a Session, the C API and a server, which all go on as if nothing had been."""
+    picture = load_picture(pictures[0])[:120, :160]
+    answered = 0
+    with (
+        SavedModelSession(exported) as session,
+        CSession(exported) as c_session,
+        Server(ServeSettings(exported.parent, grpc_port=0, rest_port=0)) as server,
+    ):
+        client = GrpcClient(server.grpc_address, deadline=120.0)
+        runtimes = [partial(runtime.run, "people") for runtime in (session, c_session)]
+        runtimes.append(partial(client.predict, "people"))
+        for contents in damaged_pictures(500, 0, picture):
+            first, *others = (verdict(ask, contents) for ask in runtimes)
+            answered += first is not None
+            for other in others:
+                assert (other is None) == (first is None)
+                for name in first or ():
+                    assert np.isfinite(first[name]).all()
+                    np.testing.assert_allclose(other[name], first[name], rtol=0, atol=1e-2, err_msg=name)
+        sound = [verdict(ask, encoded(picture, "png")) for ask in runtimes]
+        assert all(len(answer["scores"]) == len(sound[0]["scores"]) for answer in sound)
+        client.close()
+    assert 20 <= answered <= 250  # a changed grey level does not hurt a BMP
+
+
+@pytest.fixture(scope="module")
+def credulous(tmp_path_factory) -> str:
+    """The shipped detector, to which every box is a person."""
+    shipped = NetworkDetector.load(SHIPPED)
+    card = shipped.card.model_copy(update={"likely_score": 0.0, "score_threshold": 0.0})
+    arguments = shipped.network.get_config() | {"score_threshold": 0.0}
+    network = type(shipped.network).from_config(arguments)
+    network.set_weights(shipped.network.get_weights())
+    file = tmp_path_factory.mktemp("credulous") / "credulous.keras"
+    NetworkDetector(network, card).save(file)
+    return str(file)
+
+
+def test_a_hundred_people(pose, credulous, pictures, tmp_path):
+    expected = pose.predict(pictures[0], detector=credulous)[0]
+    assert len(expected) == 100
+    exported = export_saved_model(pose.network, pose.card, tmp_path / "m", ExportOptions(detector=credulous))
+    image = {"image_bytes": np.array(contents(pictures[0]), object)}
+    for runtime in (SavedModelSession, CSession):
+        with runtime(exported) as session:
+            assert_equal(session.run("people", image), expected)
+    with Server(ServeSettings(exported.parent, grpc_port=0, rest_port=0)) as server:
+        client = GrpcClient(server.grpc_address, deadline=120.0)
+        assert_equal(client.predict("people", image), expected)
+        client.close()
 
 
 def test_the_card_names_the_detector(exported):
