@@ -150,7 +150,7 @@ def credulous(tmp_path_factory) -> str:
     """The shipped detector, to which every box is a person."""
     shipped = NetworkDetector.load(SHIPPED)
     card = shipped.card.model_copy(update={"likely_score": 0.0, "score_threshold": 0.0})
-    arguments = shipped.network.get_config() | {"score_threshold": 0.0}
+    arguments = shipped.network.get_config() | {"score_threshold": 0.0, "nms_threshold": 0.95}
     network = type(shipped.network).from_config(arguments)
     network.set_weights(shipped.network.get_weights())
     file = tmp_path_factory.mktemp("credulous") / "credulous.keras"
