@@ -35,6 +35,8 @@ _FAINTEST = 0.35
 _PERSON_PER_WIDTH, _IMAGE_PER_WIDTH, _IMAGE_PER_FINEST = 90, 160, 800
 """A limb is this part of the person's extent wide, and at most and at least these parts of the image's
 diagonal, so that small people are still seen when a large picture is looked at whole."""
+_RIM = 0.55
+"""Opacity of the dark edge of limbs and dots, which keeps people apart who overlap."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPTION_SCALE = 0.42
 _CAPTION_LINE = 17
@@ -81,7 +83,7 @@ def draw_skeleton(
     for limb in skeleton.limbs:
         if pose.drawn[limb.start] and pose.drawn[limb.end]:
             opacity = _opacity(min(pose.confidence[limb.start], pose.confidence[limb.end]))
-            _blend_line(image, pose.points[limb.start], pose.points[limb.end], limb.color, width, opacity)
+            _blend_limb(image, pose.points[limb.start], pose.points[limb.end], limb.color, width, opacity)
     for index in np.flatnonzero(pose.drawn):
         color = _keypoint_color(skeleton, index)
         _blend_dot(image, pose.points[index], color, 0.9 * width + 0.8, pose.confidence[index])
@@ -248,13 +250,17 @@ def _keypoint_color(skeleton: Skeleton, index: int) -> Color:
     return (ending + starting + [WHITE])[0]
 
 
-def _blend_line(image, start, end, color: Color, width: int, alpha: float) -> None:
-    window = _window(image, np.stack([start, end]), width + 2)
+def _blend_limb(image, start, end, color: Color, width: int, opacity: float) -> None:
+    """A line with a dark edge on both sides."""
+    window = _window(image, np.stack([start, end]), width + 4)
     if window is not None:
-        mask, offset = _mask(image, window)
+        line, offset = _mask(image, window)
+        edges = line.copy()
         ends = _fixed_point(start - offset), _fixed_point(end - offset)
-        cv2.line(mask, *ends, 255, width, cv2.LINE_AA, _SHIFT)
-        _blend(image[window], mask, color, alpha)
+        cv2.line(line, *ends, 255, width, cv2.LINE_AA, _SHIFT)
+        cv2.line(edges, *ends, 255, width + 2, cv2.LINE_AA, _SHIFT)
+        _blend(image[window], cv2.subtract(edges, line), BLACK, _RIM * opacity)
+        _blend(image[window], line, color, opacity)
 
 
 def _blend_dot(image, center, color: Color, radius: float, confidence: float) -> None:
@@ -267,7 +273,7 @@ def _blend_dot(image, center, color: Color, radius: float, confidence: float) ->
     if window is None:
         return
     part = image[window]
-    for part_radius, ink, alpha in ((radius + rim, BLACK, 0.55), (radius, color, 1.0)):
+    for part_radius, ink, alpha in ((radius + rim, BLACK, _RIM), (radius, color, 1.0)):
         mask, offset = _mask(image, window)
         place = _fixed_point(center - offset)
         cv2.circle(mask, place, _fixed_length(part_radius), 255, -1, cv2.LINE_AA, _SHIFT)
