@@ -86,6 +86,8 @@ def export_detector_tflite(
             contents = convert(source, precision, quantization)
             write_bytes(scratch / f"{detector.card.name}_{precision}.tflite", contents)
         told = {"format": "tflite", "side": side, "calibration_pictures": len(canvases)}
+        # Grey levels 0..255, red first.
+        told["padding_color"] = np.rint(255 * np.asarray(detector.network.padding_value)).astype(int).tolist()
         write_card(card_of_detector(detector.card, **told, **(facts or {})), scratch)
     return newest_version(out)
 

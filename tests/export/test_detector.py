@@ -1,7 +1,9 @@
 """Detectors that others run give the boxes that Python gives."""
 
+import importlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tiny_detectors import tiny_detector
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
+from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.card import DetectorCard
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.saved_model import SavedModelDetector
@@ -18,6 +21,8 @@ from p2net_tf.export.lite_session import load_interpreter_class
 from p2net_tf.export.session import SavedModelSession
 
 pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parents[2] / "export" / "tflite"
 
 
 def lively(network, seed=0):
@@ -104,3 +109,45 @@ def test_without_pictures_there_is_no_int8(detector, tmp_path):
         "detector_float16.tflite",
         "detector_float32.tflite",
     ]
+
+
+@pytest.fixture
+def finder(folders, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    find_people = importlib.import_module("find_people")
+    return find_people.open_folder(folders["tflite"], find_people.PersonFinder, "float32")[0]
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_the_example_finds_what_python_finds(finder, detector, pictures, antialias, monkeypatch):
+    """Its scaling is numpy's alone, so it is independent of the project's."""
+    finder.antialias, finder.likely_score = antialias, 0.0
+    card = detector.card.model_copy(update={"antialias": antialias})
+    asked = NetworkDetector(detector.network, card)
+    for picture in pictures:
+        canvas, scale = lite_canvas(asked, picture, lite_side(asked))
+        mine, factors = finder._canvas(np.float32(picture))
+        assert np.abs(mine.astype(int) - canvas).max() <= 1
+        np.testing.assert_allclose(factors, scale[::-1], rtol=1e-6)
+        monkeypatch.setattr(finder, "_canvas", lambda pixels, known=(canvas, factors): known)
+        boxes, scores = finder.find(Image.fromarray(picture))
+        monkeypatch.undo()
+        found = detector.network(np.float32(canvas[None]) / 255)
+        expected = Boxes.of_corners(
+            np.asarray(found["boxes"])[0] / np.tile(factors, 2),
+            np.asarray(found["scores"])[0],
+            picture.shape[:2],
+        )
+        assert len(boxes) == len(expected) > 3
+        np.testing.assert_allclose(boxes, expected.windows, atol=2e-2)
+        np.testing.assert_allclose(scores, expected.scores, atol=1e-5)
+
+
+def test_unlikely_boxes_and_other_classes_are_left_out(finder, pictures):
+    finder.likely_score = 0.0
+    image = Image.fromarray(pictures[0])
+    _, scores = finder.find(image)
+    finder.likely_score = float(scores[2])
+    assert len(finder.find(image)[0]) == 2
+    finder.person = 5
+    assert len(finder.find(image)[0]) == 0
