@@ -22,13 +22,16 @@ from p2net_tf.evaluation.people import select_people
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference import presets
 from p2net_tf.inference.card import CardError, InferenceCard, heatmaps_of
+from p2net_tf.inference.heatmaps import Heatmaps, heatmap_windows
 from p2net_tf.inference.keras_file import open_network, save_network
 from p2net_tf.inference.pictures import PictureSource, as_list, load_picture, load_pictures
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
-from p2net_tf.inference.test_recipe import make_predict_step, mean_scores, predict
+from p2net_tf.inference.test_recipe import make_heatmap_step, make_predict_step, mean_scores, predict
 from p2net_tf.keypoints.alignment import ALIGNMENTS
+from p2net_tf.keypoints.heatmaps import STRIDE
+from p2net_tf.models.attention_gates import attention_gates
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.console import messages, track
@@ -186,6 +189,51 @@ class PoseEstimator:
         (poses,) = self._poses(found, [picture], [len(boxes)], [boxes], [box_scores])
         return poses
 
+    def heatmaps(self, picture: PictureSource, boxes: Boxes) -> Heatmaps:
+        """What the keypoints of the persons in these boxes are found in.
+
+        ```python
+        maps = pose.heatmaps("street.jpg", poses[0].boxes)
+        maps["left_wrist"]  # [n, h, w], its highest value is the keypoint's score
+        ```
+
+        Args:
+            picture: as `predict` takes them, one.
+            boxes: `[n, 4]` xywh in its pixels.
+
+        Raises:
+            DataError: it is no picture, or they are no boxes.
+        """
+        crops, matrices = self._crops(picture, boxes)
+        size = self.card.recipe.batch_size
+        values = [self._heatmap_step(crops[at : at + size]).numpy() for at in range(0, len(crops), size)]
+        height, width = (side // STRIDE for side in self.input_size)
+        none = np.zeros((0, height, width, self.skeleton.num_keypoints), np.float32)
+        return Heatmaps(np.concatenate([none, *values]), heatmap_windows(matrices, self.card), self.skeleton)
+
+    def attention_gates(self, picture: PictureSource, boxes: Boxes) -> dict[str, np.ndarray]:
+        """By what the Attention Partial Modules of P2Net's RefineNet multiply each channel (section 3.3).
+
+        Args:
+            picture, boxes: as of `heatmaps`.
+
+        Returns:
+            `{"apm_4": [n, C], ..., "apm_32": [n, C]}` in 0..1, by the stride of the features; empty for a
+            network without the modules.
+
+        Raises:
+            DataError: it is no picture, or they are no boxes.
+        """
+        if self._gates is None:
+            return {}
+        gates = self._gates(self._crops(picture, boxes)[0], training=False)
+        return {name: keras.ops.convert_to_numpy(values) for name, values in gates.items()}
+
+    def _crops(self, picture: PictureSource, boxes: Boxes):
+        """`(crops [n, H, W, 3], matrices [n, 2, 3] image -> crop)` of a picture and boxes as given."""
+        (windows,) = _per_picture(boxes, 1, "boxes", 4)
+        return self._crop(tf.constant(load_picture(picture)), tf.constant(windows))
+
     def _poses(self, found: _Collector, sources: list, sizes: list[int], windows, certainties) -> list[Poses]:
         """What the collector has found, shared out to the pictures; `sizes`: boxes of each."""
         keypoints, keypoint_scores = found.finish()
@@ -279,6 +327,14 @@ class PoseEstimator:
     @cached_property
     def _step(self):
         return make_predict_step(self.network, self.card)
+
+    @cached_property
+    def _heatmap_step(self):
+        return make_heatmap_step(self.network, self.card)
+
+    @cached_property
+    def _gates(self) -> keras.Model | None:
+        return attention_gates(self.network)
 
     @cached_property
     def _crop(self):

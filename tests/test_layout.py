@@ -25,7 +25,7 @@ FLOORS = (
     ("estimator",),
     ("video",),
     ("serving", "doctor"),
-    ("bench",),
+    ("bench", "webapp"),
     ("cli",),
     ("__main__",),
 )

@@ -25,6 +25,7 @@ from p2net_tf.cli import (
     search,
     serving,
     training,
+    webapp,
 )
 from p2net_tf.utils.console import messages
 
@@ -38,7 +39,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # `p2net --help` lists the verbs in this order.
-for verbs in (training, search, ablation, prediction, evaluation, conversion, export, serving, doctor):
+for verbs in (
+    training,
+    search,
+    ablation,
+    prediction,
+    webapp,
+    evaluation,
+    conversion,
+    export,
+    serving,
+    doctor,
+):
     app.add_typer(verbs.app)
 for name, verbs in {"config": config, "data": data, "policy": policy, "bench": bench}.items():
     app.add_typer(verbs.app, name=name)

@@ -16,15 +16,14 @@ from p2net_tf.data.samples import DataError, Problem
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
-from p2net_tf.evaluation.oks import suppress_poses
 from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.evaluation.suppression import suppressed
 from p2net_tf.experiments.runs import load_run
 from p2net_tf.inference.boxes import PictureBoxes, read_boxes
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
-from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.skeletons import drawing
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import make_folder
@@ -165,28 +164,18 @@ def _keep(
     """What the suppression of `settings` and `top` leave, best first where any of them is asked for."""
     kept = []
     for poses in found:
-        areas = ALIGNMENTS[card.alignment].suppression_areas(poses.boxes, card.aspect_ratio, card.box_padding)
-        rows, scores = suppress_poses(
-            settings.nms,
-            np.zeros(len(poses), np.int64),
-            poses.keypoints,
-            poses.scores,
-            areas,
-            poses.skeleton.sigmas,
-            settings.nms_threshold,
-        )
+        poses = suppressed(poses, card, settings)
         if top is not None:
-            best = np.argsort(-scores, kind="stable")[:top]
-            rows, scores = rows[best], scores[best]
-        kept.append(poses.take(rows, scores))
+            poses = poses.take(np.argsort(-poses.scores, kind="stable")[:top])
+        kept.append(poses)
     return kept
 
 
 def _write(found: Sequence[Poses], given: PictureBoxes, folder: Path) -> int:
     entries = [
-        {**entry, "file_name": Path(poses.source).name}
+        entry
         for image_id, poses in zip(given.image_ids, found, strict=True)
-        for entry in poses.to_coco(image_id, given.category_id)
+        for entry in poses.to_coco(image_id, given.category_id, Path(poses.source).name)
     ]
     make_folder(folder)
     write_json(folder / "predictions.json", entries)

@@ -13,7 +13,6 @@ from p2net_tf.data.coco import to_coco_keypoints
 from p2net_tf.inference.pictures import PictureSource, load_picture, to_levels
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.utils.yaml_files import did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +52,7 @@ class Poses:
         Raises:
             KeyError: the skeleton has no such keypoint; names those it has.
         """
-        if keypoint not in self.skeleton.keypoints:
-            known = did_you_mean(keypoint, self.skeleton.keypoints)
-            raise KeyError(f"no keypoint '{keypoint}' in the skeleton '{self.skeleton.name}'{known}")
-        return self.keypoints[:, self.skeleton.index(keypoint)]
+        return self.keypoints[:, self.skeleton.demand_index(keypoint)]
 
     def take(self, rows: np.ndarray, scores: np.ndarray | None = None) -> Poses:
         """The persons at `rows` `[m]`, in that order; with `scores` `[m]` in place of theirs."""
@@ -79,8 +75,14 @@ class Poses:
         image = to_levels(load_picture(self.source)) if image is None else image
         return draw_poses(image, self, self.boxes if boxes else None, self.skeleton, threshold)
 
-    def to_coco(self, image_id: int | str, category_id: int | str = PERSON) -> list[dict[str, Any]]:
-        """Entries of a COCO result file, one a person; coordinates are COCO's."""
+    def to_coco(
+        self, image_id: int | str, category_id: int | str = PERSON, file_name: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Entries of a COCO result file, one a person; coordinates are COCO's.
+
+        Args:
+            file_name: of the picture, stands in each of them.
+        """
         image_id = image_id.item() if isinstance(image_id, np.generic) else image_id
         scored = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
         return [
@@ -91,6 +93,7 @@ class Poses:
                 "score": float(score),
                 # Not `bbox`: pycocotools would take the area of the pose from it, and AP(M), AP(L) change.
                 "box": box.tolist(),
+                **({} if file_name is None else {"file_name": file_name}),
             }
             for keypoints, score, box in zip(to_coco_keypoints(scored), self.scores, self.boxes, strict=True)
         ]

@@ -14,7 +14,7 @@ from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import Samples
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.settings import TestRecipe
-from p2net_tf.keypoints import geometry
+from p2net_tf.keypoints import geometry, heatmaps
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.utils.console import track
@@ -82,19 +82,44 @@ def make_predict_step(network: keras.Model, card: InferenceCard):
     return step
 
 
+def make_heatmap_step(network: keras.Model, card: InferenceCard):
+    """A graph function `crops [B, H, W, 3] -> [B, H / 4, W / 4, K]`: the heatmaps of the keypoints.
+
+    They are averaged over the flip pass and filtered, as the recipe says, so the highest value of each is the
+    score of its keypoint.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *card.input_size, 3], tf.float32)], autograph=False)
+    def step(crops):
+        maps = _averaged(_heatmaps(network, crops, card), card)
+        return heatmaps.gaussian_filter(maps, card.recipe.filter_sigma)
+
+    return step
+
+
 def estimate_keypoints(network: keras.Model, crops, card: InferenceCard):
     """The recipe from crops `[B, H, W, 3]` to `(keypoints [B, K, 2] in crop pixels, scores [B, K])`."""
-    alignment, recipe = ALIGNMENTS[card.alignment], card.recipe
-    if recipe.flip_test:
-        # One pass over both: an exported graph then holds the network once.
-        crops = tf.concat([crops, tf.reverse(crops, axis=[2])], axis=0)
-    maps = network(crops, training=False)[HEATMAPS_OUTPUT]
+    maps = _heatmaps(network, crops, card)
     # The name tells exporters what is network and what comes after it.
     with tf.name_scope(DECODE_SCOPE):
-        if recipe.flip_test:
-            maps, mirrored = tf.split(maps, 2)
-            maps = alignment.average_mirrored(maps, mirrored, card.skeleton.flip_permutation)
-        return alignment.decode(maps, recipe.decode, recipe.filter_sigma)
+        maps = _averaged(maps, card)
+        return ALIGNMENTS[card.alignment].decode(maps, card.recipe.decode, card.recipe.filter_sigma)
+
+
+def _heatmaps(network: keras.Model, crops, card: InferenceCard):
+    """`[B, h, w, K]`, or `[2 * B, h, w, K]`, those of the mirrored crops behind, with a flip pass."""
+    if card.recipe.flip_test:
+        # One pass over both: an exported graph then holds the network once.
+        crops = tf.concat([crops, tf.reverse(crops, axis=[2])], axis=0)
+    return network(crops, training=False)[HEATMAPS_OUTPUT]
+
+
+def _averaged(maps, card: InferenceCard):
+    """`[B, h, w, K]` of what `_heatmaps` gives."""
+    if not card.recipe.flip_test:
+        return maps
+    maps, mirrored = tf.split(maps, 2)
+    return ALIGNMENTS[card.alignment].average_mirrored(maps, mirrored, card.skeleton.flip_permutation)
 
 
 def pose_scores(box_scores, keypoint_scores, recipe: TestRecipe) -> np.ndarray:

@@ -23,7 +23,13 @@ from p2net_tf.keypoints import geometry, heatmaps
 
 
 class Alignment:
-    """The project's own, `continuous`."""
+    """The project's own, `continuous`.
+
+    Attributes:
+        heatmap_origin: crop coordinate, in x and in y, at which the heatmap begins.
+    """
+
+    heatmap_origin = 0.0
 
     def window_center(self, centers, sizes, crop_size: tuple[int, int]):
         """Centres `[..., 2]` of the windows `sizes [..., 2]` in image pixels, for boxes with `centers`."""
@@ -45,6 +51,8 @@ class Alignment:
 class PixelIndexAlignment(Alignment):
     """That of the published networks."""
 
+    heatmap_origin = -(heatmaps.STRIDE - 1) / 2
+
     def window_center(self, centers, sizes, crop_size):
         height, width = crop_size
         image_per_crop = sizes / ops.convert_to_tensor([width, height], sizes.dtype)
@@ -60,7 +68,7 @@ class PixelIndexAlignment(Alignment):
         keypoints, scores = super().decode(maps, rule, filter_sigma)
         first = 0.5 * heatmaps.STRIDE
         keypoints = ops.where(scores[..., None] > 0, keypoints, first)
-        return keypoints - (heatmaps.STRIDE - 1) / 2, scores
+        return keypoints + self.heatmap_origin, scores
 
     def suppression_areas(self, boxes, aspect_ratio, padding):
         _, sizes = geometry.box_center_and_size(boxes, aspect_ratio, padding)

@@ -24,8 +24,12 @@ class AttentionPartialModule(FreezableLayer):
         self.built = True
 
     def call(self, inputs):
+        return inputs * self.gates(inputs)
+
+    def gates(self, inputs):
+        """`sigmoid(phi(T))` of `[B, H, W, C]`, by which `call` multiplies: `[B, 1, 1, C]` in 0..1."""
         average = ops.mean(inputs, axis=(1, 2), keepdims=True)
-        return inputs * ops.sigmoid(self.phi(average))
+        return ops.sigmoid(self.phi(average))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -89,6 +89,20 @@ class RefineNet(FreezableLayer):
         gathered = self.gather(keras.ops.concatenate(grown, axis=-1), training=training)
         return self.to_output(self.head(gathered))
 
+    def gates(self, inputs) -> dict:
+        """What the Attention Partial Modules multiply their channels by, for the inputs of `call`.
+
+        Returns:
+            `{"apm_4": [B, C], ..., "apm_32": [B, C]}` in 0..1, finest resolution first; empty without them.
+        """
+        if not self.apm:
+            return {}
+        modules = [branch[0] for branch in self.branches]
+        return {
+            module.name: keras.ops.squeeze(module.gates(x), (1, 2))
+            for module, x in zip(modules, inputs, strict=True)
+        }
+
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:-1], self.num_keypoints)
 

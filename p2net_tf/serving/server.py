@@ -7,8 +7,6 @@ TLS, no authentication, and Python between the network and the model. What runs 
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,6 +19,7 @@ from p2net_tf.serving.defaults import GRPC_PORT, MODEL_NAME, REST_PORT
 from p2net_tf.serving.grpc_server import GrpcServer
 from p2net_tf.serving.metrics import Metrics
 from p2net_tf.serving.rest_server import RestServer
+from p2net_tf.serving.stopping import stop_signals
 from p2net_tf.serving.versions import Versions
 from p2net_tf.utils.console import messages
 
@@ -127,21 +126,11 @@ def serve(settings: ServeSettings) -> bool:
     Raises:
         ServingError: no version can be served, or a port is taken.
     """
-    asked = threading.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
-    try:
-        with Server(settings) as server:
-            _announce(server)
-            asked.wait()
-            # A second signal ends the process at once.
-            for number in before:
-                signal.signal(number, signal.SIG_DFL)
-            messages.print("draining: requests inside are answered, new ones refused")
-            answered = server.stop()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stop_signals() as asked, Server(settings) as server:
+        _announce(server)
+        asked.wait()
+        messages.print("draining: requests inside are answered, new ones refused")
+        answered = server.stop()
     words = "stopped" if answered else "[red]stopped before every request was answered[/red]"
     messages.print(f"{words}; {server.core.metrics.answered('OK')} requests were answered with OK")
     return answered

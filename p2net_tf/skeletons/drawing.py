@@ -136,12 +136,18 @@ def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, strength: float = 0.8
     heatmaps = np.asarray(heatmaps, np.float32)
     if heatmaps.ndim != 3:
         raise ValueError(f"heatmaps must be [h, w, K], these have the shape {list(heatmaps.shape)}")
-    highest = np.clip(np.nan_to_num(heatmaps.max(axis=-1, initial=0.0)), 0.0, 1.0)
-    highest = cv2.resize(highest, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colors = cv2.applyColorMap(np.uint8(np.rint(255 * highest)), cv2.COLORMAP_INFERNO)[..., ::-1]
+    colors, alpha = _heat(heatmaps.max(axis=-1, initial=0.0), image.shape[:2], strength)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) * 0.6
-    alpha = strength * np.sqrt(highest)[..., None]  # the root lets the feet of a Gaussian be seen
     return np.uint8(np.rint(grey * (1 - alpha) + colors * alpha))
+
+
+def heatmap_layer(heatmap: np.ndarray, size: tuple[int, int], strength: float = 0.85) -> np.ndarray:
+    """One heatmap `[h, w]` (values 0..1) to lay over a crop: `[H, W, 4]` uint8 RGBA, H and W are `size`.
+
+    Its colors are those of `draw_heatmaps`; where it is 0, nothing is seen.
+    """
+    colors, alpha = _heat(np.asarray(heatmap, np.float32), size, strength)
+    return np.concatenate([colors, np.uint8(np.rint(255 * alpha))], axis=-1)
 
 
 def contact_sheet(
@@ -203,12 +209,22 @@ def write_image(path: str | Path, image: np.ndarray, quality: int = 92) -> None:
 
 
 def encode_image(image: np.ndarray, suffix: str = ".png", quality: int = 92) -> bytes:
-    """The bytes of a `.png` or `.jpg` file of `[H, W, 3]` RGB."""
-    _check_image(image)
+    """The bytes of a `.png` or `.jpg` file of `[H, W, 3]` RGB, or of a `.png` of `[H, W, 4]` RGBA."""
+    see_through = suffix == ".png" and image.ndim == 3 and image.shape[2] == 4
+    _check_image(image[..., :3] if see_through else image)
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"cannot write '{suffix}' images; take .png or .jpg")
     flags = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
-    return cv2.imencode(suffix, image[..., ::-1], flags)[1].tobytes()
+    to_cv2 = cv2.COLOR_RGBA2BGRA if see_through else cv2.COLOR_RGB2BGR
+    return cv2.imencode(suffix, cv2.cvtColor(image, to_cv2), flags)[1].tobytes()
+
+
+def _heat(heatmap: np.ndarray, size: tuple[int, int], strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colors `[H, W, 3]` uint8 and opacities `[H, W, 1]` of a heatmap `[h, w]`, enlarged to `size`."""
+    heatmap = np.clip(np.nan_to_num(heatmap), 0.0, 1.0)
+    heatmap = cv2.resize(heatmap, size[::-1], interpolation=cv2.INTER_LINEAR)
+    colors = cv2.applyColorMap(np.uint8(np.rint(255 * heatmap)), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return colors, strength * np.sqrt(heatmap)[..., None]  # the root lets the feet of a Gaussian be seen
 
 
 def _pose(keypoints, skeleton: Skeleton, scores, threshold: float) -> _Pose:

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from p2net_tf.skeletons.card import LimbCard, SkeletonCard, SkeletonError, card_of_text, card_of_tree
-from p2net_tf.utils.yaml_files import dump_model
+from p2net_tf.utils.yaml_files import did_you_mean, dump_model
 
 _CARDS = resources.files("p2net_tf.skeletons") / "cards"
 
@@ -139,6 +139,17 @@ class Skeleton:
 
     def index(self, keypoint: str) -> int:
         return self.keypoints.index(keypoint)
+
+    def demand_index(self, keypoint: str) -> int:
+        """`index` of a name that a user gives.
+
+        Raises:
+            KeyError: the skeleton has no such keypoint; names those it has.
+        """
+        if keypoint not in self.keypoints:
+            known = did_you_mean(keypoint, self.keypoints)
+            raise KeyError(f"no keypoint '{keypoint}' in the skeleton '{self.name}'{known}")
+        return self.index(keypoint)
 
 
 def builtin_skeletons() -> list[str]:

@@ -14,7 +14,7 @@ from closed_form import diagonal, picture
 from malformed import malformed_bodies
 from prometheus_client.parser import text_string_to_metric_families
 
-from p2net_tf.serving import rest_server
+from p2net_tf.serving import http_server, rest_server
 from p2net_tf.serving.defaults import LARGEST_BODY
 from p2net_tf.serving.rest_server import METRICS_PATH
 
@@ -164,8 +164,8 @@ class TestWhoeverIsSlow:
 
     @pytest.fixture
     def second(self, server, monkeypatch):
-        monkeypatch.setattr(rest_server, "SLOWEST_BODY", 0.5)
-        monkeypatch.setattr(rest_server, "MOST_CONNECTIONS", 2)
+        monkeypatch.setattr(http_server, "SLOWEST_BODY", 0.5)
+        monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 2)
         running = rest_server.RestServer(server.core, "127.0.0.1", 0)
         yield running
         running.stop(5)

@@ -227,3 +227,35 @@ def test_every_built_in_card_draws(card):
     inside = [tuple(image[int(y), int(x)]) for x, y, _ in keypoints]
     colors = {limb.color for limb in skeleton.limbs}
     assert sum(pixel in colors for pixel in inside) >= skeleton.num_keypoints - 4
+
+
+def test_a_heatmap_to_lay_over_is_transparent_where_it_is_zero():
+    heatmap = np.zeros((3, 4))
+    heatmap[1, 2] = 1
+    layer = drawing.heatmap_layer(heatmap, (12, 16), strength=0.8)
+    assert (layer.shape, layer.dtype) == ((12, 16, 4), np.uint8)
+    assert layer[0, 0, 3] == 0
+    brightest = np.unravel_index(layer[..., 3].argmax(), (12, 16))
+    assert brightest[0] in range(4, 8) and brightest[1] in range(8, 12)
+    assert drawing.heatmap_layer(np.ones((3, 4)), (12, 16), strength=0.8)[5, 5].tolist() == [
+        252,
+        255,
+        164,
+        204,
+    ]
+
+
+def test_a_heatmap_laid_over_grey_is_draw_heatmaps(canvas):
+    heatmap = np.random.default_rng(0).uniform(size=(15, 20))
+    layer = drawing.heatmap_layer(heatmap, (60, 80)).astype(float)
+    alpha = layer[..., 3:] / 255
+    expected = canvas * 0.6 * (1 - alpha) + layer[..., :3] * alpha
+    np.testing.assert_allclose(drawing.draw_heatmaps(canvas, heatmap[..., None]), expected, atol=2)
+
+
+def test_transparency_is_kept_by_png_alone():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
+    read = cv2.imdecode(np.frombuffer(drawing.encode_image(image), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read[..., [2, 1, 0, 3]], image)
+    with pytest.raises(ValueError, match=r"an image is \[H, W, 3\] uint8 RGB"):
+        drawing.encode_image(image, ".jpg")
