@@ -94,6 +94,48 @@ def print_video(report: dict, console: Console) -> None:
     )
 
 
+def print_tracks(report: dict, console: Console) -> None:
+    """A table for each way of looking; poses as they are found, and smoothed."""
+    video, detector = report["video"], report["detector"]
+    for way, results in report["results"].items():
+        looks = detector["looks"][way]
+        table = Table(title=f"{report['title']}: detector on {way}", header_style="bold")
+        table.add_column("scenes")
+        names = ("ids kept", "MOTA", "IDF1", "switches", "fragments", "missed", "false")
+        for heading in (*names, "AP", "smooth", "jitter", "smooth", "truth", "lag", "smooth"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for kind, found in results.items():
+            table.add_row(kind, *_track_cells(found))
+        console.print(table)
+        console.print(
+            f"Boxes: {detector['is']}; {looks['found']:.1%} of {looks['people']} people found, "
+            f"{looks['invented']} boxes of nobody.",
+            soft_wrap=True,
+        )
+    console.print(
+        f"{report['scenes']} scenes of each kind, {video['frames']} frames of {video['size']}, "
+        f"{video['rate']:g} frames/s. Jitter: mean second difference of keypoints, in thousandths of the "
+        "size of a person (root of the area of the box) per frame^2; lag: frames.",
+        soft_wrap=True,
+    )
+
+
+def _track_cells(found: dict) -> list[str]:
+    smooth, counts = found["smooth"], ("switches", "fragmentations", "missed", "false")
+    return [
+        f"{found['kept']}/{found['scenes']}",
+        *(f"{found[name]:.3f}" for name in ("MOTA", "IDF1")),
+        *(str(found[name]) for name in counts),
+        *(f"{value:.3f}" for value in (found["AP"], smooth["AP"])),
+        *(_times_1000(value) for value in (found["jitter"], smooth["jitter"], found["true_jitter"])),
+        *("-" if value is None else f"{value:.2f}" for value in (found["lag"], smooth["lag"])),
+    ]
+
+
+def _times_1000(value: float | None) -> str:
+    return "-" if value is None else f"{1000 * value:.1f}"
+
+
 def print_pipeline(report: dict, console: Console) -> None:
     """Images per second, and where the time goes."""
     table = Table(title=f"{report['title']}: input pipelines", header_style="bold")

@@ -111,13 +111,21 @@ class VideoPoses:
             DataError: a picture is none.
         """
         following = _Following(self, Tracker(self.pose.skeleton.sigmas, self._settings))
-        smoother = PoseSmoother(self._smoothing) if self._smoothing else None
         with ExitStack() as stack:
-            for frame in _frames(source, rate, stack):
-                poses, ids = following.next(frame)
-                if smoother is not None:
-                    poses = replace(poses, keypoints=smoother(ids, poses.keypoints, poses.boxes, frame.time))
-                yield PeopleFrame(frame.number, frame.time, poses, ids)
+            frames = _frames(source, rate, stack)
+            found = (PeopleFrame(frame.number, frame.time, *following.next(frame)) for frame in frames)
+            yield from smoothed(found, self._smoothing) if self._smoothing else found
+
+
+def smoothed(
+    frames: Iterable[PeopleFrame], settings: SmoothingSettings | None = None
+) -> Iterator[PeopleFrame]:
+    """The same frames with smooth keypoints, as `VideoPoses` gives them by `smooth`."""
+    smoother = PoseSmoother(settings)
+    for frame in frames:
+        poses = frame.poses
+        keypoints = smoother(frame.ids, poses.keypoints, poses.boxes, frame.time)
+        yield replace(frame, poses=replace(poses, keypoints=keypoints))
 
 
 class _Following:
