@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,5 +162,6 @@ def _frames(source, rate: float, stack: ExitStack) -> Iterable[Frame]:
     if isinstance(source, (str, Path)):
         source = stack.enter_context(VideoReader(source))
     if isinstance(source, VideoReader):
-        return read_ahead(source)
+        # Ends before the video is closed: a thread that decodes a closed one brings the process down.
+        return stack.enter_context(closing(read_ahead(source)))
     return (Frame(np.asarray(picture), number / rate, number) for number, picture in enumerate(source))
