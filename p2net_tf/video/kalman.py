@@ -31,8 +31,11 @@ class BoxMotion:
     @property
     def windows(self) -> np.ndarray:
         """`[T, 4]` xywh; sides of at least one pixel."""
-        sides = np.maximum(self.means[:, 2:4], 1.0)
-        return np.concatenate([self.means[:, :2] - sides / 2, sides], axis=1)
+        return _windows(self.means)
+
+    def ahead(self) -> np.ndarray:
+        """`[T, 4]` xywh a frame later, as far as is known now."""
+        return _windows(self.means @ _STEP.T)
 
     def begin(self, windows) -> None:
         """New boxes behind the others, xywh, that stand still as far as is known."""
@@ -76,6 +79,12 @@ class BoxMotion:
         innovations = measured - self.means[rows, :_SIZE]
         self.means[rows] += np.einsum("tij,tj->ti", gains, innovations)
         self.covariances[rows] = covariances - gains @ covariances[:, :_SIZE, :]
+
+
+def _windows(means: np.ndarray) -> np.ndarray:
+    """`[T, 8]` to xywh."""
+    sides = np.maximum(means[:, 2:4], 1.0)
+    return np.concatenate([means[:, :2] - sides / 2, sides], axis=1)
 
 
 def _measured(windows) -> np.ndarray:

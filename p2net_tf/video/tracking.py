@@ -82,6 +82,14 @@ class Tracker:
         """`[T, 4]` xywh: where the tracks are, or would be, in the last frame."""
         return self._motion.windows
 
+    def expected(self, ids) -> np.ndarray:
+        """`[n, 4]` xywh: where those of `[n]` numbers are expected in the next frame; NaN of `UNKNOWN`."""
+        ahead = self._motion.ahead()
+        rows = {number: row for row, number in enumerate(self.ids.tolist()) if number != UNKNOWN}
+        nowhere = np.full(4, np.nan)
+        found = [ahead[rows[number]] if number in rows else nowhere for number in np.asarray(ids).tolist()]
+        return np.reshape(found, (-1, 4))
+
     def overlaps(self, windows) -> np.ndarray:
         """`[n]` greatest intersection over union of each of `[n, 4]` xywh with a track; 0 without tracks."""
         windows = np.asarray(windows, np.float64).reshape(-1, 4)

@@ -60,6 +60,23 @@ def test_boxes_stay_around_people_between_two_looks():
         assert (frame.poses.boxes[:, 3] / true[:, 3]).tolist() == pytest.approx([1] * len(true), abs=0.2)
 
 
+def test_it_takes_two_looks_to_lose_somebody():
+    """Who is followed stays until the look after the one that did not find them."""
+    scene = walk(3)
+    blind, start = {25, 40, 45}, 15  # when both are in the picture
+
+    class Blinking(Detector):
+        def detect_in(self, picture):
+            boxes = super().detect_in(picture)
+            return Boxes(np.zeros((0, 4)), []) if int(picture[0, 0, 0]) in blind else boxes
+
+    people = video_poses(scene, detector=Blinking(scene), detect_every=5)
+    frames = list(people.predict(scene.pictures(start), 25))
+    counts = [len(frame.ids) for frame in frames]
+    assert counts[:30] == [2] * 30 and counts[30:35] == [0] * 5 and counts[35:40] == [2] * 5
+    assert {tuple(sorted(frame.ids)) for frame in frames if len(frame.ids)} == {(1, 2)}
+
+
 def test_doubtful_boxes_begin_nobody():
     scene = walk(3)
     frames = video_poses(scene, detector=Detector(scene, scores=0.4)).predict(scene.pictures())
