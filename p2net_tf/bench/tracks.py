@@ -40,6 +40,7 @@ def bench_tracks(
     detect_every: int = 5,
     scenes: int = 10,
     kinds: Sequence[Scene] = SCENES,
+    seed: int = 0,
     options: WalkOptions | None = None,
     command: str = "",
 ) -> dict:
@@ -51,6 +52,7 @@ def bench_tracks(
             `Disturbance`.
         detect_every: of the second way, where the detector looks at every such frame.
         scenes: of each kind.
+        seed: of the first scene of each kind; the others follow.
         command: the command line, for the report.
 
     Raises:
@@ -63,10 +65,11 @@ def bench_tracks(
     ways = {"every frame": 1, f"every {detect_every} frames": detect_every}
     scored: dict[str, dict[str, list[Scored]]] = {way: {kind: [] for kind in kinds} for way in ways}
     eyes = {way: [] for way in ways}
-    for kind, seed in track([(kind, seed) for kind in kinds for seed in range(scenes)], "scenes"):
-        frames = list(render_walk(seed, kind, options))
+    seeds = range(seed, seed + scenes)
+    for kind, number in track([(kind, number) for kind in kinds for number in seeds], "scenes"):
+        frames = list(render_walk(number, kind, options))
         for way, every in ways.items():
-            eyes[way].append(make(seed))
+            eyes[way].append(make(number))
             scored[way][kind].append(_follow(pose, eyes[way][-1], frames, every, options.rate))
     report = {
         "title": f"people over time, {pose.card.name}",
@@ -76,6 +79,7 @@ def bench_tracks(
             "frames": options.frames,
         },
         "scenes": scenes,
+        "seed": seed,
         "detector": {
             "is": detector or "the truth, disturbed",
             **({} if detector else asdict(Disturbance())),

@@ -221,6 +221,7 @@ def bench_tracks(
     detect_every: Annotated[int, typer.Option(help="of the second way, beside every frame", min=2)] = 5,
     scenes: Annotated[int, typer.Option(help="of each kind", min=1)] = 10,
     scene: Annotated[list[Walk] | None, typer.Option(help="kinds; by default all")] = None,
+    seed: Annotated[int, typer.Option(help="of the first scene of each kind", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_tracks.json"),
     as_json: AsJson = False,
 ):
@@ -230,7 +231,7 @@ def bench_tracks(
     from p2net_tf.cli.bench_tables import print_tracks
 
     kinds = [kind.value for kind in scene or Walk]
-    report = measure(model, out, detector, detect_every, scenes, kinds, command=command_line())
+    report = measure(model, out, detector, detect_every, scenes, kinds, seed, command=command_line())
     _show(report, print_tracks, out, as_json)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2net_tf.data.annotations.boxes import overlaps
 from p2net_tf.data.annotations.reading import AREA_OF_BOX
 from p2net_tf.evaluation.oks import pairwise_oks
 from p2net_tf.inference.poses import Poses
@@ -37,18 +36,17 @@ def moved_windows(before: Poses, now: Poses, keypoint_score: float) -> tuple[np.
     return windows.astype(np.float32), np.flatnonzero(counts >= _LEAST)
 
 
-def unlike_rows(poses: Poses, expected: np.ndarray) -> np.ndarray:
+def unlike_rows(poses: Poses, fit: np.ndarray) -> np.ndarray:
     """Rows of `poses` of which no two are one person.
 
     Where one person hides another, the network finds the one in front in both boxes, and the box of who is
-    behind would go away with them. Of two alike goes whose box is less where it was expected.
+    behind would go away with them. Of two alike goes who fits less.
 
     Args:
-        expected: `[n, 4]` xywh of their tracks; NaN where none is known.
+        fit: `[n]`, such as the overlap of their boxes with where they were expected.
     """
     areas = poses.boxes[:, 2] * poses.boxes[:, 3] * AREA_OF_BOX
     alike = pairwise_oks(poses.keypoints, areas, poses.skeleton.sigmas) > _ALIKE
-    fit = np.nan_to_num(overlaps(poses.boxes.astype(np.float64), expected))
     kept: list[int] = []
     for row in np.argsort(-fit, kind="stable"):
         if not alike[row, kept].any():

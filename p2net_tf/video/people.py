@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from p2net_tf.data.annotations.boxes import overlaps
 from p2net_tf.detection.detector import PersonDetector
@@ -156,12 +157,17 @@ class _Following:
         windows, scores = self._detect(picture)
         rows = self._lost_just_now(windows)
         self._carried = np.arange(len(windows) + len(rows)) >= len(windows)
-        if len(rows):
-            settings = self._tracker.settings
-            doubtful = (settings.low_score + settings.high_score) / 2
-            windows = np.concatenate([windows, self._last.boxes[rows]])
-            scores = np.concatenate([scores, np.full(len(rows), doubtful, np.float32)])
-        return self._people.pose.in_boxes(picture, windows, scores)
+        if not len(rows):
+            return self._people.pose.in_boxes(picture, windows, scores)
+        settings = self._tracker.settings
+        doubtful = np.full(len(rows), (settings.low_score + settings.high_score) / 2, np.float32)
+        windows = np.concatenate([windows, self._last.boxes[rows]])
+        poses = self._people.pose.in_boxes(picture, windows, np.concatenate([scores, doubtful]))
+        alone = unlike_rows(poses, np.where(self._carried, 0.0, 1.0))
+        # What the detector says stays, two boxes of one person, too.
+        alone = np.union1d(alone, np.flatnonzero(~self._carried))
+        self._carried = self._carried[alone]
+        return poses.take(alone)
 
     def _lost_just_now(self, windows: np.ndarray) -> np.ndarray:
         """Rows of the last frame: people well seen there of whom the detector has no box now.
@@ -171,9 +177,12 @@ class _Following:
         """
         if self._last is None or self._people.detect_every == 1:
             return np.zeros(0, np.int64)
-        near = overlaps(self._last.boxes[:, None], windows[None]).max(axis=1, initial=0.0) >= _NEAR
+        near = overlaps(self._last.boxes[:, None], windows[None])
+        rows, partners = linear_sum_assignment(near, maximize=True)
+        missed = np.ones(len(self._last), bool)
+        missed[rows[near[rows, partners] >= _NEAR]] = False
         sure = self._last.keypoint_scores.mean(axis=1) > 2 * self._tracker.settings.keypoint_score
-        return np.flatnonzero(~near & sure & (self._ids != UNKNOWN) & ~self._carried)
+        return np.flatnonzero(missed & sure & (self._ids != UNKNOWN) & ~self._carried)
 
     def _follow(self, picture: np.ndarray) -> Poses:
         """In the boxes of the last frame, as their keypoints moved them."""
@@ -181,7 +190,8 @@ class _Following:
         poses = self._people.pose.in_boxes(picture, before.boxes, before.box_scores)
         windows, seen = moved_windows(before, poses, tracker.settings.keypoint_score)
         poses = replace(poses, boxes=windows).take(seen)
-        alone = unlike_rows(poses, tracker.expected(self._ids[seen]))
+        expected = tracker.expected(self._ids[seen])
+        alone = unlike_rows(poses, np.nan_to_num(overlaps(poses.boxes.astype(np.float64), expected)))
         self._carried = self._carried[seen][alone]
         return poses.take(alone)
 

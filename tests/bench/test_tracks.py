@@ -35,7 +35,7 @@ def test_a_report(network, tmp_path):
     out = tmp_path / "tracks.json"
     kinds = ("walking", "leaving")
     options = WalkOptions(height=96, width=128, seconds=2.0)
-    report = bench_tracks(str(network), out, None, 5, 2, kinds, options, "a command")
+    report = bench_tracks(str(network), out, None, 5, 2, kinds, 3, options, "a command")
     assert json.loads(out.read_text()) == report
     assert report["detector"]["is"] == "the truth, disturbed" and report["detector"]["lost"] == 0.05
     assert list(report["results"]) == ["every frame", "every 5 frames"]
