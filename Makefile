@@ -63,7 +63,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --upgrade pip setuptools
 	$(if $(TORCH),$(BIN)/pip install --quiet $(TORCH))
 	$(if $(TORCHVISION),$(BIN)/pip install --quiet --no-deps $(TORCHVISION))
-	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite,video,parquet]'
+	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite,video,parquet,tracks]'
 	touch $@
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml

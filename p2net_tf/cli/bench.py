@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,19 @@ from p2net_tf.cli.options import (
     writable_file,
 )
 from p2net_tf.utils.console import console
+
+
+class Walk(StrEnum):
+    """Kinds of rendered scenes."""
+
+    walking = "walking"
+    crossing = "crossing"
+    hiding = "hiding"
+    leaving = "leaving"
+    returning = "returning"
+    overtaking = "overtaking"
+    crowd = "crowd"
+
 
 app = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
 
@@ -193,6 +207,32 @@ def bench_video(
 
     report = measure(model, out, source, detector, detect_every, frames, rounds, command_line())
     _show(report, print_video, out, as_json)
+
+
+@app.command("tracks", epilog="Example: `p2net bench tracks --model runs/demo --scene crossing --json`")
+def bench_tracks(
+    model: Annotated[
+        str, typer.Option(help="run folder or .keras file of a network that knows rendered people")
+    ],
+    detector: Annotated[
+        str | None,
+        typer.Option(help="what finds people; by default the true boxes, with noise, losses and false ones"),
+    ] = None,
+    detect_every: Annotated[int, typer.Option(help="of the second way, beside every frame", min=2)] = 5,
+    scenes: Annotated[int, typer.Option(help="of each kind", min=1)] = 10,
+    scene: Annotated[list[Walk] | None, typer.Option(help="kinds; by default all")] = None,
+    seed: Annotated[int, typer.Option(help="of the first scene of each kind", min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_tracks.json"),
+    as_json: AsJson = False,
+):
+    """MOTA, IDF1, AP, jitter and lag on rendered people who walk, cross, hide and leave; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.tracks import bench_tracks as measure
+    from p2net_tf.cli.bench_tables import print_tracks
+
+    kinds = [kind.value for kind in scene or Walk]
+    report = measure(model, out, detector, detect_every, scenes, kinds, seed, command=command_line())
+    _show(report, print_tracks, out, as_json)
 
 
 @app.command("all", epilog="Example: `P2NET_DATA=../shared/data p2net bench all --json > bench.json`")

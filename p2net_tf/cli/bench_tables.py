@@ -94,6 +94,63 @@ def print_video(report: dict, console: Console) -> None:
     )
 
 
+def print_tracks(report: dict, console: Console) -> None:
+    """For each way of looking a table of numbers, and one of poses as they are found and smoothed."""
+    video, detector = report["video"], report["detector"]
+    for way, results in report["results"].items():
+        looks, title = detector["looks"][way], f"detector on {way}"
+        numbers = {kind: _number_cells(found) for kind, found in results.items()}
+        poses = {kind: _pose_cells(found) for kind, found in results.items()}
+        counts = ("kept", "MOTA", "IDF1", "switches", "fragments", "missed", "false")
+        _print_scenes(f"Numbers, {title}", counts, numbers, console)
+        of_poses = ("AP", "smooth", "jitter", "smooth", "truth", "lag", "smooth")
+        _print_scenes(f"Poses, {title}", of_poses, poses, console)
+        console.print(
+            f"Boxes: {detector['is']}; {looks['found']:.1%} of {looks['people']} people found, "
+            f"{looks['invented']} boxes of nobody.",
+            soft_wrap=True,
+        )
+    console.print(
+        f"{report['title']}: {report['scenes']} scenes of each kind, {video['frames']} frames of "
+        f"{video['size']}, {video['rate']:g} frames/s. Kept: scenes in which everybody had one number. "
+        "Jitter: mean second difference of keypoints, in thousandths of the size of a person (root of the "
+        "area of the box) per frame^2; lag: frames.",
+        soft_wrap=True,
+    )
+
+
+def _print_scenes(title: str, headings, rows: dict[str, list[str]], console: Console) -> None:
+    table = Table(title=title, header_style="bold")
+    table.add_column("scenes", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for kind, cells in rows.items():
+        table.add_row(kind, *cells)
+    console.print(table)
+
+
+def _number_cells(found: dict) -> list[str]:
+    counts = ("switches", "fragmentations", "missed", "false")
+    return [
+        f"{found['kept']}/{found['scenes']}",
+        *(f"{found[name]:.3f}" for name in ("MOTA", "IDF1")),
+        *(str(found[name]) for name in counts),
+    ]
+
+
+def _pose_cells(found: dict) -> list[str]:
+    smooth = found["smooth"]
+    return [
+        *(f"{value:.3f}" for value in (found["AP"], smooth["AP"])),
+        *(_told(value, 1000, 1) for value in (found["jitter"], smooth["jitter"], found["true_jitter"])),
+        *(_told(value, 1, 2) for value in (found["lag"], smooth["lag"])),
+    ]
+
+
+def _told(value: float | None, factor: float, digits: int) -> str:
+    return "-" if value is None else f"{factor * value:.{digits}f}"
+
+
 def print_pipeline(report: dict, console: Console) -> None:
     """Images per second, and where the time goes."""
     table = Table(title=f"{report['title']}: input pipelines", header_style="bold")

@@ -43,6 +43,7 @@ class ScoredSet(StrEnum):
     lsp = "lsp"
     pck = "pck"
     boxes = "boxes"
+    tracks = "tracks"
 
 
 @app.command(epilog="Example: `p2net evaluate runs/p2net_small_lsp_128x128 evaluation.decode=dark`")
@@ -132,7 +133,7 @@ def score(
     as_json: AsJson = False,
 ):
     """Score stored predictions alone: OKS AP (coco), PCKh (mpii), PCK (lsp; pck for sets in COCO's form), box
-    AP (boxes)."""
+    AP (boxes), MOTA, IDF1, jitter and lag of videos (tracks)."""
     _check_score_options(
         data_set, threshold, errors, skeleton, images, out, reference, max_people, score_limit
     )
@@ -145,6 +146,11 @@ def score(
         analysis = analyze_stored_boxes(*files, out, images, command_line()) if errors else None
         result = analysis.result if analysis else evaluate_boxes(*files)
         _show({data_set.value: (result, analysis)}, as_json)
+        return
+    if data_set is ScoredSet.tracks:
+        from p2net_tf.evaluation.tracks.score import score_tracks
+
+        _show({data_set.value: (score_tracks(ground_truth, predictions, skeleton), None)}, as_json)
         return
     from p2net_tf.evaluation import stored
     from p2net_tf.evaluation.settings import COCO_PEOPLE
@@ -170,14 +176,19 @@ def _check_score_options(
     data_set, threshold, errors, skeleton, images, out, reference, max_people, score_limit
 ) -> None:
     is_coco, is_boxes = data_set is ScoredSet.coco, data_set is ScoredSet.boxes
+    is_tracks = data_set is ScoredSet.tracks
     if threshold is not None and not 0 < threshold < math.inf:
         raise typer.BadParameter(f"--threshold {threshold:g}: give a number above 0, such as 0.2")
+    if threshold is not None and is_tracks:
+        raise typer.BadParameter("--threshold belongs to PCK and PCKh; boxes of a track overlap by IoU 0.5")
     if threshold is not None and (is_coco or is_boxes):
         raise typer.BadParameter("AP averages over its own thresholds; leave --threshold out")
     if errors and not (is_coco or is_boxes):
         raise typer.BadParameter("--errors belongs to OKS AP; give files in COCO's form as coco")
-    if skeleton != "coco17" and data_set not in (ScoredSet.coco, ScoredSet.pck):
-        raise typer.BadParameter("--skeleton belongs to coco and pck; the others have keypoints of their own")
+    if skeleton != "coco17" and data_set not in (ScoredSet.coco, ScoredSet.pck, ScoredSet.tracks):
+        raise typer.BadParameter(
+            "--skeleton belongs to coco, pck and tracks; the others have keypoints of their own"
+        )
     if max_people is not None and not is_coco:
         raise typer.BadParameter("--max-people belongs to coco; the others compare poses with their people")
     if reference is not None and data_set is not ScoredSet.pck:

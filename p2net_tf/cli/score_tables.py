@@ -16,14 +16,17 @@ from p2net_tf.evaluation.coco import CocoResult
 from p2net_tf.evaluation.error_analysis.analysis import ErrorAnalysis
 from p2net_tf.evaluation.error_analysis.tables import ap_rows, describe, keypoint_rows
 from p2net_tf.evaluation.pck import PckResult
+from p2net_tf.evaluation.tracks.score import TrackResult
 
 
-def print_result(result: PckResult | CocoResult | BoxResult, console: Console) -> None:
+def print_result(result: PckResult | CocoResult | BoxResult | TrackResult, console: Console) -> None:
     """Prints a result in the columns of the published tables, and its diagnostics below."""
     if isinstance(result, PckResult):
         _print_pck(result, console)
     elif isinstance(result, BoxResult):
         _print_boxes(result, console)
+    elif isinstance(result, TrackResult):
+        _print_tracks(result, console)
     else:
         _print_coco(result, console)
 
@@ -84,6 +87,27 @@ def _print_boxes(result: BoxResult, console: Console):
     _print_diagnostics(result, console)
 
 
+def _print_tracks(result: TrackResult, console: Console):
+    numbers = result.numbers
+    table = Table(title="People over time")
+    cells = {"MOTA": _number(numbers.mota, 4), "IDF1": _number(numbers.idf1, 4)}
+    cells |= {name: str(count) for name, count in numbers.counts.items()}
+    cells |= {"OKS AP": _rate(result.poses["AP"])}
+    for name in cells:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*cells.values())
+    console.print(table)
+    console.print(
+        f"{result.frames} frames, {result.people} people that count; {numbers.found} were found, "
+        f"{numbers.kept} of them under one number that nobody else had."
+    )
+    console.print(
+        f"Jitter {_number(result.jitter, 5)} sizes of a person per frame^2, of the truth "
+        f"{_number(result.true_jitter, 5)}; lag {_number(result.lag, 2)} frames."
+    )
+    _print_diagnostics(result, console)
+
+
 def _ap_table(title: str, columns: Sequence[str], **rows: Sequence[float]) -> Table:
     table = Table(title=title)
     for name in ("", *columns):
@@ -98,7 +122,7 @@ def _rate(value: float) -> str:
     return "-" if value < 0 else _number(value, 5)
 
 
-def _print_diagnostics(result: PckResult | CocoResult | BoxResult, console: Console) -> None:
+def _print_diagnostics(result: PckResult | CocoResult | BoxResult | TrackResult, console: Console) -> None:
     for sentence in result.diagnostics:
         console.print(f"! {sentence}", markup=False)
 

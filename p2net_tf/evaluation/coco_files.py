@@ -22,16 +22,19 @@ from p2net_tf.keypoints.visibility import NOT_LABELED
 RESULT_FIELDS = ("image_id", "category_id", "keypoints", "score")
 
 
-def read_ground_truth(source: dict | str | Path, num_keypoints: int) -> dict:
+def read_ground_truth(source: dict | str | Path, num_keypoints: int, name: str | None = None) -> dict:
     """A slim copy of COCO ground truth with every field that pycocotools reads, missing ones filled in.
 
     Annotations get their place in the list, counted from 1, as ids: pycocotools takes a match with the id 0
     for none.
 
+    Args:
+        name: of the source in messages, where it is another than its path.
+
     Raises:
         DataError: a field is missing or has another length; names it and the remedy.
     """
-    return _KeypointTruth(source, num_keypoints).dataset()
+    return _KeypointTruth(source, num_keypoints, name).dataset()
 
 
 def read_results(source: list | dict | str | Path, num_keypoints: int, name: str | None = None) -> list[dict]:
@@ -149,8 +152,8 @@ class Truth(ABC):
         content: what it holds.
     """
 
-    def __init__(self, source: dict | str | Path):
-        self.where = "ground truth" if isinstance(source, dict) else str(source)
+    def __init__(self, source: dict | str | Path, name: str | None = None):
+        self.where = name or ("ground truth" if isinstance(source, dict) else str(source))
         self.content = source if isinstance(source, dict) else load_json(source)
 
     def dataset(self) -> dict:
@@ -226,8 +229,8 @@ class Truth(ABC):
 
 
 class _KeypointTruth(Truth):
-    def __init__(self, source: dict | str | Path, num_keypoints: int):
-        super().__init__(source)
+    def __init__(self, source: dict | str | Path, num_keypoints: int, name: str | None):
+        super().__init__(source, name)
         self.num_keypoints = num_keypoints
 
     def demand_kind(self, entries: list[dict]) -> None:

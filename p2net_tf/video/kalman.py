@@ -31,8 +31,11 @@ class BoxMotion:
     @property
     def windows(self) -> np.ndarray:
         """`[T, 4]` xywh; sides of at least one pixel."""
-        sides = np.maximum(self.means[:, 2:4], 1.0)
-        return np.concatenate([self.means[:, :2] - sides / 2, sides], axis=1)
+        return _windows(self.means)
+
+    def ahead(self) -> np.ndarray:
+        """`[T, 4]` xywh a frame later, as far as is known now."""
+        return _windows(self.means @ _STEP.T)
 
     def begin(self, windows) -> None:
         """New boxes behind the others, xywh, that stand still as far as is known."""
@@ -46,11 +49,23 @@ class BoxMotion:
         """These boxes alone."""
         self.means, self.covariances = self.means[rows], self.covariances[rows]
 
+    def hold_size(self, rows) -> None:
+        """These boxes no longer grow or shrink: an error of that speed would soon be all that is left of them
+        (so do ByteTrack and its descendants)."""
+        self.means[rows, _SIZE + 2 :] = 0
+
     def predict(self) -> None:
         """One frame on."""
         noise = np.repeat([POSITION_NOISE, SPEED_NOISE], _SIZE) * np.maximum(self.means[:, 3:4], 1.0)
         self.means = self.means @ _STEP.T
         self.covariances = _STEP @ self.covariances @ _STEP.T + _diagonal(noise)
+
+    def distances(self, rows, windows) -> np.ndarray:
+        """`[n, r]` squared Mahalanobis distances of `[n, 4]` xywh to the boxes `rows`, in place and size."""
+        apart = _measured(windows)[:, None] - self.means[rows, :_SIZE]
+        noise = _diagonal(np.repeat([POSITION_NOISE], _SIZE) * np.maximum(self.means[rows, 3:4], 1.0))
+        inverse = np.linalg.inv(self.covariances[rows][:, :_SIZE, :_SIZE] + noise)
+        return np.einsum("nri,rij,nrj->nr", apart, inverse, apart)
 
     def correct(self, rows, windows) -> None:
         """By what was seen of the boxes `rows`: `[n, 4]` xywh."""
@@ -64,6 +79,12 @@ class BoxMotion:
         innovations = measured - self.means[rows, :_SIZE]
         self.means[rows] += np.einsum("tij,tj->ti", gains, innovations)
         self.covariances[rows] = covariances - gains @ covariances[:, :_SIZE, :]
+
+
+def _windows(means: np.ndarray) -> np.ndarray:
+    """`[T, 8]` to xywh."""
+    sides = np.maximum(means[:, 2:4], 1.0)
+    return np.concatenate([means[:, :2] - sides / 2, sides], axis=1)
 
 
 def _measured(windows) -> np.ndarray:

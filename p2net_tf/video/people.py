@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
+from p2net_tf.data.annotations.boxes import overlaps
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.inference.poses import Poses
 from p2net_tf.skeletons import drawing
-from p2net_tf.video.following import moved_windows
+from p2net_tf.video.following import moved_windows, unlike_rows
 from p2net_tf.video.reading import Frame, VideoReader, read_ahead
 from p2net_tf.video.smoothing import PoseSmoother, SmoothingSettings
 from p2net_tf.video.tracking import UNKNOWN, Tracker, TrackerSettings
@@ -111,36 +113,87 @@ class VideoPoses:
             DataError: a picture is none.
         """
         following = _Following(self, Tracker(self.pose.skeleton.sigmas, self._settings))
-        smoother = PoseSmoother(self._smoothing) if self._smoothing else None
         with ExitStack() as stack:
-            for frame in _frames(source, rate, stack):
-                poses, ids = following.next(frame)
-                if smoother is not None:
-                    poses = replace(poses, keypoints=smoother(ids, poses.keypoints, poses.boxes, frame.time))
-                yield PeopleFrame(frame.number, frame.time, poses, ids)
+            frames = _frames(source, rate, stack)
+            found = (PeopleFrame(frame.number, frame.time, *following.next(frame)) for frame in frames)
+            yield from smoothed(found, self._smoothing) if self._smoothing else found
+
+
+def smoothed(
+    frames: Iterable[PeopleFrame], settings: SmoothingSettings | None = None
+) -> Iterator[PeopleFrame]:
+    """The same frames with smooth keypoints, as `VideoPoses` gives them by `smooth`."""
+    smoother = PoseSmoother(settings)
+    for frame in frames:
+        poses = frame.poses
+        keypoints = smoother(frame.ids, poses.keypoints, poses.boxes, frame.time)
+        yield replace(frame, poses=replace(poses, keypoints=keypoints))
 
 
 class _Following:
-    """Where to look for people in the next frame, and who they are."""
+    """Where to look for people in the next frame, and who they are.
+
+    Of everybody of the last frame it knows their poses, whose boxes are for this one, their numbers, and who
+    of them the detector did not find when it looked last.
+    """
 
     def __init__(self, people: VideoPoses, tracker: Tracker):
         self._people, self._tracker = people, tracker
         self._count = 0
-        self._last: Poses | None = None  # everybody of the last frame, whose boxes are for this one
+        self._last: Poses | None = None
+        self._ids = self._carried = np.zeros(0, bool)
 
     def next(self, frame: Frame) -> tuple[Poses, np.ndarray]:
         """Poses and numbers of those who have one."""
-        pose, before = self._people.pose, self._last
-        if self._count % self._people.detect_every == 0:
-            poses = pose.in_boxes(frame.picture, *self._detect(frame.picture))
-        else:
-            poses = pose.in_boxes(frame.picture, before.boxes, before.box_scores)
-            windows, seen = moved_windows(before, poses, self._tracker.settings.keypoint_score)
-            poses = replace(poses, boxes=windows).take(seen)
-        self._count, self._last = self._count + 1, poses
+        looks = self._count % self._people.detect_every == 0
+        poses = self._look(frame.picture) if looks else self._follow(frame.picture)
         ids = self._tracker(poses.boxes, poses.box_scores, poses.keypoints, poses.keypoint_scores)
+        self._count, self._last, self._ids = self._count + 1, poses, ids
         known = np.flatnonzero(ids != UNKNOWN)
         return poses.take(known), ids[known]
+
+    def _look(self, picture: np.ndarray) -> Poses:
+        """In the detector's boxes, and in those of people it lost just now."""
+        windows, scores = self._detect(picture)
+        rows = self._lost_just_now(windows)
+        self._carried = np.arange(len(windows) + len(rows)) >= len(windows)
+        if not len(rows):
+            return self._people.pose.in_boxes(picture, windows, scores)
+        settings = self._tracker.settings
+        doubtful = np.full(len(rows), (settings.low_score + settings.high_score) / 2, np.float32)
+        windows = np.concatenate([windows, self._last.boxes[rows]])
+        poses = self._people.pose.in_boxes(picture, windows, np.concatenate([scores, doubtful]))
+        alone = unlike_rows(poses, np.where(self._carried, 0.0, 1.0))
+        # What the detector says stays, two boxes of one person, too.
+        alone = np.union1d(alone, np.flatnonzero(~self._carried))
+        self._carried = self._carried[alone]
+        return poses.take(alone)
+
+    def _lost_just_now(self, windows: np.ndarray) -> np.ndarray:
+        """Rows of the last frame: people well seen there of whom the detector has no box now.
+
+        It takes two looks to lose somebody who is followed in between: one box that is not found would else
+        leave them alone until the next look.
+        """
+        if self._last is None or self._people.detect_every == 1:
+            return np.zeros(0, np.int64)
+        near = overlaps(self._last.boxes[:, None], windows[None])
+        rows, partners = linear_sum_assignment(near, maximize=True)
+        missed = np.ones(len(self._last), bool)
+        missed[rows[near[rows, partners] >= _NEAR]] = False
+        sure = self._last.keypoint_scores.mean(axis=1) > 2 * self._tracker.settings.keypoint_score
+        return np.flatnonzero(missed & sure & (self._ids != UNKNOWN) & ~self._carried)
+
+    def _follow(self, picture: np.ndarray) -> Poses:
+        """In the boxes of the last frame, as their keypoints moved them."""
+        before, tracker = self._last, self._tracker
+        poses = self._people.pose.in_boxes(picture, before.boxes, before.box_scores)
+        windows, seen = moved_windows(before, poses, tracker.settings.keypoint_score)
+        poses = replace(poses, boxes=windows).take(seen)
+        expected = tracker.expected(self._ids[seen])
+        alone = unlike_rows(poses, np.nan_to_num(overlaps(poses.boxes.astype(np.float64), expected)))
+        self._carried = self._carried[seen][alone]
+        return poses.take(alone)
 
     def _detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Likely boxes, and doubtful ones where somebody is expected."""
@@ -154,5 +207,6 @@ def _frames(source, rate: float, stack: ExitStack) -> Iterable[Frame]:
     if isinstance(source, (str, Path)):
         source = stack.enter_context(VideoReader(source))
     if isinstance(source, VideoReader):
-        return read_ahead(source)
+        # Ends before the video is closed: a thread that decodes a closed one brings the process down.
+        return stack.enter_context(closing(read_ahead(source)))
     return (Frame(np.asarray(picture), number / rate, number) for number, picture in enumerate(source))

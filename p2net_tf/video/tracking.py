@@ -19,6 +19,11 @@ from p2net_tf.video.kalman import BoxMotion
 
 UNKNOWN = -1
 """The number of who has none yet."""
+_CHI_SQUARED = 9.49
+"""Of 4 degrees of freedom, the 95 % quantile: further from where they are expected is somebody else (as in
+DeepSORT)."""
+_FAR = 0.6
+"""And so is who is further than this part of their height, however little is known of their speed."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,14 @@ class Tracker:
         """`[T, 4]` xywh: where the tracks are, or would be, in the last frame."""
         return self._motion.windows
 
+    def expected(self, ids) -> np.ndarray:
+        """`[n, 4]` xywh: where those of `[n]` numbers are expected in the next frame; NaN of `UNKNOWN`."""
+        ahead = self._motion.ahead()
+        rows = {number: row for row, number in enumerate(self.ids.tolist()) if number != UNKNOWN}
+        nowhere = np.full(4, np.nan)
+        found = [ahead[rows[number]] if number in rows else nowhere for number in np.asarray(ids).tolist()]
+        return np.reshape(found, (-1, 4))
+
     def overlaps(self, windows) -> np.ndarray:
         """`[n]` greatest intersection over union of each of `[n, 4]` xywh with a track; 0 without tracks."""
         windows = np.asarray(windows, np.float64).reshape(-1, 4)
@@ -104,9 +117,12 @@ class Tracker:
         high = np.flatnonzero(found.scores > settings.high_score)
         low = np.flatnonzero((found.scores > settings.low_score) & (found.scores <= settings.high_score))
         everyone = np.arange(len(self.ids))
-        self._match(found, high, everyone, settings.likeness, tracks)
+        lost = self._missed > 1
+        # Where somebody is lost, the next best box may be of nobody: it must be more alike.
+        likeness = np.where(lost, settings.low_likeness, settings.likeness)
+        self._match(found, high, everyone, likeness, tracks)
         # Who was lost some time ago is not found again by a doubtful box.
-        left = np.setdiff1d(everyone[self._missed <= 1], tracks)
+        left = np.setdiff1d(everyone[~lost], tracks)
         self._match(found, low, left, settings.low_likeness, tracks)
         self._correct(found, tracks)
         self._begin(found, high[tracks[high] == UNKNOWN], tracks)
@@ -118,18 +134,23 @@ class Tracker:
 
     def _move_on(self) -> None:
         before = self._motion.windows
+        self._motion.hold_size(self._missed > 0)
         self._motion.predict()
         self._keypoints = _moved(self._keypoints, before, self._motion.windows)
         self._missed += 1
 
-    def _match(self, found: _People, boxes, rows, likeness: float, tracks: np.ndarray) -> None:
-        """Fills `tracks` for `boxes`, rows of `found`, with the best of `rows`, each at most once."""
+    def _match(self, found: _People, boxes, rows, likeness, tracks: np.ndarray) -> None:
+        """Fills `tracks` for `boxes`, rows of `found`, with the best of `rows`, each at most once.
+
+        Args:
+            likeness: least one, for all or `[rows]`.
+        """
         if not len(boxes) or not len(rows):
             return
         alike = self._likeness(found, boxes, rows)
         # Those too unlike must not take part in the bargain.
         chosen, partners = linear_sum_assignment(np.where(alike >= likeness, alike, 0.0), maximize=True)
-        good = alike[chosen, partners] >= likeness
+        good = (alike >= likeness)[chosen, partners]
         tracks[boxes[chosen[good]]] = rows[partners[good]]
 
     def _likeness(self, found: _People, boxes, rows) -> np.ndarray:
@@ -167,8 +188,30 @@ class Tracker:
         """Gives numbers to tracks that have been seen long enough."""
         enough = 1 if self._first else self.settings.frames_to_begin
         ready = np.flatnonzero((self.ids == UNKNOWN) & (self._seen >= enough))
+        self._find_again(ready)
+        ready = ready[self.ids[ready] == UNKNOWN]
         self.ids[ready] = self._next + np.arange(len(ready))
         self._next += len(ready)
+
+    def _find_again(self, ready: np.ndarray) -> None:
+        """Gives tracks the numbers of lost ones, near which they begin.
+
+        Who comes out from behind something need not overlap with where they were expected: the longer nobody
+        saw them, the further away they may be, by what the filter knows of their speed. Only tracks that are
+        sure are asked, or a false box would take the number.
+        """
+        lost = np.flatnonzero((self.ids != UNKNOWN) & (self._missed > 1))
+        if not len(ready) or not len(lost):
+            return
+        windows, expected = self._motion.windows[ready], self._motion.windows[lost]
+        apart = np.linalg.norm(_middles(windows)[:, None] - _middles(expected), axis=-1)
+        distances = self._motion.distances(lost, windows)
+        near = (apart <= _FAR * expected[:, 3]) & (distances <= _CHI_SQUARED)
+        closeness = np.where(near, 1 - distances / (2 * _CHI_SQUARED), 0.0)
+        chosen, partners = linear_sum_assignment(closeness, maximize=True)
+        good = closeness[chosen, partners] > 0
+        self.ids[ready[chosen[good]]] = self.ids[lost[partners[good]]]
+        self._missed[lost[partners[good]]] = self.settings.frames_to_end
 
     def _end(self) -> None:
         """A track without a number is over at once where it is not seen."""
@@ -204,6 +247,11 @@ class _People:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+
+def _middles(windows: np.ndarray) -> np.ndarray:
+    """`[n, 2]` of xywh boxes."""
+    return windows[:, :2] + windows[:, 2:] / 2
 
 
 def _moved(keypoints: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

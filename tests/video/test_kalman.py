@@ -47,3 +47,13 @@ def test_a_speed_is_learned_and_goes_on():
     for _ in range(4):
         motion.predict()
     np.testing.assert_allclose(motion.windows[0], [5 * 33, 0, 40, 100], atol=0.5)
+
+
+def test_distances_are_in_standard_deviations():
+    """A new box 100 high: its place is known to 10 pixels, and measured to 5; so is its size."""
+    motion = BoxMotion()
+    motion.begin([[0, 0, 50, 100], [200, 0, 50, 100]])
+    distances = motion.distances(np.array([0, 1]), [[10, 0, 50, 100], [200, 0, 60, 100]])
+    # A box that is 10 wider has its middle 5 further.
+    np.testing.assert_allclose(np.diag(distances), [10**2 / 125, (10**2 + 5**2) / 125])
+    np.testing.assert_allclose(distances[0, 1], 190**2 / 125)

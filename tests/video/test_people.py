@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from p2net_tf.data.synthetic.render import SKELETON
-from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
+from p2net_tf.data.synthetic.walks import WalkOptions
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.inference.poses import Poses
 from p2net_tf.video.people import VideoPoses
 from p2net_tf.video.reading import VideoError
 from p2net_tf.video.writing import VideoWriter
+from tests.seen_walks import Detector, Estimator, Scene
 
 SHORT = WalkOptions(height=96, width=128, rate=25, seconds=3.0)
 
@@ -23,64 +24,7 @@ SHORT = WalkOptions(height=96, width=128, rate=25, seconds=3.0)
 @cache
 def walk(seed: int) -> Scene:
     """Nobody changes it: rendered once for all tests."""
-    return Scene(seed, "walking")
-
-
-class Scene:
-    """A rendered walk; which frame a picture is stands in its upper left pixel."""
-
-    def __init__(self, seed: int, scene: str):
-        self.frames = list(render_walk(seed, scene, SHORT))
-        for number, frame in enumerate(self.frames):
-            frame.picture[0, 0] = number
-
-    def pictures(self, start: int = 0):
-        return (frame.picture for frame in self.frames[start:])
-
-    def boxes(self, picture) -> np.ndarray:
-        return np.array([person["bbox"] for person in self.of(picture).people], np.float32).reshape(-1, 4)
-
-    def of(self, picture):
-        return self.frames[int(picture[0, 0, 0])]
-
-    def numbers(self, picture, windows) -> list[int]:
-        """Who is nearest to the middle of each window."""
-        boxes = self.boxes(picture)
-        middles = boxes[:, :2] + boxes[:, 2:] / 2
-        windows = np.asarray(windows)
-        apart = np.abs(windows[:, None, :2] + windows[:, None, 2:] / 2 - middles).sum(axis=-1)
-        return [self.of(picture).people[row]["track_id"] for row in apart.argmin(axis=1)]
-
-
-class Detector(PersonDetector):
-    likely_score = 0.5
-
-    def __init__(self, scene: Scene, scores: float = 0.9):
-        self.scene, self.asked, self.scores = scene, [], scores
-
-    def detect_in(self, picture):
-        self.asked.append(int(picture[0, 0, 0]))
-        boxes = self.scene.boxes(picture)
-        return Boxes(boxes, np.full(len(boxes), self.scores))
-
-
-class Estimator:
-    """The true keypoints of whoever is nearest to a box."""
-
-    skeleton = SKELETON
-
-    def __init__(self, scene: Scene, noise: float = 0.0):
-        self.scene, self.random, self.noise = scene, np.random.default_rng(0), noise
-
-    def in_boxes(self, picture, windows, scores):
-        people = {person["track_id"]: person for person in self.scene.of(picture).people}
-        numbers = self.scene.numbers(picture, windows) if len(windows) else []
-        stored = [np.reshape(people[number]["keypoints"], (17, 3)) for number in numbers]
-        stored = np.float32(stored).reshape(-1, 17, 3)
-        places = stored[..., :2] + self.noise * self.random.normal(size=(len(stored), 17, 2))
-        sure = np.where(stored[..., 2] > 0, 0.9, 0.0).astype(np.float32)
-        columns = (places.astype(np.float32), sure, scores * 0.9, np.asarray(windows), np.asarray(scores))
-        return Poses(*columns, SKELETON, picture)
+    return Scene(seed, "walking", SHORT)
 
 
 def video_poses(scene: Scene, noise: float = 0.0, **options) -> VideoPoses:
@@ -114,6 +58,23 @@ def test_boxes_stay_around_people_between_two_looks():
         middles, true_middles = (boxes[:, :2] + boxes[:, 2:] / 2 for boxes in (frame.poses.boxes, true))
         assert (np.abs(middles - true_middles) <= 0.2 * true[:, 3:]).all()
         assert (frame.poses.boxes[:, 3] / true[:, 3]).tolist() == pytest.approx([1] * len(true), abs=0.2)
+
+
+def test_it_takes_two_looks_to_lose_somebody():
+    """Who is followed stays until the look after the one that did not find them."""
+    scene = walk(3)
+    blind, start = {25, 40, 45}, 15  # when both are in the picture
+
+    class Blinking(Detector):
+        def detect_in(self, picture):
+            boxes = super().detect_in(picture)
+            return Boxes(np.zeros((0, 4)), []) if int(picture[0, 0, 0]) in blind else boxes
+
+    people = video_poses(scene, detector=Blinking(scene), detect_every=5)
+    frames = list(people.predict(scene.pictures(start), 25))
+    counts = [len(frame.ids) for frame in frames]
+    assert counts[:30] == [2] * 30 and counts[30:35] == [0] * 5 and counts[35:40] == [2] * 5
+    assert {tuple(sorted(frame.ids)) for frame in frames if len(frame.ids)} == {(1, 2)}
 
 
 def test_doubtful_boxes_begin_nobody():

@@ -65,6 +65,53 @@ def test_who_hides_for_a_while_is_the_same():
     assert tracker(*people([walk(25)])).tolist() == [1]
 
 
+def hide(tracker, seen=15, hidden=10):
+    for frame in range(seen):
+        tracker(*people([walk(frame)]))
+    for _ in range(hidden):
+        tracker(*people([]))
+
+
+@pytest.mark.parametrize(("aside", "number"), [(30, 1), (55, 1), (65, 2)])
+def test_who_comes_out_aside_is_found_again(aside, number):
+    """Not where they were expected, but no further than 0.6 of their height; once they are seen twice."""
+    tracker = Tracker(SIGMAS)
+    hide(tracker)
+    assert tracker(*people([walk(25, aside)])).tolist() == [1 if aside < 20 else UNKNOWN]
+    assert tracker(*people([walk(26, aside)])).tolist() == [number]
+    assert tracker.ids.tolist().count(1) == 1
+
+
+def test_a_box_of_nobody_does_not_lead_astray_who_is_hidden():
+    """It overlaps with where they are expected by IoU 0.25, enough for who is followed only."""
+    tracker, stray = Tracker(SIGMAS), walk(20, 24.0)
+    hide(tracker, hidden=5)
+    unsure = np.zeros((1, 6))
+    assert tracker(*people([stray], keypoint_scores=unsure)).tolist() == [UNKNOWN]
+    tracker(*people([]))
+    assert tracker(*people([walk(22)])).tolist() == [1]
+
+
+def test_who_is_hidden_does_not_shrink():
+    tracker = Tracker(SIGMAS)
+    for frame in range(10):
+        tracker(*people([[100, 100, 40 - frame, 100 - frame]]))
+    sides = tracker.windows[0, 2:]
+    for _ in range(20):
+        tracker(*people([]))
+    np.testing.assert_allclose(tracker.windows[0, 2:], sides, atol=1.5)
+
+
+def test_where_people_are_expected():
+    tracker = Tracker(SIGMAS)
+    for frame in range(20):
+        tracker(*people([walk(frame), walk(0, 300)]))
+    expected = tracker.expected([2, UNKNOWN, 1])
+    np.testing.assert_allclose(expected[[0, 2]], [walk(0, 300), walk(20)], atol=1.0)
+    assert np.isnan(expected[1]).all()
+    assert tracker.expected([]).shape == (0, 4)
+
+
 def test_who_is_gone_for_long_is_somebody_else():
     tracker = Tracker(SIGMAS, TrackerSettings(frames_to_end=5))
     for frame in range(10):

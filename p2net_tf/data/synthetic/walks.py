@@ -7,7 +7,7 @@ follows from (seed, scene) alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +15,18 @@ import numpy as np
 
 from p2net_tf.data.synthetic.figures import Figure, Looks, Shape, build_figure, sample_looks
 from p2net_tf.data.synthetic.poses import LEFT, RIGHT, Arm, Leg, Pose
-from p2net_tf.data.synthetic.render import OCCLUDER, annotate, owner_buffer, part_buffer
+from p2net_tf.data.synthetic.render import OCCLUDER, SKELETON, annotate, owner_buffer, part_buffer
 from p2net_tf.data.synthetic.scenery import background, fill, light
 
-Scene = Literal["walking", "crossing", "hiding", "leaving"]
-SCENES: tuple[Scene, ...] = ("walking", "crossing", "hiding", "leaving")
+Scene = Literal["walking", "crossing", "hiding", "leaving", "returning", "overtaking", "crowd"]
+SCENES: tuple[Scene, ...] = (
+    *("walking", "crossing", "hiding", "leaving"),
+    *("returning", "overtaking", "crowd"),
+)
+"""A seed renders the same for ever, so new ones go to the end."""
+HIDDEN = 0.3
+"""Of whom no more than this part can be seen, nobody is asked to find (`walk_truth`)."""
+_CROWD = 5
 _STRIDE = 24.0
 """Degrees that a thigh swings to the front."""
 _KNEE = 45.0
@@ -52,7 +59,7 @@ class WalkOptions:
 
 @dataclass(frozen=True)
 class _Walker:
-    """One who walks straight on.
+    """One who walks straight on, and perhaps back.
 
     Attributes:
         height: of the body, in pixels.
@@ -61,6 +68,7 @@ class _Walker:
         speed: pixels per second.
         feet: y of the ground.
         phase: of the steps, in turns.
+        turns: seconds, when they walk back; None: never.
     """
 
     looks: Looks
@@ -70,13 +78,17 @@ class _Walker:
     speed: float
     feet: float
     phase: float
+    turns: float | None = None
 
     def x(self, time: float) -> float:
+        if self.turns is not None and time > self.turns:
+            time = 2 * self.turns - time
         return self.start + self.heading * self.speed * time
 
     def figure(self, time: float):
         steps = self.phase + self.speed * time / (2 * _STEP_LENGTH * self.height)
-        figure = build_figure(_gait(steps, self.heading), self.looks)
+        turned = self.turns is not None and time > self.turns
+        figure = build_figure(_gait(steps, -self.heading if turned else self.heading), self.looks)
         _, high = figure.bounds()
         return figure.placed(self.height, np.array([self.x(time), self.feet - high[1] * self.height]))
 
@@ -107,7 +119,8 @@ def render_walk(
     Args:
         scene: `walking`: two, the same way, one behind the other; `crossing`: two who pass each other half
             way; `hiding`: one who is behind a wall for a while; `leaving`: one who walks out of the picture,
-            and one who stays.
+            and one who stays; `returning`: the same, who comes back; `overtaking`: one is hidden behind
+            another, who walks the same way and faster; `crowd`: five, some each way, slowly and fast.
 
     Raises:
         ValueError: another scene.
@@ -123,12 +136,32 @@ def render_walk(
         yield _render(walkers, wall, still, number / options.rate, np.random.default_rng(lamp), options)
 
 
+def walk_truth(frames: Iterable[WalkFrame], first: int = 1) -> dict:
+    """COCO ground truth of a video, with the `track_id` of everybody.
+
+    Who is hidden but for `HIDDEN` or less has `iscrowd`: they need not be found, and may be.
+
+    Args:
+        first: the `image_id` of the first frame; as `p2net predict` counts them.
+    """
+    images, annotations = [], []
+    for number, frame in enumerate(frames, start=first):
+        images.append({"id": number, "time": frame.time})
+        for person, part in zip(frame.people, frame.visible.tolist(), strict=True):
+            place = {"id": len(annotations) + 1, "image_id": number, "time": frame.time}
+            annotations.append(person | place | {"iscrowd": int(part <= HIDDEN), "visible": part})
+    categories = [{"id": 1, "name": "person", "keypoints": list(SKELETON.keypoints)}]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
 def _cast(random, scene: Scene, options: WalkOptions) -> tuple[list[_Walker], Shape | None]:
     """Who walks, from back to front, and what stands before them."""
     height = options.height * random.uniform(0.55, 0.65)
     middle, way = options.width / 2, options.pace * height * options.seconds
 
-    def walker(start: float, heading: int, speed: float = 1.0, nearer: float = 1.0) -> _Walker:
+    def walker(
+        start: float, heading: int, speed: float = 1.0, nearer: float = 1.0, turns: float | None = None
+    ) -> _Walker:
         return _Walker(
             sample_looks(random),
             height * nearer,
@@ -137,6 +170,7 @@ def _cast(random, scene: Scene, options: WalkOptions) -> tuple[list[_Walker], Sh
             speed * options.pace * height,
             options.height * (0.86 + 0.1 * (nearer - 1) / 0.15),
             random.uniform(0, 1),
+            turns,
         )
 
     if scene == "walking":
@@ -147,9 +181,26 @@ def _cast(random, scene: Scene, options: WalkOptions) -> tuple[list[_Walker], Sh
     if scene == "leaving":
         stays = walker(middle, 1, speed=0.15)
         return [stays, walker(middle + 0.3 * height, 1, nearer=1.12)], None
+    if scene == "returning":
+        stays = walker(middle - 0.5 * height, 1, speed=0.1)
+        # Out of the picture for a sixth of the time, half a figure's width included.
+        reach = middle - 0.3 * height + options.seconds / 12 * options.pace * height
+        turns = reach / (options.pace * height)
+        return [stays, walker(middle + 0.6 * height, 1, nearer=1.12, turns=turns)], None
+    if scene == "overtaking":
+        return [walker(middle - 0.2 * way, 1, speed=0.4), walker(middle - 0.5 * way, 1, nearer=1.12)], None
+    if scene == "crowd":
+        return [_one_of_crowd(random, walker, place, middle, way) for place in range(_CROWD)], None
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [0.28 * height, 2 * options.height]
     wall = Shape(corners + [middle, options.height / 2], tuple(random.uniform(60, 200, 3)))
     return [walker(middle - way / 2, 1)], wall
+
+
+def _one_of_crowd(random, walker, place: int, middle: float, way: float) -> _Walker:
+    """From far to near; every other one walks to the left, and all are about the middle half way."""
+    heading, speed = 1 - 2 * (place % 2), random.uniform(0.5, 1.0)
+    start = middle + random.uniform(-0.25, 0.25) * way - heading * speed * way / 2
+    return walker(start, heading, speed, nearer=0.85 + 0.3 * place / (_CROWD - 1))
 
 
 def _render(walkers, wall, still, time: float, lamp, options: WalkOptions) -> WalkFrame:

@@ -5,7 +5,7 @@ import pytest
 
 from p2net_tf.data.coco import to_coco_keypoints
 from p2net_tf.data.synthetic.render import SKELETON
-from p2net_tf.data.synthetic.walks import SCENES, WalkOptions, render_walk
+from p2net_tf.data.synthetic.walks import HIDDEN, SCENES, WalkFrame, WalkOptions, render_walk, walk_truth
 
 SHORT = WalkOptions(height=128, width=160, rate=12.5, seconds=4.0)
 
@@ -40,6 +40,41 @@ def test_who_is_who():
     assert min(frame.visible[0] for frame in crossing if len(frame.people) == 2) < 0.5
     assert crossing[25].visible[1] == 1  # who is in front, in the middle of the picture
     assert all(0 <= part <= 1 for frame in crossing for part in frame.visible)
+
+
+@pytest.mark.slow
+def test_who_comes_back_overtakes_and_meets_others():
+    returning, overtaking, crowd = (
+        list(render_walk(0, scene, SHORT)) for scene in ("returning", "overtaking", "crowd")
+    )
+    there = [2 in [person["track_id"] for person in frame.people] for frame in returning]
+    assert there[0] and there[-1] and 8 <= there.count(False) <= 16  # about a sixth of the time, and a bit
+    assert np.count_nonzero(np.diff(there)) == 2
+    both = [frame for frame in overtaking if len(frame.people) == 2]
+    ahead = [frame.people[0]["bbox"][0] > frame.people[1]["bbox"][0] for frame in both]
+    assert ahead[0] and not ahead[-1]
+    assert sum(frame.visible[0] < 0.6 for frame in both) > 5
+    assert max(len(frame.people) for frame in crowd) == 5
+
+
+def test_the_truth_of_a_video():
+    """People are numbered, frames count as `p2net predict` counts them; who is hidden need not be found."""
+    person = {"keypoints": [1, 2, 2] * 17, "bbox": [1, 2, 3, 4], "area": 6.0, "iscrowd": 0}
+    picture = np.zeros((8, 8, 3), np.uint8)
+    both = [person | {"track_id": 1}, person | {"track_id": 2}]
+    frames = [
+        WalkFrame(picture, 0.0, both, np.array([1.0, HIDDEN])),
+        WalkFrame(picture, 0.5, [], np.zeros(0)),
+        WalkFrame(picture, 1.0, both[1:], np.array([HIDDEN + 0.01])),
+    ]
+    truth = walk_truth(frames, first=5)
+    assert truth["images"] == [{"id": 5, "time": 0.0}, {"id": 6, "time": 0.5}, {"id": 7, "time": 1.0}]
+    rows = [
+        [entry[name] for name in ("id", "image_id", "track_id", "iscrowd")] for entry in truth["annotations"]
+    ]
+    assert rows == [[1, 5, 1, 0], [2, 5, 2, 1], [3, 7, 2, 0]]
+    assert truth["categories"][0]["keypoints"] == list(SKELETON.keypoints)
+    assert walk_truth(frames)["images"][0]["id"] == 1
 
 
 def test_their_pace_is_even_and_their_feet_do_not_slide():

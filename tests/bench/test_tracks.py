@@ -1,0 +1,59 @@
+"""Rendered people followed by the whole chain, and scored."""
+
+import json
+
+import pytest
+from calls import call
+from networks import two_convolutions
+
+pytest.importorskip("motmetrics", reason="motmetrics, the extra 'tracks', is not installed")
+
+from p2net_tf.bench.tracks import bench_tracks
+from p2net_tf.cli.bench import Walk
+from p2net_tf.data.synthetic.walks import SCENES, WalkOptions
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.keras_file import save_network
+from p2net_tf.skeletons.skeleton import Skeleton
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Knows nothing, and is sure of nothing: boxes alone decide."""
+    model = two_convolutions(17, (64, 48))
+    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
+    path = tmp_path_factory.mktemp("network") / "net.keras"
+    save_network(model, path, card)
+    return path
+
+
+def test_all_kinds_can_be_asked_for():
+    assert tuple(kind.value for kind in Walk) == SCENES
+
+
+@pytest.mark.slow
+def test_a_report(network, tmp_path):
+    out = tmp_path / "tracks.json"
+    kinds = ("walking", "leaving")
+    options = WalkOptions(height=96, width=128, seconds=2.0)
+    report = bench_tracks(str(network), out, None, 5, 2, kinds, 3, options, "a command")
+    assert json.loads(out.read_text()) == report
+    assert report["detector"]["is"] == "the truth, disturbed" and report["detector"]["lost"] == 0.05
+    assert list(report["results"]) == ["every frame", "every 5 frames"]
+    for results in report["results"].values():
+        assert list(results) == [*kinds, "all"]
+        parts = [results[kind] for kind in kinds]
+        for name in ("scenes", "kept", "boxes", "missed", "false", "switches", "frames", "people"):
+            assert results["all"][name] == sum(part[name] for part in parts)
+        errors = sum(results["all"][name] for name in ("missed", "false", "switches"))
+        assert results["all"]["MOTA"] == pytest.approx(1 - errors / results["all"]["boxes"])
+        assert set(results["all"]["smooth"]) == {"AP", "jitter", "lag"}
+    seen = report["detector"]["looks"]
+    assert seen["every frame"]["people"] == pytest.approx(5 * seen["every 5 frames"]["people"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_on_the_command_line(network, tmp_path):
+    arguments = ["--model", network, "--scenes", 1, "--scene", "leaving", "--detector", "whole_image"]
+    said = call("bench", "tracks", *arguments, "--out", tmp_path / "b.json").output
+    assert "MOTA" in said and "leaving" in said and "crossing" not in said
+    assert "Boxes: whole_image" in said
