@@ -5,11 +5,11 @@ import json
 import pytest
 from calls import call
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.mark.parametrize("network", ["faster_rcnn", "detnet", "tridentnet"])
 def test_twelve_pictures_of_coco_are_known_by_heart(network, data_root, tmp_path):
     """At the end every box is found, and nearly to the pixel: the mean over IoU 0.50 to 0.95."""
-    done = call("train", f"detector_overfit_{network}", "--out", tmp_path / "run", "--json")
+    done = call("train", f"detector_overfit_coco_tiny_{network}", "--out", tmp_path / "run", "--json")
     assert json.loads(done.stdout)["headline"]["AP"] >= 0.9
