@@ -1,13 +1,12 @@
 """Bytes that are a picture no more, or not quite, made from a seed."""
 
-import io
 import random
 import struct
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
+from picture_bytes import encoded
 
 _FORMATS = ("jpeg", "png", "webp", "bmp", "gif")
 
@@ -19,12 +18,6 @@ def damaged_pictures(count: int, seed: int, picture: np.ndarray) -> Iterator[byt
     for number in range(count):
         contents = sound[dice.choice(_FORMATS)]
         yield _DEEDS[number % len(_DEEDS)](contents, dice)
-
-
-def encoded(picture: np.ndarray, form: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, form)
-    return stream.getvalue()
 
 
 def _cut(contents: bytes, dice: random.Random) -> bytes:

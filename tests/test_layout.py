@@ -25,7 +25,7 @@ FLOORS = (
     ("estimator",),
     ("video",),
     ("serving", "doctor"),
-    ("bench", "webapp"),
+    ("bench",),
     ("cli",),
     ("__main__",),
 )

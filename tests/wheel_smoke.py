@@ -42,7 +42,7 @@ def import_package() -> None:
     check("configurations travel", configs_folder() == package / "configs")
     for name in ("p2net_small_lsp_128x128", "detector_small_people"):
         check(f"weights travel: {name}", (weights_folder() / name / "best.keras").is_file())
-    check("the page travels", (package / "webapp/page/index.html").is_file())
+    check("the page travels", (package / "serving/webapp/page/index.html").is_file())
     run("p2net", "--help", program=[str(Path(sys.executable).with_name("p2net"))])
 
 

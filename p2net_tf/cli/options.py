@@ -21,6 +21,23 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="key=value changes, such as training.epochs=3", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
+Detector = Annotated[
+    str | None,
+    typer.Option(
+        help="finds the people: run folder or .keras file of a detector, SavedModel, hub:PRESET, or "
+        "whole_image; where no boxes are given, the small detector that ships",
+        show_default=False,
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        help="boxes of the detector must score above it; by default as it says itself",
+        min=0,
+        max=1,
+        show_default=False,
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="stop at the first broken item, set nothing aside")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from p2net_tf.cli.options import AsJson, Strict, is_override, start, writable_folder
+from p2net_tf.cli.options import AsJson, Detector, MinScore, Strict, is_override, start, writable_folder
 from p2net_tf.utils.console import console, messages
 from p2net_tf.utils.exceptions import Interrupted
 
@@ -49,23 +49,8 @@ def predict(
     boxes: Annotated[
         str | None, typer.Option(help="x,y,w,h in every image, or a JSON of boxes", show_default=False)
     ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            help="finds the people: run folder or .keras file of a detector, SavedModel, hub:PRESET; "
-            "without --boxes the small detector that ships",
-            show_default=False,
-        ),
-    ] = None,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            help="boxes of the detector must score above it; by default as it says itself",
-            min=0,
-            max=1,
-            show_default=False,
-        ),
-    ] = None,
+    detector: Detector = None,
+    min_score: MinScore = None,
     whole_image: Annotated[bool, typer.Option("--whole-image", help="every image is one box")] = False,
     top: Annotated[
         int | None, typer.Option(help="keep so many poses of an image", min=1, show_default=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from p2net_tf.cli.options import start
+from p2net_tf.cli.options import Detector, MinScore, start
 
 app = typer.Typer()
 
@@ -20,23 +20,8 @@ def open_page(
     model: Annotated[
         str, typer.Argument(help="run folder, .keras file, or the name of a preset")
     ] = "p2net_small_lsp",
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            help="finds the people: run folder or .keras file of a detector, SavedModel, hub:PRESET, or "
-            "whole_image; without it the small detector that ships",
-            show_default=False,
-        ),
-    ] = None,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            help="boxes of the detector must score above it; by default as it says itself",
-            min=0,
-            max=1,
-            show_default=False,
-        ),
-    ] = None,
+    detector: Detector = None,
+    min_score: MinScore = None,
     host: Annotated[str, typer.Option(help="interface to listen on; 0.0.0.0 is all of them")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one", min=0, max=65535)] = 8502,
     browser: Annotated[
@@ -50,8 +35,8 @@ def open_page(
     start(as_json=False)
     from p2net_tf.cli.prediction_files import open_estimator
     from p2net_tf.detection.opening import chosen_detector
-    from p2net_tf.webapp.answers import PhotoAnswers
-    from p2net_tf.webapp.server import serve_page
+    from p2net_tf.serving.webapp.answers import PhotoAnswers
+    from p2net_tf.serving.webapp.server import serve_page
 
     pose, settings = open_estimator(model, ())
     finder = chosen_detector(detector, pose.skeleton)

@@ -12,7 +12,7 @@ from calls import call
 from p2net_tf.detection.detector import NetworkDetector, WholeImageDetector
 from p2net_tf.inference.card import CardError
 from p2net_tf.inference.keras_file import NetworkFileError
-from p2net_tf.webapp import server
+from p2net_tf.serving.webapp import server
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Detectors that others run give the boxes that Python gives."""
 
 import importlib
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_bytes import encoded
 from PIL import Image
 from tiny_detectors import tiny_detector
 from typer.testing import CliRunner
@@ -69,10 +69,8 @@ def test_a_saved_model_is_a_detector_with_the_same_boxes(detector, pictures, fol
 
 
 def test_a_session_takes_the_bytes_of_a_picture(detector, pictures, folders):
-    stream = io.BytesIO()
-    Image.fromarray(pictures[0]).save(stream, "png")
     with SavedModelSession(folders["saved_model"]) as session:
-        found = session.run("image_bytes", {"image_bytes": stream.getvalue()})
+        found = session.run("image_bytes", {"image_bytes": encoded(pictures[0])})
         other = session.run("serving_default", {"input_tensor": pictures[0][None]})
     for name, value in found.items():
         np.testing.assert_array_equal(value, other[name])

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from damaged_pictures import damaged_pictures, encoded
+from damaged_pictures import damaged_pictures
 from networks import two_convolutions
+from picture_bytes import encoded
 
 from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.estimator import PoseEstimator

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from picture_bytes import encoded
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -47,12 +48,6 @@ def contents(people, row: int) -> bytes:
 
 def picture(size=(60, 80)) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
-
-
-def encoded(pixels: np.ndarray, kind: str = "png", **options) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, **options)
-    return stream.getvalue()
 
 
 class TestParity:

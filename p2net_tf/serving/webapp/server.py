@@ -20,11 +20,11 @@ import numpy as np
 from p2net_tf.serving.defaults import LARGEST_MESSAGE
 from p2net_tf.serving.http_server import HttpError, HttpHandler, RunningHttpServer
 from p2net_tf.serving.stopping import stop_signals
+from p2net_tf.serving.webapp.answers import PhotoAnswers
+from p2net_tf.serving.webapp.photo import Photo, read_photo
+from p2net_tf.serving.webapp.turns import Turns
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
-from p2net_tf.webapp.answers import PhotoAnswers
-from p2net_tf.webapp.photo import Photo, read_photo
-from p2net_tf.webapp.turns import Turns
 
 PORT = 8502
 """Beside those of `p2net serve`."""
@@ -124,7 +124,7 @@ class _Handler(HttpHandler):
         if path not in _FILES:
             raise HttpError(404, "there is nothing here", closes=False)
         name, kind = _FILES[path]
-        return kind, (resources.files("p2net_tf.webapp") / "page" / name).read_bytes()
+        return kind, (resources.files("p2net_tf.serving.webapp") / "page" / name).read_bytes()
 
     def post(self) -> tuple[str, bytes]:
         url = urlsplit(self.path)

@@ -4,24 +4,19 @@ import io
 
 import numpy as np
 import pytest
+from picture_bytes import encoded
 from PIL import Image
 
 from p2net_tf.data.samples import DataError
-from p2net_tf.webapp import photo
-from p2net_tf.webapp.photo import file_name, read_photo
+from p2net_tf.serving.webapp import photo
+from p2net_tf.serving.webapp.photo import file_name, read_photo
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
 
-def encoded(pixels=PIXELS, form="PNG", **options) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form, **options)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP"])
 def test_pixels_of_every_kind_of_file(form):
-    found = read_photo(encoded(form=form), "street")
+    found = read_photo(encoded(PIXELS, form), "street")
     np.testing.assert_array_equal(found.pixels, PIXELS)
     assert found.name == "street"
 
@@ -29,7 +24,7 @@ def test_pixels_of_every_kind_of_file(form):
 def test_a_picture_is_turned_as_it_says():
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter of a turn clockwise
-    found = read_photo(encoded(form="PNG", exif=exif.tobytes()), "street.png")
+    found = read_photo(encoded(PIXELS, "png", exif=exif.tobytes()), "street.png")
     np.testing.assert_array_equal(found.pixels, np.rot90(PIXELS, -1))
 
 
@@ -40,7 +35,7 @@ def test_a_picture_is_turned_as_it_says():
         (b"Dear diary,", "street.jpg: is a text file, not an image"),
         (b"<!doctype html>", "street.jpg: is an HTML page"),
         (b"%PDF-1.7", "street.jpg: is a PDF; render its pages"),
-        (encoded(form="JPEG")[:200], "street.jpg: truncated JPEG"),
+        (encoded(PIXELS, "jpeg")[:200], "street.jpg: truncated JPEG"),
         (bytes(range(200, 256)) * 20, "street.jpg: not an image"),
     ],
 )

@@ -7,13 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
+from picture_bytes import encoded
 from PIL import Image
 
 from p2net_tf.detection.opening import SHIPPED, open_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.settings import EvaluationConfig
-from p2net_tf.webapp.answers import PhotoAnswers
-from p2net_tf.webapp.server import WebApp
+from p2net_tf.serving.webapp.answers import PhotoAnswers
+from p2net_tf.serving.webapp.server import WebApp
 
 pytestmark = pytest.mark.slow
 
@@ -172,9 +173,8 @@ def test_what_is_no_picture_is_refused_in_words(page, skier, name, contents, wor
 
 
 def test_a_scene_without_people_says_so(page):
-    file = io.BytesIO()
-    Image.fromarray(np.full((300, 400, 3), 120, np.uint8)).save(file, "PNG")
-    send(page, {"name": "fog.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    fog = encoded(np.full((300, 400, 3), 120, np.uint8))
+    send(page, {"name": "fog.png", "mimeType": "image/png", "buffer": fog})
     assert page.inner_text("#status") == "Nobody found in this picture."
     assert "--detector whole_image" in page.inner_text("#nobody")
     assert page.is_visible("#picture") and not page.is_visible("#panel")

@@ -15,8 +15,8 @@ from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.evaluation.suppression import suppressed
 from p2net_tf.inference.poses import Poses
 from p2net_tf.keypoints.heatmaps import STRIDE
+from p2net_tf.serving.webapp.photo import Photo
 from p2net_tf.skeletons import drawing
-from p2net_tf.webapp.photo import Photo
 
 _PREVIEW_SIDE = 1600
 """Pixels of the longer side of what is sent back; boxes and keypoints stay in those of the photo."""

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from p2net_tf.webapp import server
-from p2net_tf.webapp.server import LARGEST_FILE, WebApp, WebAppError
+from p2net_tf.serving.webapp import server
+from p2net_tf.serving.webapp.server import LARGEST_FILE, WebApp, WebAppError
 
 BYTES = {"Content-Type": "application/octet-stream"}
 

@@ -14,9 +14,9 @@ from p2net_tf.detection.detector import WholeImageDetector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference.card import InferenceCard
+from p2net_tf.serving.webapp.answers import PhotoAnswers
+from p2net_tf.serving.webapp.photo import Photo
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.webapp.answers import PhotoAnswers
-from p2net_tf.webapp.photo import Photo
 
 
 def decoded(url: str) -> np.ndarray:

@@ -1,21 +1,19 @@
 """A page over two convolutions, which finds two people in every picture."""
 
-import io
-
 import numpy as np
 import pytest
 from networks import two_convolutions
-from PIL import Image
+from picture_bytes import encoded
 
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference.card import InferenceCard
+from p2net_tf.serving.webapp.answers import PhotoAnswers
+from p2net_tf.serving.webapp.photo import read_photo
+from p2net_tf.serving.webapp.server import WebApp
 from p2net_tf.skeletons.skeleton import Skeleton
-from p2net_tf.webapp.answers import PhotoAnswers
-from p2net_tf.webapp.photo import read_photo
-from p2net_tf.webapp.server import WebApp
 
 BOXES, SCORES = np.float32([[5, 6, 30, 40], [60, 10, 40, 60]]), np.float32([0.9, 0.6])
 
@@ -47,9 +45,7 @@ def page(answers):
 @pytest.fixture(scope="session")
 def contents() -> bytes:
     """A PNG of 120 x 80."""
-    file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)).save(file, "PNG")
-    return file.getvalue()
+    return encoded(np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8))
 
 
 @pytest.fixture(scope="session")
