@@ -22,6 +22,7 @@ from p2net_tf.evaluation.people import select_people
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.inference import presets
 from p2net_tf.inference.card import CardError, InferenceCard, heatmaps_of
+from p2net_tf.inference.given_boxes import certainty_of, per_picture
 from p2net_tf.inference.heatmaps import Heatmaps, heatmap_windows
 from p2net_tf.inference.keras_file import open_network, save_network
 from p2net_tf.inference.pictures import PictureSource, as_list, load_picture, load_pictures
@@ -160,8 +161,8 @@ class PoseEstimator:
             UserError: the detector cannot be opened.
         """
         sources = as_list(pictures)
-        windows = _per_picture(boxes, len(sources), "boxes", 4)
-        certainties = _per_picture(box_scores, len(sources), "box_scores", None)
+        windows = per_picture(boxes, len(sources), "boxes", 4)
+        certainties = per_picture(box_scores, len(sources), "box_scores", None)
         found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
         sizes = []
         for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
@@ -231,7 +232,7 @@ class PoseEstimator:
 
     def _crops(self, picture: PictureSource, boxes: Boxes):
         """`(crops [n, H, W, 3], matrices [n, 2, 3] image -> crop)` of a picture and boxes as given."""
-        (windows,) = _per_picture(boxes, 1, "boxes", 4)
+        (windows,) = per_picture(boxes, 1, "boxes", 4)
         return self._crop(tf.constant(load_picture(picture)), tf.constant(windows))
 
     def _poses(self, found: _Collector, sources: list, sizes: list[int], windows, certainties) -> list[Poses]:
@@ -241,7 +242,7 @@ class PoseEstimator:
         parts = np.split(np.arange(len(scores)), np.cumsum(sizes)[:-1]) if sizes else []
         found_in = []
         for number, rows in enumerate(parts):
-            certainty = _certainty(certainties[number], len(rows), number)
+            certainty = certainty_of(certainties[number], len(rows), number)
             columns = (keypoints[rows], keypoint_scores[rows], scores[rows] * certainty)
             found_in.append(Poses(*columns, windows[number], certainty, self.skeleton, sources[number]))
         return found_in
@@ -376,57 +377,3 @@ class _Collector:
         self._scores.append(scores.numpy())
         self._count -= size
         self._waiting = [(crops[size:], matrices[size:])] if self._count else []
-
-
-def _per_picture(given, count: int, name: str, columns: int | None) -> list:
-    """A checked array for each picture, or None where it has none."""
-    if given is None:
-        return [None] * count
-    # One picture's own array may stand alone.
-    depth = 2 if columns else 1
-    alone = (
-        count == 1 and _depth(given) <= depth and not (isinstance(given, list | tuple) and given == [None])
-    )
-    parts = [given] if alone else list(given)
-    if len(parts) != count:
-        raise DataError(f"{name}: {len(parts)} entries for {count} pictures; give an array for each, or None")
-    return [
-        None if part is None else _checked(part, f"{name}[{number}]", columns)
-        for number, part in enumerate(parts)
-    ]
-
-
-def _depth(value) -> int:
-    if isinstance(value, np.ndarray | tf.Tensor):
-        return len(value.shape)
-    if isinstance(value, list | tuple):
-        return 1 + max(map(_depth, value), default=1)
-    return 0
-
-
-def _checked(part, name: str, columns: int | None) -> np.ndarray:
-    try:
-        array = np.asarray(part, np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: not numbers ({error})") from None
-    if columns is None:
-        return array.reshape(-1)
-    if array.size == 0:
-        return np.zeros((0, columns), np.float32)
-    if array.ndim != 2 or array.shape[1] != columns:
-        raise DataError(f"{name}: has the shape {list(array.shape)}; boxes are [n, 4], x, y, width, height")
-    wrong = ~np.all(np.isfinite(array), axis=1) | np.any(array[:, 2:] <= 0, axis=1)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            f"{name}: box {row} is {array[row].tolist()}; width and height must be above 0, in pixels"
-        )
-    return array
-
-
-def _certainty(scores: np.ndarray | None, count: int, number: int) -> np.ndarray:
-    if scores is None:
-        return np.ones(count, np.float32)
-    if len(scores) != count:
-        raise DataError(f"box_scores[{number}]: {len(scores)} scores for {count} boxes")
-    return scores

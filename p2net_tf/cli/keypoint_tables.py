@@ -14,7 +14,6 @@ Add = Callable[[Iterable[tuple]], None]
 """Writes some more rows."""
 DIGITS = {"time": 6, "x": 3, "y": 3, "score": 4}
 """Decimals in a CSV; a Parquet file has float64."""
-SUFFIXES = (".csv", ".parquet")
 _GROUP = 50_000
 """Rows that are kept in memory before they are written: those of a Parquet file stand together in groups."""
 
@@ -23,7 +22,7 @@ def open_table(path: Path, columns: Mapping[str, type]) -> AbstractContextManage
     """The table as a context; the file stands there, whole, when it is left.
 
     Args:
-        path: ends in one of `SUFFIXES`.
+        path: ends in `.csv` or `.parquet`.
         columns: names, and the type of what stands there: int, float or str.
 
     Raises:

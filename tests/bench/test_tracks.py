@@ -4,25 +4,20 @@ import json
 
 import pytest
 from calls import call
-from networks import two_convolutions
+from saved_networks import saved_two_convolutions
 
 pytest.importorskip("motmetrics", reason="motmetrics, the extra 'tracks', is not installed")
 
 from p2net_tf.bench.tracks import bench_tracks
 from p2net_tf.cli.bench import Walk
 from p2net_tf.data.synthetic.walks import SCENES, WalkOptions
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.inference.keras_file import save_network
-from p2net_tf.skeletons.skeleton import Skeleton
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     """Knows nothing, and is sure of nothing: boxes alone decide."""
-    model = two_convolutions(17, (64, 48))
-    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
     path = tmp_path_factory.mktemp("network") / "net.keras"
-    save_network(model, path, card)
+    saved_two_convolutions(path)
     return path
 
 

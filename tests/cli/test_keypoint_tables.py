@@ -6,14 +6,11 @@ import sys
 
 import pytest
 from calls import call
-from networks import two_convolutions
 from PIL import Image
+from saved_networks import saved_two_convolutions
 
 from p2net_tf.cli import keypoint_tables
 from p2net_tf.cli.keypoint_tables import open_table
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.inference.keras_file import save_network
-from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.exceptions import UserError
 
 COLUMNS = {"frame": int, "time": float, "keypoint": str, "x": float}
@@ -59,9 +56,7 @@ def test_without_pyarrow(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_pictures_have_a_table_too(tmp_path, suffix):
     """With the keypoints of predictions.json, where COCO counts the middles of pixels as whole numbers."""
-    model = two_convolutions(17, (64, 48))
-    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
-    save_network(model, tmp_path / "net.keras", card)
+    saved_two_convolutions(tmp_path / "net.keras")
     Image.effect_noise((80, 60), 90).convert("RGB").save(tmp_path / "noise.png")
     out = tmp_path / "out"
     boxes = ("--boxes", "10,10,40,40")

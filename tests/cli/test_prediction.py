@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from calls import call
-from networks import two_convolutions
+from saved_networks import saved_two_convolutions
 from tiny_detectors import tiny_detector
 
 from p2net_tf.data.coco import read_coco
@@ -20,9 +20,6 @@ from p2net_tf.evaluation.coco import METRICS
 from p2net_tf.evaluation.evaluate import evaluate
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.evaluation.stored import score_coco
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.inference.keras_file import save_network
-from p2net_tf.skeletons.skeleton import Skeleton
 from tests.plain_pycocotools import plain_stats
 
 ANNOTATIONS = "annotations/person_keypoints_val2017.json"
@@ -32,11 +29,8 @@ DETECTIONS = "annotations/person_detections_val2017.json"
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     """A file, and its card."""
-    model = two_convolutions(17, (64, 48))
-    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
     path = tmp_path_factory.mktemp("network") / "net.keras"
-    save_network(model, path, card)
-    return path, model, card
+    return path, *saved_two_convolutions(path)
 
 
 @pytest.fixture

@@ -6,16 +6,13 @@ import json
 import numpy as np
 import pytest
 from calls import call
-from networks import two_convolutions
 from PIL import Image
+from saved_networks import saved_two_convolutions
 
 pytest.importorskip("av", reason="PyAV, the extra 'video', is not installed")
 
 from p2net_tf.cli import video_files
 from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.inference.keras_file import save_network
-from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.exceptions import Interrupted
 from p2net_tf.video.reading import VideoReader
 from p2net_tf.video.writing import VideoWriter
@@ -26,10 +23,8 @@ SHORT = WalkOptions(height=96, width=128, rate=25, seconds=FRAMES / 25)
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    model = two_convolutions(17, (64, 48))
-    card = InferenceCard.of(model, Skeleton.load("coco17"), recipe={"flip_test": False})
     path = tmp_path_factory.mktemp("network") / "net.keras"
-    save_network(model, path, card)
+    saved_two_convolutions(path)
     return path
 
 
