@@ -80,6 +80,8 @@ class TwoStageConfig(DetectionNetworkConfig):
     """Boxes that are looked at again."""
     training_candidates: PositiveInt = 2000
     """Anchors of each map that suppression looks at in training."""
+    box_samples: PositiveInt = 512
+    """Proposals of a picture that are looked at again in training."""
     anchor_sizes: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (
         32, 64, 128, 256, 512,
     )  # fmt: skip
@@ -99,6 +101,9 @@ class FasterRCNNConfig(TwoStageConfig):
     """Of the two dense layers."""
 
 
+ValidRange = tuple[Annotated[float, Field(ge=0)], PositiveFloat]
+
+
 class TridentNetConfig(TwoStageConfig):
     name: Literal["tridentnet"]
     backbone: Literal["resnet50", "resnet101", "resnet152"] = "resnet101"
@@ -106,6 +111,9 @@ class TridentNetConfig(TwoStageConfig):
     """Blocks of three branches at the end of C4; 0: the plain network."""
     small_width: PositiveInt | None = None
     """Where it is given, channels at stride 4 of a small ResNet of bottlenecks in place of `backbone`."""
+    valid_ranges: tuple[ValidRange, ValidRange, ValidRange] | None = None
+    """Least and largest root of the area, in pixels, of the objects that each branch learns from;
+    None: the published ones, for pictures of 800 pixels. The middle branch works alone at inference."""
 
 
 class OneStageConfig(DetectionNetworkConfig):

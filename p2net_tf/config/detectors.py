@@ -26,6 +26,7 @@ _NOT_ARGUMENTS = {
     "backbone_width",
     "backbone_blocks",
     "candidates",
+    "valid_ranges",
 }
 
 
@@ -109,7 +110,11 @@ def _load_imagenet(network: DetectionNetwork, backbone: str) -> None:
 
 def _renamed(model: DetectionNetworkConfig) -> dict:
     """Arguments that are called otherwise, or left to the network."""
-    arguments = {} if model.candidates is None else {"candidates": model.candidates}
+    arguments = {
+        name: getattr(model, name)
+        for name in ("candidates", "valid_ranges")
+        if getattr(model, name, None) is not None
+    }
     if hasattr(model, "backbone_width"):
         arguments |= {"small_width": model.backbone_width, "small_blocks": model.backbone_blocks}
     return arguments

@@ -22,6 +22,8 @@ _MAY_DIFFER = {
     "candidates",
     "proposals",
     "training_candidates",
+    "box_samples",
+    "valid_ranges",
     "seed",
     "alpha",
     "gamma",

@@ -16,8 +16,8 @@ from p2net_tf.layers.sequence import call_in_sequence
 from p2net_tf.losses.boxes import cross_entropy, mean_over, smooth_l1
 from p2net_tf.models.backbones import ResNetSpec, resnet_stage
 
-SAMPLED, POSITIVE_SHARE = 512, 0.25
-"""Proposals of a picture that the losses look at."""
+POSITIVE_SHARE = 0.25
+"""At most, of the proposals that the losses look at."""
 _BETA = 1 / 9
 BACKGROUND = 0
 """Among the classes of the head; the others are counted from 1."""
@@ -138,9 +138,14 @@ class StageHead(BoxHead):
 
 
 class BoxRules:
-    """From proposals and what a head says of them to boxes of classes, and to the losses."""
+    """From proposals and what a head says of them to boxes of classes, and to the losses.
 
-    def __init__(self):
+    Args:
+        samples: proposals of a picture that the losses look at.
+    """
+
+    def __init__(self, samples: int = 512):
+        self.samples = samples
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
         self.matcher = Matcher(high=0.5, low=0.5)
 
@@ -156,7 +161,7 @@ class BoxRules:
         True boxes are proposals, too, so that there are positives from the first step on.
 
         Returns:
-            `{boxes [B, S, 4], chosen [B, S], classes [B, S], deltas [B, S, 4]}` with S = `SAMPLED`, or all
+            `{boxes [B, S, 4], chosen [B, S], classes [B, S], deltas [B, S, 4]}` with S = `samples`, or all
             proposals where they are fewer; `chosen` is False where a picture has fewer still.
         """
         proposals = ops.concatenate([proposals, truth.boxes], axis=1)
@@ -166,10 +171,10 @@ class BoxRules:
         valid = ops.concatenate([valid, usable], axis=1)
         index, labels = truth.matched_by(self.matcher, proposals)
         labels = ops.where(valid, labels, IGNORED)
-        chosen = sample(labels, SAMPLED, POSITIVE_SHARE, uniform)
+        chosen = sample(labels, self.samples, POSITIVE_SHARE, uniform)
         # Those that are chosen to the front; the list is as long in every picture, and no longer than it can
         # be: features of 512 boxes are gigabytes.
-        first, places = ops.top_k(ops.cast(chosen, "int32"), at_most(SAMPLED, ops.shape(proposals)[1]))
+        first, places = ops.top_k(ops.cast(chosen, "int32"), at_most(self.samples, ops.shape(proposals)[1]))
         boxes, index = geometry.rows(proposals, places), geometry.rows(index, places)
         positive = geometry.rows(labels, places) == POSITIVE
         classes = geometry.rows(truth.classes, index) + 1

@@ -15,8 +15,9 @@ from p2net_tf.detection.networks.two_stage import TwoStageDetector
 from p2net_tf.models.backbones import RESNETS, ResNetSpec
 from p2net_tf.models.trident import DILATIONS, TridentResNet
 
-VALID_RANGES = ((0.0, 90.0), (30.0, 160.0), (90.0, float("inf")))
-"""Square roots of the areas, in pixels, of the objects that each branch answers for."""
+VALID_RANGES = ((0.0, 90.0), (30.0, 160.0), (90.0, 1e5))
+"""Square roots of the areas, in pixels, of the objects that each branch answers for: as published, for pictures
+whose shorter side has 800."""
 STRIDE = 16
 
 
@@ -32,6 +33,9 @@ class TridentNet(TwoStageDetector):
         trident_blocks: at the end of C4; 0: the plain network, with as many parameters.
         small_width: where it is given, channels at stride 4, a quarter of it inside of the bottlenecks, of a
             ResNet of two blocks a stage in place of `backbone`.
+        valid_ranges: the least and the largest root of the area, in pixels, of the objects that each of the
+            three branches learns from. The middle one works alone at inference: where pictures are not of
+            the published size, or where it must know every size, say so here.
         anchor_sizes: in pixels.
         stride_in_1x1: see `ResidualBlock`.
         options: see `TwoStageDetector` and `DetectionNetwork`.
@@ -44,6 +48,7 @@ class TridentNet(TwoStageDetector):
         backbone: str = "resnet101",
         trident_blocks: int = 10,
         small_width: int | None = None,
+        valid_ranges=VALID_RANGES,
         anchor_sizes=(32, 64, 128, 256, 512),
         stride_in_1x1: bool = False,
         **options,
@@ -53,10 +58,16 @@ class TridentNet(TwoStageDetector):
             "backbone": backbone,
             "trident_blocks": trident_blocks,
             "small_width": small_width,
+            "valid_ranges": [list(valid) for valid in valid_ranges],
             "anchor_sizes": list(anchor_sizes),
             "stride_in_1x1": stride_in_1x1,
         }
         self.trident_blocks = trident_blocks
+        self.valid_ranges = valid_ranges
+        if len(valid_ranges) != len(DILATIONS):
+            raise ValueError(
+                f"valid_ranges has {len(valid_ranges)} pairs; there are {len(DILATIONS)} branches"
+            )
         spec = _small(small_width) if small_width else RESNETS[backbone]
         self.backbone = TridentResNet(
             spec, trident_blocks, stride_in_1x1, name=backbone, **self.layer_options
@@ -90,7 +101,7 @@ class TridentNet(TwoStageDetector):
         if not self.trident_blocks:
             return truth
         root = ops.sqrt(ops.maximum(geometry.area(truth.boxes), 0.0))
-        unfit = [ops.logical_or(root < low, root > high) for low, high in VALID_RANGES]
+        unfit = [ops.logical_or(root < low, root > high) for low, high in self.valid_ranges]
         times = len(DILATIONS)
         return Truth(
             ops.concatenate([truth.boxes] * times, axis=0),

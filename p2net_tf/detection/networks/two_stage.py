@@ -23,6 +23,7 @@ class TwoStageDetector(DetectionNetwork):
         proposals: boxes that are looked at again.
         training_candidates: anchors of each map that suppression looks at in training; at inference as many
             as `proposals`.
+        box_samples: proposals of a picture that are looked at again in training.
         aligned: see `roi_align`.
         options: see `DetectionNetwork`.
     """
@@ -30,15 +31,22 @@ class TwoStageDetector(DetectionNetwork):
     loss_names = ("objectness_loss", "proposal_box_loss", "class_loss", "box_loss")
 
     def __init__(
-        self, proposals: int = 1000, training_candidates: int = 2000, aligned: bool = True, **options
+        self,
+        proposals: int = 1000,
+        training_candidates: int = 2000,
+        box_samples: int = 512,
+        aligned: bool = True,
+        **options,
     ):
         super().__init__(**{"candidates": 2048, **options})
         self.proposals = proposals
         self.training_candidates = training_candidates
+        self.box_samples = box_samples
         self.aligned = aligned
         self._arguments |= {
             "proposals": proposals,
             "training_candidates": training_candidates,
+            "box_samples": box_samples,
             "aligned": aligned,
         }
 
@@ -53,7 +61,7 @@ class TwoStageDetector(DetectionNetwork):
             pooled_strides: of the first maps of `features`, which proposals are looked at on.
         """
         self.channels, self.pooled, self.pooled_strides = channels, pooled, pooled_strides
-        self.rpn_rules, self.box_rules = ProposalRules(anchors), BoxRules()
+        self.rpn_rules, self.box_rules = ProposalRules(anchors), BoxRules(self.box_samples)
         dtype = self.layer_options["dtype"]
         self.rpn = RegionProposals(channels, anchors.per_position, dtype=dtype, name="rpn")
         self.head = head
