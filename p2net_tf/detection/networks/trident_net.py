@@ -16,7 +16,7 @@ from p2net_tf.models.backbones import RESNETS, ResNetSpec
 from p2net_tf.models.trident import DILATIONS, TridentResNet
 
 VALID_RANGES = ((0.0, 90.0), (30.0, 160.0), (90.0, 1e5))
-"""Square roots of the areas, in pixels, of the objects that each branch answers for: as published, for pictures
+"""Square roots of the areas, in pixels, of what each branch answers for: as published, for pictures
 whose shorter side has 800."""
 STRIDE = 16
 
