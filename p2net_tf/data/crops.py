@@ -84,6 +84,8 @@ def crop_people(
 ):
     """`plain_crop` of every box `[n, 4]` of one image: `(crops [n, H, W, 3], matrices [n, 2, 3])`."""
     specs = tf.TensorSpec((*crop_size, 3), tf.float32), tf.TensorSpec((2, 3), tf.float32)
+    # Once, not once for every person: of a photo of 40 megapixels that is half a gigabyte each.
+    image = tf.cast(image, tf.float32)
     return tf.map_fn(
         lambda box: plain_crop(image, box, crop_size, box_padding, alignment),
         boxes,
