@@ -46,7 +46,7 @@ def report_detector(
     curves = {"file": CURVES, "caption": "Loss, AP and learning rate over the epochs"}
     report = {
         "title": config.name,
-        "subtitle": f"{config.model.name} on {config.model.backbone}",
+        "subtitle": f"{config.model.name} on {_backbone(config)}",
         "headline": {},
         "scores": {},
         "notes": [],
@@ -65,6 +65,11 @@ def report_detector(
     report["scores"]["Run"] = facts | {"likely score": likely} | _size_of(network_file(folder))
     write_report(folder, report)
     return report
+
+
+def _backbone(config: DetectorExperimentConfig) -> str:
+    """Of its own name a small TridentNet has only the width."""
+    return "small" if getattr(config.model, "small_width", None) else config.model.backbone
 
 
 def _settle_likely_score(config: DetectorExperimentConfig, folder: Path, strict: bool) -> float:
