@@ -68,6 +68,7 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Worker:
     )
     if not tasks:
         raise _error("cluster", "has neither workers nor a chief")
+    _demand_own_addresses(tasks)
     places = [(job, number) for job, number, _ in tasks]
     own = _own_task(_part(config, "task", "it must say which of the workers this is"), places)
     return Worker(places.index(own), tasks)
@@ -95,6 +96,15 @@ def _address(address, field: str) -> str:
     if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise _error(field, f"is {json.dumps(address)}, not host:port with a port from 1 to 65535")
     return address
+
+
+def _demand_own_addresses(tasks) -> None:
+    """Two processes that listen at one address wait for each other until they are stopped."""
+    first = {}
+    for job, number, address in tasks:
+        other = first.setdefault(address, f"cluster.{job}.{number}")
+        if other != f"cluster.{job}.{number}":
+            raise _error(f"cluster.{job}.{number}", f"is {address}, as {other} is; each needs one of its own")
 
 
 def _own_task(task: dict, places: list[tuple[str, int]]) -> tuple[str, int]:

@@ -74,3 +74,16 @@ def test_a_broken_one_is_told_with_field_and_remedy(config, message):
         read_cluster({"TF_CONFIG": text})
     example = str(error.value).split("write it like ")[1]
     assert read_cluster({"TF_CONFIG": example}).count == 2
+
+
+@pytest.mark.parametrize(
+    "cluster, fields",
+    [
+        ({"worker": [HOSTS[0], HOSTS[1], HOSTS[0]]}, ("cluster.worker.2", "cluster.worker.0")),
+        ({"chief": HOSTS[:1], "worker": HOSTS[:1]}, ("cluster.worker.0", "cluster.chief.0")),
+    ],
+)
+def test_two_processes_have_two_addresses(cluster, fields):
+    job = next(iter(cluster))
+    with pytest.raises(ClusterError, match=f"{fields[0]} is host0:2222, as {fields[1]} is"):
+        read_cluster(tf_config(cluster, job))
