@@ -19,7 +19,7 @@ def canvas_of(
     axes follow from them.
 
     Args:
-        picture: `[h, w, 3]` RGB in grey levels 0..255.
+        picture: `[h, w, 3]` RGB in grey levels 0..255, of any type.
         shorter_side, longer_side: see `DetectorCard`.
         stride: what H and W are multiples of.
         padding_value: `[3]` colour in 0..1 at the right and bottom.
@@ -32,8 +32,8 @@ def canvas_of(
     sides = tf.cast(tf.shape(picture)[:2], tf.float64)
     factor = tf.minimum(shorter_side / tf.reduce_min(sides), longer_side / tf.reduce_max(sides))
     size = tf.maximum(tf.cast(tf.floor(sides * factor), tf.int32), 1)
-    levels = tf.cast(picture, tf.float32) / 255
-    scaled = tf.image.resize(levels, size, antialias=antialias)
+    # As they are: most pictures are large, and of eight bits.
+    scaled = tf.image.resize(picture, size, antialias=antialias) / 255
     missing = -size % stride
     padding = tf.constant(padding_value, tf.float32)
     # Padded relative to the colour, since `tf.pad` takes one number for all channels.

@@ -70,10 +70,11 @@ class NetworkDetector(PersonDetector):
     def __init__(self, network: DetectionNetwork, card: DetectorCard):
         self.network, self.card = network, card
         self.likely_score = card.likely_score
-        # One graph for pictures of all sizes.
-        self._graph = tf.function(
-            self._detections, [tf.TensorSpec((None, None, 3), tf.float32)], autograph=False
-        )
+        # One graph for pictures of all sizes, of eight bits or not.
+        self._graphs = {
+            dtype: tf.function(self._detections, [tf.TensorSpec((None, None, 3), dtype)], autograph=False)
+            for dtype in (tf.uint8, tf.float32)
+        }
 
     @classmethod
     def load(cls, path: str | Path) -> NetworkDetector:
@@ -92,7 +93,8 @@ class NetworkDetector(PersonDetector):
         save_network(self.network, path, self.card)
 
     def detect_in(self, picture: np.ndarray) -> Boxes:
-        corners, scores = self._graph(np.asarray(picture, np.float32))
+        dtype = tf.uint8 if picture.dtype == np.uint8 else tf.float32
+        corners, scores = self._graphs[dtype](tf.constant(picture, dtype))
         return Boxes.of_corners(corners.numpy(), scores.numpy(), picture.shape[:2])
 
     @property

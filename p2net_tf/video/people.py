@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from p2net_tf.data.annotations.boxes import overlaps
+from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
@@ -114,9 +115,27 @@ class VideoPoses:
         """
         following = _Following(self, Tracker(self.pose.skeleton.sigmas, self._settings))
         with ExitStack() as stack:
-            frames = _frames(source, rate, stack)
-            found = (PeopleFrame(frame.number, frame.time, *following.next(frame)) for frame in frames)
+            frames = self._detected(source, rate, stack)
+            found = (
+                PeopleFrame(frame.number, frame.time, *following.next(frame, boxes))
+                for frame, boxes in frames
+            )
             yield from smoothed(found, self._smoothing) if self._smoothing else found
+
+    def _detected(self, source, rate: float, stack: ExitStack) -> Iterator[tuple[Frame, Boxes | None]]:
+        """Frames with what the detector finds in those that it looks at.
+
+        Of a video it looks at the next frame while the poses of this one are found: neither of the two fills
+        all cores, and boxes do not depend on who is followed.
+        """
+        frames = _frames(source, rate, stack)
+        found = (
+            (frame, None if number % self.detect_every else self.detector.detect_in(frame.picture))
+            for number, frame in enumerate(frames)
+        )
+        if isinstance(source, (str, Path, VideoReader)):
+            return stack.enter_context(closing(read_ahead(found, 1)))
+        return found
 
 
 def smoothed(
@@ -139,22 +158,24 @@ class _Following:
 
     def __init__(self, people: VideoPoses, tracker: Tracker):
         self._people, self._tracker = people, tracker
-        self._count = 0
         self._last: Poses | None = None
         self._ids = self._carried = np.zeros(0, bool)
 
-    def next(self, frame: Frame) -> tuple[Poses, np.ndarray]:
-        """Poses and numbers of those who have one."""
-        looks = self._count % self._people.detect_every == 0
-        poses = self._look(frame.picture) if looks else self._follow(frame.picture)
+    def next(self, frame: Frame, boxes: Boxes | None) -> tuple[Poses, np.ndarray]:
+        """Poses and numbers of those who have one.
+
+        Args:
+            boxes: what the detector finds; None where it does not look.
+        """
+        poses = self._follow(frame.picture) if boxes is None else self._look(frame.picture, boxes)
         ids = self._tracker(poses.boxes, poses.box_scores, poses.keypoints, poses.keypoint_scores)
-        self._count, self._last, self._ids = self._count + 1, poses, ids
+        self._last, self._ids = poses, ids
         known = np.flatnonzero(ids != UNKNOWN)
         return poses.take(known), ids[known]
 
-    def _look(self, picture: np.ndarray) -> Poses:
+    def _look(self, picture: np.ndarray, boxes: Boxes) -> Poses:
         """In the detector's boxes, and in those of people it lost just now."""
-        windows, scores = self._detect(picture)
+        windows, scores = self._wanted(boxes)
         rows = self._lost_just_now(windows)
         self._carried = np.arange(len(windows) + len(rows)) >= len(windows)
         if not len(rows):
@@ -195,10 +216,10 @@ class _Following:
         self._carried = self._carried[seen][alone]
         return poses.take(alone)
 
-    def _detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _wanted(self, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
         """Likely boxes, and doubtful ones where somebody is expected."""
         high, low = self._tracker.settings.high_score, self._tracker.settings.low_score
-        boxes = self._people.detector.detect_in(picture).above(low)
+        boxes = boxes.above(low)
         wanted = (boxes.scores > high) | (self._tracker.overlaps(boxes.windows) >= _NEAR)
         return boxes.windows[wanted], boxes.scores[wanted]
 
