@@ -24,6 +24,13 @@ from p2net_tf.utils.console import console
 
 app = typer.Typer()
 
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value}: give a finite number, such as 0.5")
+    return value
+
+
 Errors = Annotated[
     bool,
     typer.Option("--errors", help="split the errors of keypoints or boxes by type, with the AP each costs"),
@@ -33,6 +40,7 @@ ScoreLimit = Annotated[
     typer.Option(
         help="boxes: score from which on doubles and errors are counted; by default that of the best F1",
         show_default=False,
+        callback=_finite,
     ),
 ]
 

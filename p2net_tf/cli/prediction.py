@@ -125,6 +125,8 @@ def _say_pictures(written: Written, out: Path, as_json: bool) -> None:
         messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
     if len(broken) > _MOST_SAID:
         messages.print(f"{len(broken)} set aside in all: {out / 'problems.json'}", soft_wrap=True)
+    if not written.boxes:
+        messages.print("nobody was found: take a lower --min-score, or give --boxes or --whole-image")
     if written.unlimited:
         messages.print(
             f"every one of {written.boxes} detected boxes has a pose; thin them out by evaluation.nms=oks, "

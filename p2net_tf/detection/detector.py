@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from p2net_tf.data.samples import DataError
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.canvas import canvas_of
 from p2net_tf.detection.card import DetectorCard, read_detector_card
 from p2net_tf.detection.networks import DetectionNetwork
 from p2net_tf.inference.boxes import read_boxes
+from p2net_tf.inference.card import CardError
 from p2net_tf.inference.keras_file import load_model, save_network
-from p2net_tf.inference.pictures import PictureSource, load_picture, load_pictures
+from p2net_tf.inference.pictures import PictureSource, as_list, load_picture, load_pictures
 from p2net_tf.inference.run_folder import network_file
 
 
@@ -34,23 +37,30 @@ class PersonDetector(ABC):
 
     likely_score: float = 0.5
 
-    def detect(self, pictures: Sequence[PictureSource]) -> Iterator[Boxes]:
+    def detect(self, pictures: PictureSource | Sequence[PictureSource]) -> Iterator[Boxes]:
         """The `Boxes` of each picture, in order.
 
         Args:
-            pictures: paths, arrays `[H, W, 3]` or PIL images, of any sizes.
+            pictures: one, or a list: paths, arrays `[H, W, 3]` or PIL images, of any sizes.
 
         Raises:
             DataError: a picture cannot be read.
         """
-        return map(self.detect_in, load_pictures(pictures))
+        return map(self.detect_in, load_pictures(as_list(pictures)))
 
     @abstractmethod
     def detect_in(self, picture: np.ndarray) -> Boxes:
         """The boxes of one picture `[H, W, 3]`, RGB in grey levels 0..255."""
 
     def likely(self, boxes: Boxes, min_score: float | None = None) -> Boxes:
-        """Those of its boxes that are likely persons; `min_score` in place of `likely_score`."""
+        """Those of its boxes that are likely persons; `min_score` in place of `likely_score`.
+
+        Raises:
+            DataError: `min_score` is no number from 0 to 1.
+        """
+        is_number = isinstance(min_score, Real) and not isinstance(min_score, bool)
+        if min_score is not None and not (is_number and 0 <= min_score <= 1):
+            raise DataError(f"min_score is {min_score!r:.40}; give a number from 0 to 1")
         return boxes.above(self.likely_score if min_score is None else min_score)
 
     @property
@@ -89,7 +99,9 @@ class NetworkDetector(PersonDetector):
         return cls(getattr(network, "network", network), card)
 
     def save(self, path: str | Path) -> None:
-        """Writes the network with its card to a `.keras` file."""
+        """Writes the network with its card to a `.keras` file, which alone is enough for `load`."""
+        if Path(path).suffix != ".keras":
+            raise CardError(f"{path}: networks are kept in .keras files; give such a name")
         save_network(self.network, path, self.card)
 
     def detect_in(self, picture: np.ndarray) -> Boxes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 
-from p2net_tf.utils.exceptions import Interrupted
+from p2net_tf.utils.exceptions import Interrupted, UserError
 
 
 class Interruption:
@@ -30,6 +30,7 @@ class Interruption:
         self._words = words
         self.requested = False
         self.nothing_to_lose = False
+        self._left_at_once = False
 
     def __enter__(self) -> Interruption:
         # Python runs signal handlers in the main thread only; elsewhere somebody else is in charge of them.
@@ -38,9 +39,13 @@ class Interruption:
             self._before = signal.signal(signal.SIGTERM, self._on_signal)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, _, error: BaseException | None, *__) -> None:
         if self._installed:
             signal.signal(signal.SIGTERM, self._before)
+        # Native code that calls Python, as that of TensorFlow does while a graph is traced, turns what is
+        # raised in the handler into an error of its own, such as SystemError.
+        if self._left_at_once and error is not None and not isinstance(error, UserError | Interrupted):
+            raise Interrupted(self._words) from error
 
     def leave(self) -> None:
         """Raises:
@@ -51,4 +56,5 @@ class Interruption:
     def _on_signal(self, *_) -> None:
         self.requested = True
         if self.nothing_to_lose:
+            self._left_at_once = True
             self.leave()

@@ -110,6 +110,10 @@ class TestScore:
     def test_the_limit_is_that_of_boxes(self, files):
         assert "belongs to boxes" in call("score", "coco", *files, "--score-limit", "0.3", code=2).output
 
+    @pytest.mark.parametrize("limit", ["nan", "inf"])
+    def test_a_limit_that_no_score_has(self, files, limit):
+        assert "give a finite number" in call("score", "boxes", *files, "--score-limit", limit, code=2).output
+
 
 class TestEvaluate:
     @pytest.fixture(scope="class")

@@ -11,6 +11,8 @@ from calls import call
 from saved_networks import saved_two_convolutions
 from tiny_detectors import tiny_detector
 
+from p2net_tf.cli.prediction import _say_pictures
+from p2net_tf.cli.prediction_files import Written
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
@@ -202,3 +204,9 @@ def test_what_else_is_in_a_file_of_boxes_is_said_once(data_root, tmp_path, netwo
     file.write_text(json.dumps([{**box, "score": -5}]))
     with pytest.raises(DataError, match=r"boxes.json: 1 of 1 scores are below 0"):
         call("predict", tmp_path / "one.jpg", *files)
+
+
+@pytest.mark.parametrize("boxes", [0, 1])
+def test_pictures_of_nobody_are_told(boxes, tmp_path, capsys):
+    _say_pictures(Written(0, 0, boxes, (), False), tmp_path, as_json=False)
+    assert ("nobody was found: take a lower --min-score" in "".join(capsys.readouterr())) == (not boxes)

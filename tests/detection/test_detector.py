@@ -53,6 +53,36 @@ def test_boxes_are_those_of_the_picture_whatever_its_size(size, box):
     np.testing.assert_allclose(boxes.scores, [0.9])
 
 
+@pytest.mark.parametrize(
+    "form",
+    [lambda picture: picture, Image.fromarray, lambda picture: picture[None], lambda picture: [picture]],
+)
+def test_one_picture_needs_no_list(form):
+    """Alone, of Pillow, in a batch, in a list; a path is another test's."""
+    picture = form(bright_picture(128, 192, (32, 16, 64, 40)))
+    (boxes,) = WholeImageDetector().detect(picture)
+    np.testing.assert_array_equal(boxes.windows, [[0, 0, 192, 128]])
+
+
+def test_one_path_needs_no_list(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert [boxes.windows.tolist() for boxes in WholeImageDetector().detect(path)] == [[[0, 0, 30, 20]]]
+
+
+@pytest.mark.parametrize("score", [7, -0.1, float("nan"), "0.5", [0.5], True])
+def test_an_odd_least_score_is_refused(score):
+    detector = WholeImageDetector()
+    with pytest.raises(DataError, match=r"min_score is .*; give a number from 0 to 1"):
+        detector.likely(detector.detect_in(np.zeros((8, 8, 3))), score)
+
+
+def test_is_saved_under_the_name_that_opens_it(tmp_path):
+    with pytest.raises(CardError, match=r"d.h5: networks are kept in .keras files"):
+        NetworkDetector(FindsBright(), CARD).save(tmp_path / "d.h5")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_file_gives_the_same_boxes(tmp_path):
     keras.utils.set_random_seed(0)

@@ -99,6 +99,27 @@ class TestInterruption:
             with pytest.raises(Interrupted):
                 sigterm()
 
+    def test_what_native_code_makes_of_it_is_an_interruption(self):
+        """As of TensorFlow's callbacks while a graph is traced."""
+        with pytest.raises(Interrupted, match="^saved$") as caught, Interruption("saved") as interruption:
+            interruption.nothing_to_lose = True
+            try:
+                sigterm()
+            except Interrupted as error:
+                raise SystemError("<built-in> returned a result with an exception set") from error
+        assert isinstance(caught.value.__cause__, SystemError)
+
+    @pytest.mark.parametrize("nothing_to_lose", [False, True])
+    def test_an_error_without_a_signal_stays_itself(self, nothing_to_lose):
+        with pytest.raises(SystemError), Interruption("saved") as interruption:
+            interruption.nothing_to_lose = nothing_to_lose
+            raise SystemError
+
+    def test_an_error_before_the_work_was_saved_stays_itself(self):
+        with pytest.raises(MemoryError), Interruption("saved"):
+            sigterm()
+            raise MemoryError
+
     def test_puts_the_handler_before_back(self):
         before = signal.getsignal(signal.SIGTERM)
         with Interruption("saved"):

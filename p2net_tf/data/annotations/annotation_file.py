@@ -115,9 +115,14 @@ class EntryReader:
             if number_ in seen:
                 detail = f"annotation id {number_} stands twice; the first one is used"
                 self.refuse(entry, number_, "duplicate_id", detail, "make annotation ids unique")
-            elif category is not None and (image := self._image(entry, number_)) is not None:
+            elif category is None:
+                self.leave_out(entry, number_)
+            elif (image := self._image(entry, number_)) is not None:
                 yield entry, number_, image, category
             seen.add(number_)
+
+    def leave_out(self, entry: dict, number_: int) -> None:
+        """Is told of the annotations that belong to no category that is read."""
 
     def counts(self, entry: dict) -> bool:
         """Whether an annotation stands for something to find, and for no crowd."""

@@ -131,9 +131,11 @@ def _repeated(scenes: Scenes) -> list[Problem]:
 
 
 def _nothing_to_find(scenes: Scenes) -> list[Problem]:
-    if len(scenes.owners) or not len(scenes):
+    if not len(scenes) or not scenes.crowds.all():
         return []
     detail = f"no picture of {len(scenes)} has a box"
+    if len(scenes.crowds):
+        detail += f" that counts: all {len(scenes.crowds)} are crowds or difficult, to be ignored"
     return [
         Problem(
             "warning",

@@ -37,18 +37,26 @@ class Classes:
         rows: the row in `names` of each id that is read, by the key of the id.
         ids: the set's own id of each name, for every file written.
         only: the row of annotations that name no class; None where that is not clear.
+        others: keys of the set's classes that are not read.
     """
 
     names: tuple[str, ...]
     rows: Mapping[str, int]
     ids: tuple[Any, ...]
     only: int | None = None
+    others: frozenset[str] = frozenset()
 
     def of(self, entry: dict) -> int | None:
         """The row of an annotation's class; None where it is none of those that are read."""
         if entry.get("category_id") is None:
             return self.only
         return self.rows.get(key(entry["category_id"]))
+
+    def know(self, given: Any) -> bool:
+        """Whether an annotation with this class, None for none, can be told from those that are read."""
+        if given is None:
+            return self.only is not None
+        return key(given) in self.rows or key(given) in self.others
 
 
 def choose_classes(
@@ -73,10 +81,14 @@ def choose_classes(
     nameless = counts.pop(None, 0)
     if not listed:
         listed, category = _unlisted(counts, wanted, category, notebook)
+    aliases = _aliases(listed, counts, notebook)
+    for alias, known in aliases.items():
+        counts[known] += counts.pop(alias)
     headings = _headings(listed, counts)
     if headings and not wanted:
         names = ", ".join(f"'{listed[known].name}'" for known in headings)
         notebook.note("category", f"stands above other classes, without annotations: {names} is left out")
+    known_keys = listed.keys()
     listed = {known: entry for known, entry in listed.items() if known not in headings}
     people = _people(listed, category, notebook, demanded=list(wanted) == [PERSON])
     chosen = _all(listed, people) if not wanted else _named(listed, wanted, people)
@@ -98,7 +110,25 @@ def choose_classes(
         notebook.note("category", f"{nameless} annotations name no class: read as '{names[0]}'")
     _say_merged(chosen, listed, notebook)
     _say_others(listed, counts, rows, notebook)
-    return Classes(names, rows, ids, only)
+    rows |= {alias: rows[known] for alias, known in aliases.items() if known in rows}
+    return Classes(names, rows, ids, only, frozenset([*known_keys, *aliases]) - rows.keys())
+
+
+def _aliases(listed: Mapping[str, Listed], counts: Counter, notebook: Notebook) -> dict[str, str]:
+    """What annotations have for the key of a class: its name; and any id, where one class is listed."""
+    names = {_plain(entry.name): known for known, entry in reversed(listed.items())}
+    found = {}
+    for given in [given for given in counts if given not in listed]:
+        if _plain(given) in names:
+            found[given] = names[_plain(given)]
+            notebook.note(
+                "category", f"{counts[given]} annotations have the name '{given}' for the category's id"
+            )
+    if not found and len(listed) == len(counts) == 1 and not listed.keys() & counts.keys():
+        (known,), (given,) = listed, counts
+        notebook.note("category", f"all annotations are of category {given}, the only one listed is {known}")
+        found[given] = known
+    return found
 
 
 def _unlisted(
@@ -195,12 +225,9 @@ def _say_merged(chosen: Mapping[str, list[str]], listed: Mapping[str, Listed], n
 def _say_others(
     listed: Mapping[str, Listed], counts: Counter, rows: Mapping[str, int], notebook: Notebook
 ) -> None:
-    others = {known: count for known, count in counts.items() if known not in rows}
+    others = {known: count for known, count in counts.items() if known in listed and known not in rows}
     if others:
-        named = ", ".join(
-            f"{count} of '{listed[known].name if known in listed else known}'"
-            for known, count in others.items()
-        )
+        named = ", ".join(f"{count} of '{listed[known].name}'" for known, count in others.items())
         notebook.note("other_category", f"annotations of other categories are not read: {named}")
 
 

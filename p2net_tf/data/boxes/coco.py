@@ -114,9 +114,8 @@ class _BoxFile(AnnotationFile):
             for entry in listed
             if isinstance(entry, dict) and key(entry.get("id")) is not None
         }
-        counts = Counter(
-            key(entry.get("category_id")) for entry in self.annotations if isinstance(entry, dict)
-        )
+        given = [entry.get("category_id") for entry in self.annotations if isinstance(entry, dict)]
+        counts = Counter(key(value) for value in given if value is None or key(value) is not None)
         return choose_classes(entries, counts, self.classes, self.reading.category, self.notebook)
 
 
@@ -146,6 +145,16 @@ class _BoxReader(EntryReader):
             image_names=file.images.renamed,
             reading=reading,
         )
+
+    def leave_out(self, entry: dict, number_: int) -> None:
+        given = entry.get("category_id")
+        if not self.file.categories.know(given):
+            detail = (
+                "it has no category_id, and there are several categories"
+                if given is None
+                else f"category_id {given!r:.40} is not in the list 'categories'"
+            )
+            self.refuse(entry, number_, "unknown_class", detail, "correct it, or add its category")
 
     def _images(self) -> list[Image]:
         """Those with a file, each file once."""

@@ -75,6 +75,9 @@ def scenes_of_labels(
     columns = Columns(images)
     for label in labels:
         row = classes.only if label.kind is None else classes.rows.get(label.kind)
+        if not classes.know(label.kind):
+            detail = f"{label.place}: names no class, and the set has several"
+            refuse(label, "unknown_class", detail, "name its class", notebook)
         box = None if row is None else _pixels(label, form, scales, notebook)
         if box is not None:
             columns.add(label.image.number, box, row, label.crowd, float(box[2] * box[3]), label.number)

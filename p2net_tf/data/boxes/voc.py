@@ -42,6 +42,8 @@ class _Layout:
     annotations: Path
     pictures: Path
     files: list[Path]
+    is_whole: bool = False
+    """Whether the files are all there are, and no list chooses among them."""
 
 
 def read_voc_scenes(
@@ -103,7 +105,7 @@ def _find_layout(root: Path, split: str) -> _Layout:
     if split == "all" or lists is None:
         if lists is None:
             _demand_whole(base, split)
-        return _Layout(folder, pictures, _some(files_of(folder, [".xml"]), folder))
+        return _Layout(folder, pictures, _some(files_of(folder, [".xml"]), folder), True)
     file = lists / f"{split}.txt"
     if not file.is_file():
         known = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))[:12])
@@ -118,7 +120,7 @@ def _flat_layout(root: Path, split: str) -> _Layout:
         if files:
             if folder == root:
                 _demand_whole(root, split)
-            return _Layout(folder, folder, files)
+            return _Layout(folder, folder, files, True)
     raise DataError(
         f"{root}: neither Annotations/ nor XML files there or in {split}/; give the folder of a Pascal VOC "
         "set"
@@ -190,7 +192,22 @@ def _images(
             seen[place] = file.path.name
             images.append((Image(number, file.path.stem, None, place, file.size), file))
     files.note_used(len(images), notebook)
+    if layout.is_whole:
+        _note_unlabeled([path for own in same_name.values() for path in own], found, seen, notebook)
     return images
+
+
+def _note_unlabeled(pictures: list[Path], found: list[VocFile], used, notebook: Notebook) -> None:
+    stems = {file.path.stem for file in found}
+    # A file that cannot be read is listed itself.
+    stems |= {Path(problem.file).stem for problem in notebook.problems if problem.kind == "annotation_file"}
+    unlabeled = [path for path in pictures if path.stem not in stems and str(path) not in used]
+    if unlabeled:
+        detail = (
+            f"{len(unlabeled)} of {len(pictures)} pictures have no XML file, e.g. {unlabeled[0].name}: "
+            "left out"
+        )
+        notebook.warning("label_file_missing", detail, "label them, or write files without objects")
 
 
 def _picture_beside(pictures: list[Path], file: VocFile) -> Path | None:

@@ -126,6 +126,10 @@ def _note_files(found: YoloSet, notebook: Notebook) -> None:
             f"{missing[0].name}: taken as pictures without objects"
         )
         notebook.warning("label_file_missing", detail, "label them, or make empty files")
+    if found.lost:
+        names = ", ".join(f"'{name:.80}'" for name in found.lost)
+        detail = f"names {names}, which is not there; {len(found.pictures)} pictures were found without it"
+        notebook.warning("folder_missing", detail, "correct it in the YAML file")
     if found.strays:
         detail = f"{len(found.strays)} files of labels have no picture, e.g. {found.strays[0].name}"
         notebook.warning("picture_of_labels_missing", detail, "bring the pictures there")

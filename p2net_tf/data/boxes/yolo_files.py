@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
@@ -37,6 +37,7 @@ class YoloSet:
         names: the classes' by their keys; empty where nothing names them.
         keypoints: (K, 2 or 3) where a line holds keypoints behind its box.
         strays: label files without a picture.
+        lost: what the YAML file names as this part, and is not there.
     """
 
     source: str
@@ -45,6 +46,7 @@ class YoloSet:
     names: dict[str, str]
     keypoints: tuple[int, int] | None = None
     strays: list[Path] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def find_yolo_set(root: Path, split: str, given: str | Path | None = None) -> YoloSet:
@@ -61,7 +63,7 @@ def find_yolo_set(root: Path, split: str, given: str | Path | None = None) -> Yo
     root = root if root.is_dir() else root.parent
     settings = {} if file is None else _settings(file)
     source = str(root if file is None else file)
-    pictures = _pictures(root, split, settings, source)
+    pictures, lost = _pictures(root, split, settings, source)
     labels = [_label_of(picture) for picture in pictures]
     if not any(labels):
         raise DataError(
@@ -69,7 +71,7 @@ def find_yolo_set(root: Path, split: str, given: str | Path | None = None) -> Yo
             f"images/, or beside the pictures: {pictures[0].with_suffix('.txt').name}"
         )
     names = _names_of_settings(settings, source) or _names_of_file(root, labels)
-    return YoloSet(source, pictures, labels, names, _keypoints(settings), _strays(pictures, labels))
+    return YoloSet(source, pictures, labels, names, _keypoints(settings), _strays(pictures, labels), lost)
 
 
 def _yaml_file(root: Path, given: str | Path | None) -> Path | None:
@@ -106,11 +108,15 @@ def _settings(file: Path) -> dict:
     return settings
 
 
-def _pictures(root: Path, split: str, settings: Mapping, source: str) -> list[Path]:
-    places = _named_places(root, split, settings) or _usual_places(root, split)
+def _pictures(root: Path, split: str, settings: Mapping, source: str) -> tuple[list[Path], list[str]]:
+    """And what the YAML file names, and is not there."""
+    named_places, missing = _named_places(root, split, settings)
+    places = named_places or _usual_places(root, split)
     pictures = list(dict.fromkeys(picture for place in places for picture in _pictures_at(place)))
     if pictures:
-        return pictures
+        return pictures, [
+            entry for entry in missing if not any(_ends_in(entry, place, root) for place in places)
+        ]
     named = [name for name in _names_of_split(split) if isinstance(settings.get(name), str | list)]
     if named:
         raise DataError(
@@ -125,16 +131,24 @@ def _names_of_split(split: str) -> tuple[str, ...]:
     return next((names for names in _ALIASES.values() if split in names), (split,))
 
 
-def _named_places(root: Path, split: str, settings: Mapping) -> list[Path]:
-    """Folders and lists that the YAML file names, where they are."""
-    found = []
+def _named_places(root: Path, split: str, settings: Mapping) -> tuple[list[Path], list[str]]:
+    """Folders and lists that the YAML file names, where they are; and those that are not there."""
+    found, missing = [], []
     wanted = _names_of_split(split) if split != "all" else sum(_ALIASES.values(), ())
     for name in wanted:
-        entries = settings.get(name)
+        entries = settings.get(name) or []
         for entry in entries if isinstance(entries, list) else [entries]:
             if isinstance(entry, str) and (place := _existing(root, entry, settings.get("path"))):
                 found.append(place)
-    return found
+            else:
+                missing.append(str(entry))
+    return found, missing
+
+
+def _ends_in(entry: str, place: Path, root: Path) -> bool:
+    """Whether a path of another machine means `place`."""
+    inner = place.relative_to(root).parts if place.is_relative_to(root) else ()
+    return bool(inner) and PureWindowsPath(entry).parts[-len(inner) :] == inner
 
 
 def _existing(root: Path, entry: str, base: Any) -> Path | None:

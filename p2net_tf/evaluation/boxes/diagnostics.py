@@ -21,11 +21,13 @@ times as much as in the form that is read."""
 
 def always_said(case: BoxCase) -> list[str]:
     """Findings worth a sentence at any AP."""
-    return unknown_images(case.dataset, case.detections)
+    return unknown_images(case.dataset, case.detections) + _unknown_classes(case)
 
 
 def why_so_low(case: BoxCase) -> list[str]:
     """Every cause that is found; where there is none, how close the boxes come."""
+    if not case.detections and len(case.crowds) and case.crowds.all():
+        return ["There is nothing to find: all objects are crowds, to be ignored."]
     if not case.detections:
         return ["The predictions are empty: check the detector and its score threshold."]
     diagnosed = DiagnosedCase(case.dataset, case.detections, things="objects")
@@ -34,6 +36,17 @@ def why_so_low(case: BoxCase) -> list[str]:
         return findings
     findings += first_finding((_flat, _normalized, _other_form), case)
     return findings or [_poor_boxes(case)]
+
+
+def _unknown_classes(case: BoxCase) -> list[str]:
+    """Of some of the boxes; where it is all, `wrong_ids` says so."""
+    unknown = [found for found, row in zip(case.used, case.classes.tolist(), strict=True) if row < 0]
+    if not unknown or len(unknown) == len(case.used):
+        return []
+    return [
+        f"{len(unknown)} of {len(case.used)} predictions do not count, their category ids (e.g. "
+        f"{unknown[0]['category_id']!r}) are not in the ground truth: give those of its 'categories'"
+    ]
 
 
 def _flat(case: BoxCase) -> str | None:

@@ -245,6 +245,11 @@ def no_lists(root: Path) -> None:
     shutil.rmtree(root / "ImageSets")
 
 
+def unannotated(root: Path) -> None:
+    no_lists(root)
+    (root / "Annotations/c.xml").unlink()
+
+
 def lines_with(change: Callable[[str], str], settings: str | None = None) -> Callable[[Path], object]:
     """YOLO after a change of every line."""
 
@@ -340,6 +345,8 @@ BOX_QUIRKS: list[BoxQuirk] = [
     Q("broken items", "the only box of a picture: no picture without people", coco(lambda d: d["annotations"][2].update(bbox=None)), truth=without_second_picture, lost=("b",), errors=("box_empty",)),
     Q("broken items", "the same box twice", coco(lambda d: d["annotations"].append({**d["annotations"][0], "id": 9})), says="the same box stands before", truth=lambda d: d["annotations"].append({**d["annotations"][0], "id": 9})),
     Q("broken items", "a picture that is lost: its people count as missed", lost_picture, errors=("image_missing",), lost=("a",)),
+    Q("broken items", "nothing but crowds", coco(each(lambda e: e.update(iscrowd=1))), says="all 6 are crowds or difficult", truth=each(lambda e: e.update(iscrowd=1))),
+    Q("broken items", "a class that is not listed", coco(lambda d: d["annotations"][3].update(category_id=77)), truth=without_fourth, errors=("unknown_class",)),
     Q("Pascal VOC", "as published, pixels counted from 1", write_voc, VOC, truth=as_box_areas),
     Q("Pascal VOC", "pixels counted from 0", lambda root: write_voc(root, first_pixel=0), VOC, says="so pixels are counted from 0", truth=as_box_areas),
     Q("Pascal VOC", "LabelImg's, beside the pictures", beside_pictures, VOC, truth=as_box_areas),
@@ -349,9 +356,12 @@ BOX_QUIRKS: list[BoxQuirk] = [
     Q("Pascal VOC", "an entity", one_file("b", ENTITY), VOC, truth=lambda d: (without_second_picture(d), as_box_areas(d)), lost=("b",), errors=("annotation_file",)),
     Q("Pascal VOC", "no lists of parts", no_lists, VOC, truth=as_box_areas),
     Q("Pascal VOC", "no lists of parts, `split: val`", no_lists, {**VOC, "split": "val"}, refused="there is one part only; take split: all, with rows"),
+    Q("Pascal VOC", "no lists of parts, and a picture without a file", unannotated, VOC, says="1 of 4 pictures have no XML file, e.g. c.png", truth=lambda d: (as_box_areas(d), d["images"].pop(2)), lost=("c",)),
     Q("YOLO", "Ultralytics'", write_yolo, YOLO, truth=as_box_areas),
     Q("YOLO", "Roboflow's", roboflow_yolo, YOLO, truth=as_box_areas),
     Q("YOLO", "darknet's, with `classes.txt`", darknet, YOLO, truth=as_box_areas),
+    Q("YOLO", "one of two folders is not there", lambda root: write_yolo(root, settings="train: [images/train, images/more]\nnames: [person]\n"), YOLO, says="names 'images/more', which is not there", truth=as_box_areas),
+    Q("YOLO", "the folder is not there, but the usual one", lambda root: write_yolo(root, settings="train: images/trian\nnames: [person]\n"), YOLO, says="names 'images/trian', which is not there; 4 pictures", truth=as_box_areas),
     Q("YOLO", "polygons", lines_with(polygon), YOLO, says="a polygon: the box around it", truth=as_box_areas),
     Q("YOLO", "poses", lines_with(lambda line: line + " 0.5 0.5 2" * 17), YOLO, says="the keypoints behind the box are not read", truth=as_box_areas),
     Q("YOLO", "confidences", lines_with(lambda line: line + " 0.9"), YOLO, says="a fifth number behind the box", truth=as_box_areas),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from p2net_tf.data.annotations.reading import Reading
+from p2net_tf.data.boxes.check import usable_scenes
 from p2net_tf.data.boxes.coco import read_coco_scenes
 from p2net_tf.data.samples import DataError
 from tests.data.boxes.box_sets import BOXES, coco_document, write_coco
@@ -99,6 +100,16 @@ READ = {
         lambda document: document["categories"][0].update(name="player"),
         {"category": "player"},
         "'player' is read as 'person'",
+    ),
+    "names for ids": (
+        each(lambda entry: entry.update(category_id="Person")),
+        {},
+        "6 annotations have the name 'Person' for the category's id",
+    ),
+    "an id of the only category": (
+        lambda document: (document["categories"].pop(), each(lambda e: e.update(category_id=0))(document)),
+        {},
+        "all annotations are of category 0, the only one listed is 1",
     ),
     "ids without sense": (each(lambda entry: entry.pop("id")), {}, "numbered by their place"),
     "file names for ids": (
@@ -232,3 +243,33 @@ def test_real_boxes(data_root):
     scenes = read_coco_scenes(data_root / "coco_tiny", "train2017")
     assert (len(scenes), len(scenes.owners)) == (130, 271)
     assert scenes.crowds.sum() == 8
+
+
+class TestUnknownClasses:
+    """An annotation of which nobody knows whether it is a person is neither one nor background."""
+
+    @pytest.mark.parametrize("given", [77, [1], "cat", True])
+    @pytest.mark.parametrize("classes", [("person",), ()])
+    def test_is_refused(self, changed, given, classes):
+        scenes = read(changed(lambda document: document["annotations"][2].update(category_id=given)), classes)
+        assert scenes.counts.tolist() == [2, 0, 0, 3]
+        (problem,) = scenes.problems
+        assert (problem.severity, problem.kind, problem.sample_id) == ("error", "unknown_class", 102)
+        assert problem.detail == f"category_id {given!r} is not in the list 'categories'"
+        assert usable_scenes(scenes, scenes.problems).image_ids.tolist() == [1, 3, 4]
+
+    def test_none_at_all_among_several(self, changed):
+        scenes = read(changed(lambda document: document["annotations"][2].pop("category_id")), ())
+        assert [problem.kind for problem in scenes.problems] == ["unknown_class"]
+        assert "has no category_id, and there are several" in scenes.problems[0].detail
+
+    def test_others_are_known(self, changed):
+        """A name for the id of a class that is not wanted, and a heading."""
+
+        def change(document):
+            document["annotations"][2].update(category_id="dog")
+            document["categories"].append({"id": 7, "name": "cat"})
+
+        scenes = read(changed(change))
+        assert {problem.kind for problem in scenes.problems} == {"category", "other_category"}
+        assert "1 of 'dog'" in notes(scenes)

@@ -92,6 +92,21 @@ def test_classes_in_the_order_of_the_alphabet(tmp_path):
         read(root, classes=("cat",))
 
 
+def test_an_object_without_a_name_among_several_classes(tmp_path):
+    write_voc(tmp_path)
+    path = tmp_path / "Annotations/b.xml"
+    path.write_text(path.read_text().replace("<name>person</name>", ""))
+    named = read_voc_scenes(tmp_path, "train")
+    assert named.counts.tolist() == [2, 1, 0, 3]  # the only class
+    path = tmp_path / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("person", "dog", 1))
+    scenes = read_voc_scenes(tmp_path, "train", classes=())
+    assert scenes.counts.tolist() == [2, 0, 0, 3]
+    problem = next(problem for problem in scenes.problems if problem.severity == "error")
+    assert (problem.kind, problem.sample_id) == ("unknown_class", 3)
+    assert problem.detail == "object 1: names no class, and the set has several"
+
+
 def test_pixels_counted_from_zero(tmp_path):
     root = write_voc(tmp_path, pictures=False, first_pixel=0)
     np.testing.assert_array_equal(read(root).boxes, ALL)

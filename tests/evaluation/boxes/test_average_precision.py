@@ -191,6 +191,19 @@ def test_boxes_in_another_form(box, words):
     assert words in result.diagnostics[0]
 
 
+def test_nothing_but_crowds_is_no_fault_of_the_detector():
+    truth = TWO | {"annotations": change_each(TWO["annotations"], iscrowd=1)}
+    assert evaluate_boxes(truth, []).diagnostics == (
+        "There is nothing to find: all objects are crowds, to be ignored.",
+    )
+
+
+def test_boxes_of_other_categories_do_not_count():
+    result = evaluate_boxes(TWO, [*PERFECT, found(1, [1, 2, 3, 4], 1) | {"category_id": 77}])
+    assert result["AP"] == pytest.approx(1)
+    assert "1 of 3 predictions do not count, their category ids (e.g. 77)" in result.diagnostics[0]
+
+
 def test_boxes_on_other_pictures_are_left_out():
     result = evaluate_boxes(TWO, [*PERFECT, found(9, [1, 2, 3, 4], 1)])
     assert result["AP"] == pytest.approx(1)
