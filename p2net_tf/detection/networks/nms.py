@@ -46,12 +46,17 @@ def _by_tensorflow(boxes, scores, max_boxes, iou_threshold):
     import tensorflow as tf  # the only operation of the networks that has no home in keras.ops
 
     def of_picture(boxes, scores):
-        indices, _ = tf.image.non_max_suppression_with_scores(
-            boxes, scores, max_boxes, iou_threshold, score_threshold=_SCORELESS / 2
+        # Not `tf.image`'s: it knows how many stay by the size of what comes back, and LiteRT fills that up.
+        indices, _, count = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=boxes,
+            scores=scores,
+            max_output_size=max_boxes,
+            iou_threshold=iou_threshold,
+            score_threshold=_SCORELESS / 2,
+            soft_nms_sigma=0.0,
+            pad_to_max_output_size=True,
         )
-        missing = max_boxes - tf.size(indices)
-        valid = tf.range(max_boxes) < tf.size(indices)
-        return tf.reshape(tf.pad(indices, [[0, missing]]), [max_boxes]), valid
+        return tf.reshape(indices, [max_boxes]), tf.range(max_boxes) < count
 
     if boxes.shape[0] == 1:
         indices, valid = of_picture(boxes[0], scores[0])
