@@ -227,12 +227,19 @@ class PoseEstimator:
         """
         if self._gates is None:
             return {}
-        gates = self._gates(self._crops(picture, boxes)[0], training=False)
+        crops, _ = self._crops(picture, boxes)
+        if not len(crops):  # no layer takes a batch of nobody
+            return {
+                name: np.zeros((0, out.shape[-1]), np.float32) for name, out in self._gates.output.items()
+            }
+        gates = self._gates(crops, training=False)
         return {name: keras.ops.convert_to_numpy(values) for name, values in gates.items()}
 
     def _crops(self, picture: PictureSource, boxes: Boxes):
         """`(crops [n, H, W, 3], matrices [n, 2, 3] image -> crop)` of a picture and boxes as given."""
         (windows,) = per_picture(boxes, 1, "boxes", 4)
+        if windows is None:
+            raise DataError("boxes: None; give [n, 4], such as those of predict(picture)[0].boxes")
         return self._crop(tf.constant(load_picture(picture)), tf.constant(windows))
 
     def _poses(self, found: _Collector, sources: list, sizes: list[int], windows, certainties) -> list[Poses]:

@@ -11,11 +11,12 @@ from rich.markup import escape
 
 from p2net_tf.cli.options import AsJson, Detector, MinScore, Strict, is_override, start, writable_folder
 from p2net_tf.utils.console import console, messages
-from p2net_tf.utils.exceptions import Interrupted
+from p2net_tf.utils.exceptions import Interrupted, UserError
 
 if TYPE_CHECKING:
     from p2net_tf.cli.prediction_files import Written
     from p2net_tf.cli.video_files import WrittenVideo
+    from p2net_tf.data.samples import Problem
 
 app = typer.Typer()
 
@@ -94,26 +95,45 @@ def predict(
     found = find_sources([word for word in sources if word not in overrides], out)
     if boxes is not None and found.videos:
         raise typer.BadParameter(f"--boxes are of pictures; in {found.videos[0]} a detector looks for people")
+    if top is not None and found.videos:
+        raise typer.BadParameter(f"--top is of pictures; in {found.videos[0]} raise --min-score")
     if whole_image:
         detector = WHOLE_IMAGE
+    done, faults = 0, []
     if found.pictures or not found.videos:
-        from p2net_tf.cli.prediction_files import predict_files
+        from p2net_tf.cli.prediction_files import NothingReadable, predict_files
 
         pictures = [Path(path) for path in found.pictures]
-        _say_pictures(
-            predict_files(
+        try:
+            written = predict_files(
                 model, pictures, boxes, out, overrides, top, strict, detector, min_score, table.value
-            ),
-            out,
-            as_json,
-        )
+            )
+        except NothingReadable as error:
+            faults.append(error)
+            if found.videos:
+                _say_set_aside(error)
+        else:
+            _say_pictures(written, out, as_json)
+            done += 1
     if found.videos:
         from p2net_tf.cli.video_files import predict_videos
 
         settings = {"detector": detector, "min_score": min_score}
-        settings |= {"detect_every": detect_every, "smooth": smooth, "table": table.value}
+        settings |= {"detect_every": detect_every, "smooth": smooth, "table": table.value, "strict": strict}
         for written in predict_videos(model, found.videos, out, overrides, as_json, **settings):
-            _say_video(written, as_json)
+            if isinstance(written, UserError):
+                faults.append(written)
+                if done or len(found.videos) > 1:
+                    _say_set_aside(written)
+            else:
+                _say_video(written, as_json)
+                done += 1
+    if not done:
+        raise faults[0]
+
+
+def _say_set_aside(problem: Problem | UserError) -> None:
+    messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
 
 
 def _say_pictures(written: Written, out: Path, as_json: bool) -> None:
@@ -122,7 +142,7 @@ def _say_pictures(written: Written, out: Path, as_json: bool) -> None:
         if problem.severity != "error":
             messages.print(f"[yellow]{problem.severity}[/yellow] {escape(str(problem))}", soft_wrap=True)
     for problem in broken[:_MOST_SAID]:
-        messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
+        _say_set_aside(problem)
     if len(broken) > _MOST_SAID:
         messages.print(f"{len(broken)} set aside in all: {out / 'problems.json'}", soft_wrap=True)
     if not written.boxes:
@@ -143,6 +163,12 @@ def _say_video(written: WrittenVideo, as_json: bool) -> None:
         messages.print(
             f"[yellow]passed over[/yellow] {escape(written.source)}: {written.broken} frames that cannot be "
             "decoded",
+            soft_wrap=True,
+        )
+    if written.resized:
+        messages.print(
+            f"[yellow]scaled[/yellow] {escape(written.source)}: {written.resized} frames of another size "
+            "than the first, in the annotated video; in the other files they have their own pixels",
             soft_wrap=True,
         )
     if written.interrupted:

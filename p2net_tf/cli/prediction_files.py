@@ -34,6 +34,10 @@ _COLUMNS = {
 }  # fmt: skip
 
 
+class NothingReadable(DataError):
+    """Not one of the pictures can be read."""
+
+
 @dataclass(frozen=True)
 class Written:
     """What `predict_files` did.
@@ -132,8 +136,10 @@ def _readable(images: Sequence[Path], strict: bool) -> tuple[list[str], list[Pro
         problems.append(Problem("error", kind, name, reason, "give the path of a picture"))
     broken = {problem.file for problem in problems}
     readable = [name for name in names if name not in broken]
-    if problems and (strict or not readable):
-        raise DataError(f"{problems[0]}" if strict else f"no image can be read; first: {problems[0]}")
+    if problems and strict:
+        raise DataError(str(problems[0]))
+    if problems and not readable:
+        raise NothingReadable(f"no image can be read; first: {problems[0]}")
     return readable, problems
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,13 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image, ImageOps
+
 from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.cli.prediction_files import keypoint_rows, open_estimator
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.console import console, progress
+from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import make_folder, replacing
 from p2net_tf.video.people import PeopleFrame, VideoPoses
-from p2net_tf.video.reading import VideoReader
+from p2net_tf.video.reading import VideoError, VideoReader
 from p2net_tf.video.writing import VideoWriter
 
 _COLUMNS = {
@@ -36,7 +42,10 @@ class WrittenVideo:
         frames: how many were looked at.
         people: how many have a number.
         broken: frames that could not be decoded.
-        interrupted: Ctrl-C ended it; the files hold what was done so far.
+        resized: frames of another size than the first; the annotated video has them scaled and padded, the
+            other files have their own pixels.
+        interrupted: Ctrl-C, or a program that reads no more lines, ended it; the files hold what was done so
+            far.
     """
 
     source: str
@@ -44,6 +53,7 @@ class WrittenVideo:
     frames: int
     people: int
     broken: int
+    resized: int
     interrupted: bool
 
 
@@ -54,15 +64,20 @@ def predict_videos(
     overrides: Sequence[str] = (),
     as_lines: bool = False,
     table: str = "csv",
+    strict: bool = False,
     **settings: Any,
-) -> Iterator[WrittenVideo]:
-    """`predict_video` of each, as they are done.
+) -> Iterator[WrittenVideo | UserError]:
+    """`predict_video` of each, as they are done; of one that cannot be read, what is wrong with it.
 
     Args:
         model, overrides: as `predict_files` takes them.
         as_lines: print a JSON document a frame on a line of its own.
         table: `csv` or `parquet`.
+        strict: a video that cannot be read is an error.
         settings: of `VideoPoses`.
+
+    Raises:
+        VideoError, DataError: `strict`, and what is wrong.
     """
     pose, _ = open_estimator(model, overrides)
     people = VideoPoses(pose, **settings)
@@ -70,7 +85,12 @@ def predict_videos(
     for source in sources:
         name = _name_of(source, names)
         print_line = partial(_print_line, source) if as_lines else (lambda frame: None)
-        yield predict_video(people, source, out, name, print_line, table)
+        try:
+            yield predict_video(people, source, out, name, print_line, table)
+        except (VideoError, DataError) as error:
+            if strict:
+                raise
+            yield error
 
 
 def predict_video(
@@ -97,7 +117,7 @@ def predict_video(
     """
     folder = make_folder(folder)
     files = tuple(folder / f"{name}{suffix}" for suffix in (".mp4", ".json", f".{table}"))
-    numbers, frames, interrupted = set(), 0, False
+    numbers, frames, resized, interrupted, size = set(), 0, 0, False, None
     with VideoReader(source) as video, ExitStack() as stack:
         pictures = stack.enter_context(VideoWriter(files[0], video.rate or _USUAL_RATE))
         add_entries = stack.enter_context(_json_list(files[1]))
@@ -105,19 +125,23 @@ def predict_video(
         advance = stack.enter_context(progress(Path(source).name, len(video) or None))
         try:
             for frame in people.predict(video):
-                pictures.write(frame.draw(), frame.time)
+                drawn = frame.draw()
+                size = size or drawn.shape[:2]
+                if drawn.shape[:2] != size:
+                    drawn, resized = _padded(drawn, size), resized + 1
+                pictures.write(drawn, frame.time)
                 add_entries(frame.to_coco())
                 add_rows(_rows(frame))
                 on_frame(frame)
                 advance()
                 numbers.update(frame.ids.tolist())
                 frames += 1
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):
             interrupted = True
         broken = video.broken
         if not frames and not interrupted:
             raise DataError(f"{source}: no frame of it can be decoded; give a video that plays")
-    return WrittenVideo(source, files, frames, len(numbers), broken, interrupted)
+    return WrittenVideo(source, files, frames, len(numbers), broken, resized, interrupted)
 
 
 def _name_of(source: str, taken: set[str]) -> str:
@@ -136,8 +160,18 @@ def _print_line(source: str, frame: PeopleFrame) -> None:
         for entry in frame.to_coco()
     ]
     line = {"source": source, "frame": frame.number, "time": frame.time, "people": people}
-    console.file.write(json.dumps(line) + "\n")
-    console.file.flush()
+    try:
+        console.file.write(json.dumps(line) + "\n")
+        console.file.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _padded(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The whole picture, scaled into `(height, width)`, with black beside it."""
+    return np.asarray(ImageOps.pad(Image.fromarray(picture), size[::-1]))
 
 
 def _rows(frame: PeopleFrame) -> Iterator[tuple]:

@@ -17,7 +17,10 @@ from p2net_tf.data.image_kinds import PICTURE_SUFFIXES
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.files import replacing
 
-VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"))
+VIDEO_SUFFIXES = frozenset((
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".webm", ".wmv",
+))  # fmt: skip
 _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://")
 _CAMERA = re.compile(r"camera:(\d+)")
 _WEB = ("http://", "https://")

@@ -25,9 +25,9 @@ from rich.text import Text
 
 Item = TypeVar("Item")
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 """Results. `--json` prints its document here and silences everything else."""
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, emoji=False)
 """Progress, hints, warnings and errors."""
 
 

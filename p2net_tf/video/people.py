@@ -11,10 +11,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from p2net_tf.data.annotations.boxes import overlaps
+from p2net_tf.data.samples import DataError
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
+from p2net_tf.inference.pictures import load_picture, to_levels
 from p2net_tf.inference.poses import Poses
 from p2net_tf.skeletons import drawing
 from p2net_tf.video.following import moved_windows, unlike_rows
@@ -105,13 +107,13 @@ class VideoPoses:
         """The people of every frame, as they are asked for; no frame is kept.
 
         Args:
-            source: a video file, the address of a stream, an open `VideoReader`, or pictures
-                `[H, W, 3]` uint8 one after the other.
+            source: a video file, the address of a stream, an open `VideoReader`, or pictures one after the
+                other, as `PoseEstimator.predict` takes one.
             rate: of such pictures, per second.
 
         Raises:
             VideoError: the video cannot be opened.
-            DataError: a picture is none.
+            DataError: a picture is none, the source no video, or `rate` not above 0.
         """
         following = _Following(self, Tracker(self.pose.skeleton.sigmas, self._settings))
         with ExitStack() as stack:
@@ -230,4 +232,19 @@ def _frames(source, rate: float, stack: ExitStack) -> Iterable[Frame]:
     if isinstance(source, VideoReader):
         # Ends before the video is closed: a thread that decodes a closed one brings the process down.
         return stack.enter_context(closing(read_ahead(source)))
-    return (Frame(np.asarray(picture), number / rate, number) for number, picture in enumerate(source))
+    if not isinstance(source, Iterable):
+        raise DataError(
+            f"{type(source).__name__} is no video: give its path, the address of a stream, or pictures "
+            "[H, W, 3] one after the other"
+        )
+    if not rate > 0:
+        raise DataError(f"rate is {rate}; give pictures per second, above 0")
+    return _numbered(source, rate)
+
+
+def _numbered(pictures: Iterable, rate: float) -> Iterator[Frame]:
+    for number, picture in enumerate(pictures):
+        try:
+            yield Frame(to_levels(load_picture(picture)), number / rate, number)
+        except DataError as error:
+            raise DataError(f"picture {number}: {error}") from None

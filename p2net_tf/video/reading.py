@@ -6,6 +6,7 @@ looked at.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,10 @@ import numpy as np
 
 from p2net_tf.utils.exceptions import UserError
 
+_PATIENCE = 30.0
+"""Seconds without an answer of a stream or camera."""
+_LEAST_STEP = 1e-4
+"""Seconds between two frames that the file puts at one time; some ticks of what `VideoWriter` writes."""
 _BROKEN_IN_A_ROW = 300
 """So many packets that cannot be decoded, one after the other, are the end of what can be seen."""
 
@@ -30,7 +35,7 @@ class Frame:
 
     Attributes:
         picture: `[H, W, 3]` uint8 RGB, turned as the video says.
-        time: seconds since the first frame.
+        time: seconds since the first frame, later than that of the frame before.
         number: from 0 on, of those that could be decoded.
     """
 
@@ -61,12 +66,17 @@ class VideoReader:
 
     def __init__(self, source: str | Path):
         self._av, self.source, self.broken = import_av(), str(source), 0
+        # A file may lie on a slow disk; who does not answer over a network would be waited for forever.
+        patience, begin = _PATIENCE if "://" in self.source else None, time.monotonic()
         try:
-            self._container = self._av.open(self.source)
+            self._container = self._av.open(self.source, timeout=patience)
         except (self._av.FFmpegError, OSError) as error:
-            raise VideoError(
-                f"{source}: cannot be opened as a video ({_reason(error)}); give a video file"
-            ) from error
+            # FFmpeg gives an opening that it broke off one reason or another.
+            late = patience and time.monotonic() - begin >= patience
+            why = (
+                f"no answer for {patience:g} s" if late else f"cannot be opened as a video ({_reason(error)})"
+            )
+            raise VideoError(f"{source}: {why}; {_remedy(self.source)}") from error
         if not self._container.streams.video:
             self._container.close()
             raise VideoError(f"{source}: holds no picture; give a video file")
@@ -98,11 +108,18 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         begin, last = None, 0.0
         for number, decoded in enumerate(self._decoded()):
-            time = decoded.time
-            if time is None:  # of raw streams: evenly
-                time = last + (1 / self.rate if self.rate and number else 0.0) + (begin or 0.0)
-            begin = time if begin is None else begin
-            last = time - begin
+            moment = decoded.time
+            if moment is None:  # of raw streams: evenly
+                moment = last + (1 / self.rate if self.rate and number else 0.0) + (begin or 0.0)
+            if begin is None:
+                begin = moment
+            elif moment - begin < last + _LEAST_STEP:
+                step = max(1 / self.rate if self.rate else 0.0, _LEAST_STEP)
+                if moment - begin <= last - step:  # the clock begins anew, as where files were put together
+                    begin = moment - last - step
+                else:
+                    moment = begin + last + _LEAST_STEP
+            last = moment - begin
             yield Frame(_upright(decoded), last, number)
 
     def _decoded(self) -> Iterator:
@@ -153,6 +170,12 @@ def _upright(frame) -> np.ndarray:
     picture = frame.to_ndarray(format="rgb24")
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise
     return np.ascontiguousarray(np.rot90(picture, quarters))
+
+
+def _remedy(source: str) -> str:
+    if source.startswith("/dev/"):
+        return "plug in the camera, or give the number of another, such as camera:1"
+    return "give the address of a stream that plays" if "://" in source else "give a video file"
 
 
 def _reason(error: Exception) -> str:

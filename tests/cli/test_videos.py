@@ -14,7 +14,7 @@ pytest.importorskip("av", reason="PyAV, the extra 'video', is not installed")
 from p2net_tf.cli import video_files
 from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
 from p2net_tf.utils.exceptions import Interrupted
-from p2net_tf.video.reading import VideoReader
+from p2net_tf.video.reading import Frame, VideoError, VideoReader
 from p2net_tf.video.writing import VideoWriter
 
 FRAMES = 8
@@ -117,6 +117,7 @@ def test_a_video_that_breaks_off(network, video, tmp_path):
     ("arguments", "words"),
     [
         (["walk.mp4", "--boxes", "1,2,3,4"], "--boxes are of pictures"),
+        (["walk.mp4", "--top", "1"], "--top is of pictures; in walk.mp4 raise --min-score"),
         (["a.jpg", "--boxes", "1,2,3,4", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
         (["a.jpg", "--whole-image", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
         (["a.jpg", "--whole-image", "--detector", "x"], "give one of --boxes"),
@@ -126,3 +127,39 @@ def test_a_video_that_breaks_off(network, video, tmp_path):
 )
 def test_what_does_not_go_together(arguments, words):
     assert words in " ".join(call("predict", *arguments, code=2).output.replace("│", " ").split())
+
+
+def test_what_cannot_be_read_does_not_end_the_run(network, video, tmp_path):
+    damaged, text, out = video.with_name("damaged.mp4"), video.with_name("text.jpg"), tmp_path / "out"
+    damaged.write_text("no video")
+    text.write_text("no picture")
+    common = ("--model", network, "--whole-image", "--out", out)
+    said = " ".join(call("predict", text, damaged, video, *common).output.split())
+    assert f"set aside {damaged}: cannot be opened as a video" in said
+    assert f"image_broken: {text}" in said and "1 people in 8 frames" in said
+    with pytest.raises(VideoError, match="damaged.mp4"):
+        call("predict", damaged, video, "--strict", *common)
+    with pytest.raises(VideoError, match="damaged.mp4"):
+        call("predict", damaged, *common)
+
+
+def test_frames_of_another_size_and_a_reader_who_leaves(network, tmp_path, monkeypatch):
+    """All files are whole, with every frame in them."""
+    pose, _ = video_files.open_estimator(str(network), ())
+    people = video_files.VideoPoses(pose, "whole_image")
+    sizes = [(96, 128), (96, 128), (90, 120), (96, 128)]
+    frames = [Frame(np.full((*size, 3), 90, np.uint8), n / 25, n) for n, size in enumerate(sizes)]
+    monkeypatch.setattr(VideoReader, "__iter__", lambda self: iter(frames))
+    with VideoWriter(tmp_path / "in.mp4") as writer:
+        writer.write(frames[0].picture, 0)
+
+    def leave(frame):
+        if frame.number == 3:
+            raise BrokenPipeError
+
+    done = video_files.predict_video(people, str(tmp_path / "in.mp4"), tmp_path / "out", "in", leave)
+    assert done.interrupted and done.frames == 3 and done.resized == 1
+    entries = json.loads(done.files[1].read_text())
+    assert [entry["image_id"] for entry in entries] == [1, 2, 3, 4]
+    with VideoReader(tmp_path / "in.mp4") as video:
+        assert len(list(video)) == 4

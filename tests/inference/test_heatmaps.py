@@ -77,6 +77,8 @@ def test_gates_of_p2net_alone(network):
     assert {name: values.shape for name, values in gates.items()} == {
         f"apm_{stride}": (3, 4) for stride in (4, 8, 16, 32)
     }
+    nobody = pose.attention_gates(PICTURE, np.zeros((0, 4)))
+    assert {values.shape for values in nobody.values()} == {(0, 4)} and nobody.keys() == gates.keys()
     assert estimator(network).attention_gates(PICTURE, BOXES) == {}
 
 
@@ -91,3 +93,8 @@ def test_what_is_wrong_is_named(network):
         pose.heatmaps(PICTURE, [[0, 0, 4, 4], [0, 0, 0, 5]])
     with pytest.raises(KeyError, match="no keypoint 'left_wing'"):
         pose.heatmaps(PICTURE, BOXES)["left_wing"]
+
+
+def test_maps_and_gates_without_boxes_are_refused(network):
+    with pytest.raises(DataError, match=r"boxes: None; give \[n, 4\]"):
+        estimator(network).heatmaps(PICTURE, None)

@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
             [],
         ),  # named itself: reported later
         (["camera:2", "rtsp://door/1"], [], ["/dev/video2", "rtsp://door/1"]),
-        (["missing.MOV"], [], ["missing.MOV"]),
+        (["missing.MOV", "tape.flv"], [], ["missing.MOV", "tape.flv"]),
     ],
 )
 def test_what_is_meant(folder, words, pictures, videos):

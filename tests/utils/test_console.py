@@ -64,3 +64,9 @@ def test_the_bar_ends_when_the_work_fails(messages):
     with pytest.raises(ZeroDivisionError), progress("reading", total=2):
         raise ZeroDivisionError
     assert list(track([1], "again")) == [1]
+
+
+def test_a_name_that_reads_as_an_emoji_stays(capsys):
+    """`camera:x:` is a word of the user's, no picture of a cross."""
+    console_module.messages.print("camera:x: missing", markup=True)
+    assert "camera:x: missing" in capsys.readouterr().err

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SKELETON
 from p2net_tf.data.synthetic.walks import WalkOptions
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.inference.poses import Poses
-from p2net_tf.video.people import VideoPoses
+from p2net_tf.video.people import VideoPoses, _frames
 from p2net_tf.video.reading import VideoError
 from p2net_tf.video.writing import VideoWriter
 from tests.seen_walks import Detector, Estimator, Scene
@@ -146,3 +148,17 @@ def test_numbers_are_drawn():
 def test_the_detector_looks_at_one_frame_at_least():
     with pytest.raises(ValueError, match="detect_every is 0"):
         video_poses(walk(3), detect_every=0)
+
+
+@pytest.mark.parametrize(
+    ("source", "rate", "words"),
+    [
+        (iter([np.zeros((8, 8, 3), np.uint8), None]), 30, "picture 1: NoneType is no picture"),
+        (iter(["nowhere.jpg"]), 30, "picture 0: nowhere.jpg: "),
+        (5, 30, "int is no video: give its path"),
+        (iter([]), 0, "rate is 0; give pictures per second"),
+    ],
+)
+def test_what_is_no_video(source, rate, words):
+    with ExitStack() as stack, pytest.raises(DataError, match=words):
+        list(_frames(source, rate, stack))

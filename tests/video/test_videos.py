@@ -1,5 +1,7 @@
 """Frames into a file and back: colours, times, rotation, faults."""
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,32 @@ def test_frames_that_do_not_fit(tmp_path):
             video.write(picture(1), 1.0)
         with pytest.raises(ValueError, match="another size"):
             video.write(picture(1, height=40), 2.0)
+
+
+def test_a_clock_that_begins_anew_goes_on(tmp_path):
+    """As where two files were put together: every frame is there, and later than the one before."""
+    for name in ("one.ts", "two.ts"):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for number in range(6):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+            container.mux(stream.encode())
+    both = tmp_path / "both.ts"
+    both.write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "two.ts").read_bytes())
+    times = [frame.time for frame in read(both)]
+    np.testing.assert_allclose(times, np.arange(len(times)) / 25, atol=2e-3)
+    assert len(times) > 10
+
+
+def test_a_stream_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr("p2net_tf.video.reading._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
+        with pytest.raises(VideoError, match=r"rtsp://.*: no answer for 0.2 s; give the address of a stream"):
+            VideoReader(address)
+
+
+def test_a_camera_that_is_not_there():
+    with pytest.raises(VideoError, match="/dev/video99: .*; plug in the camera"):
+        VideoReader("/dev/video99")
