@@ -11,8 +11,8 @@ from calls import call
 from saved_networks import saved_two_convolutions
 from tiny_detectors import tiny_detector
 
-from p2net_tf.cli.prediction import _say_pictures
 from p2net_tf.cli.prediction_files import Written
+from p2net_tf.cli.prediction_run import say_pictures
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
@@ -206,7 +206,21 @@ def test_what_else_is_in_a_file_of_boxes_is_said_once(data_root, tmp_path, netwo
         call("predict", tmp_path / "one.jpg", *files)
 
 
+def test_a_line_for_every_picture(data_root, tmp_path, network):
+    """Also of nobody; with the people of `predictions.json`."""
+    names = [shutil.copy(path, tmp_path) for path in pictures(data_root)[:2]]
+    box = {"file_name": pictures(data_root)[0].name, "bbox": [10, 10, 50, 80]}
+    (tmp_path / "boxes.json").write_text(json.dumps([box]))
+    files = ["--model", network[0], "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out"]
+    said = call("predict", *names, *files, "--json").stdout
+    first, second = map(json.loads, said.splitlines())
+    (written,) = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert first["source"] == str(names[0]) and first["image_id"] == written["image_id"]
+    assert first["people"] == [{name: written[name] for name in ("keypoints", "score", "box")}]
+    assert second["source"] == str(names[1]) and second["people"] == []
+
+
 @pytest.mark.parametrize("boxes", [0, 1])
 def test_pictures_of_nobody_are_told(boxes, tmp_path, capsys):
-    _say_pictures(Written(0, 0, boxes, (), False), tmp_path, as_json=False)
+    say_pictures(Written(0, 0, boxes, (), False), tmp_path, as_json=False)
     assert ("nobody was found: take a lower --min-score" in "".join(capsys.readouterr())) == (not boxes)
