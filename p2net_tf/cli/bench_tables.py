@@ -133,7 +133,7 @@ def _number_cells(found: dict) -> list[str]:
     counts = ("switches", "fragmentations", "missed", "false")
     return [
         f"{found['kept']}/{found['scenes']}",
-        *(f"{found[name]:.3f}" for name in ("MOTA", "IDF1")),
+        *(_told(found[name], 1, 3) for name in ("MOTA", "IDF1")),
         *(str(found[name]) for name in counts),
     ]
 
