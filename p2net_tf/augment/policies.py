@@ -28,6 +28,7 @@ from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import write_text
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.yaml_files import ConfigError, did_you_mean, dump_text, load_model
 
 SCHEMA_VERSION = 1
@@ -136,7 +137,7 @@ class Policy(_Record):
         """
         if str(source) in BUILTIN_POLICIES:
             return random_policy() if source == "random" else _read(_FOLDER / f"{source}.yaml")
-        path = Path(source)
+        path = as_path(source, "policy")
         path = path / _FILE_NAME if path.is_dir() else path
         if not path.is_file():
             known = did_you_mean(str(source), BUILTIN_POLICIES)

@@ -21,6 +21,7 @@ from p2net_tf.data.label_fit import (
     MOST,
     PERCENT,
     SMALL_PICTURE,
+    THOUSANDTHS,
     boxes_fit,
     reach_of_boxes,
     slack_of,
@@ -134,7 +135,8 @@ def _percents(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
 
 def _bounds(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
     """Boxes that leave the picture in one form and not in another."""
-    found = leaving_boxes(boxes, sizes, remedies.read, remedies.form)
+    thousandths = None if "coordinates" in remedies.settled else remedies.coordinates("thousandths")
+    found = leaving_boxes(boxes, sizes, remedies.read, remedies.form, thousandths)
     if found is None:
         return None
     kind, detail, remedy = found
@@ -144,7 +146,11 @@ def _bounds(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
 
 
 def leaving_boxes(
-    boxes: np.ndarray, sizes: np.ndarray, read: BoxForm, remedy_of: Callable[[str], str]
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    read: BoxForm,
+    remedy_of: Callable[[str], str],
+    thousandths: str | None = None,
 ) -> tuple[str, str, str | None] | None:
     """`(kind, detail, remedy)` of boxes many of which leave their pictures; None where they do not.
 
@@ -152,6 +158,7 @@ def leaving_boxes(
 
     Args:
         remedy_of: what to do about boxes that are of this form.
+        thousandths: what to do about those in thousandths of their pictures; None where they are none.
     """
     slack = slack_of(sizes)
     outside = np.mean(~boxes_fit(boxes, sizes, slack))
@@ -166,11 +173,22 @@ def leaving_boxes(
         if np.mean(boxes_fit(other, sizes, slack) & np.all(other[:, 2:] > 0, axis=1)) > _NEARLY_ALL
     }
     detail = f"{outside:.0%} of the boxes leave their pictures"
+    reach = np.abs(written).max()
+    if not fitting and thousandths is not None and THOUSANDTHS[0] < reach <= THOUSANDTHS[1]:
+        return COORDINATES, f"{detail}, {thousandths_of(reach)}", thousandths
     if not fitting:
         return FORM, detail, None
     kind = AXES if list(fitting) == ["with x for y"] else FORM
     detail += f", {' or '.join(fitting)} none would"
     return kind, detail, ", or ".join(dict.fromkeys(fitting.values()))
+
+
+def thousandths_of(reach: float) -> str:
+    """Of labels that leave pictures of all sizes and end near 1000."""
+    return (
+        f"and no number is larger than {reach:.4g}: they may be thousandths of the pictures, 0 to 1000, as "
+        "vision-language models write them"
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ FRACTION = 1.6
 """No coordinate of a set of fractions is larger: half a pixel is added to each on reading, and boxes of
 detectors leave their pictures a bit."""
 PERCENT = 101.0
+THOUSANDTHS = 900.0, 1001.0
+"""Between these is the largest number of a set in thousandths of the pictures: somebody stands at an end."""
 SMALL_PICTURE = 150.0
 """Pixels; in smaller pictures coordinates up to 100 say nothing."""
 FEW = 4

@@ -10,7 +10,7 @@ AREA_OF_BOX = 0.53
 POINT_BOX = 64.0
 """Side in pixels of the box around keypoints without an extent."""
 BoxForm = Literal["xywh", "xyxy", "cxcywh"]
-Coordinates = Literal["pixels", "normalized", "percent", "declared"]
+Coordinates = Literal["pixels", "normalized", "percent", "thousandths", "declared"]
 """What x and y count: pixels of the picture file; its width and height as 1 or as 100; or pixels of the size
 that the image entry declares, where pictures were resized after they were labeled."""
 

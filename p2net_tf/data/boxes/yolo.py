@@ -19,6 +19,7 @@ from p2net_tf.data.boxes.labels import Label, LabelFormat, refuse, scenes_of_lab
 from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.boxes.yolo_files import YoloSet, find_yolo_set
 from p2net_tf.data.boxes.yolo_lines import LineFault, parse_line, read_lines
+from p2net_tf.data.label_fit import THOUSANDTHS
 from p2net_tf.data.scenes import Scenes
 
 _FORMAT = LabelFormat("cxcywh", "normalized")
@@ -115,7 +116,10 @@ def _demand_fractions(labels: list[Label], notebook: Notebook) -> None:
         return
     form = "percent" if reach.max() <= _PERCENT else "pixels"
     detail = f"numbers of boxes reach {reach.max():.4g}, which are no fractions of the pictures"
-    notebook.error("coordinates", detail, f"set coordinates: {form} for this data set")
+    remedy = f"set coordinates: {form} for this data set"
+    if THOUSANDTHS[0] < reach.max() <= THOUSANDTHS[1]:
+        remedy = "set coordinates: thousandths for this data set, or coordinates: pixels if that is right"
+    notebook.error("coordinates", detail, remedy)
 
 
 def _note_files(found: YoloSet, notebook: Notebook) -> None:
