@@ -21,7 +21,8 @@ class ExperimentConfig(Section):
     augment: AugmentConfig = AugmentConfig()
     policy: str | None = None
     """An augmentation policy: a YAML file, the folder of a search, or a built-in name (`p2net policy list`).
-    It takes the place of `augment`, of which only the flip stays. A path starts from the working folder."""
+    It takes the place of `augment`, of which only the flip stays. A path starts from the working folder.
+    `learn`: learned by `search` while the network trains."""
     model: ModelConfig = P2NetConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()

@@ -141,7 +141,7 @@ def training_batches(
     """
     local_size = batch_size // (shard.num_shards * shard.replicas)
     if policy is not None and augment is not None:
-        augment = _flip_alone(augment)
+        augment = flip_alone(augment)
     people = _People(samples)
 
     def cut(batch: ImageBatch):
@@ -222,7 +222,7 @@ def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
     return in_parallel(distribute(in_parallel(batches, sent), service), received)
 
 
-def _flip_alone(augment: AugmentConfig) -> AugmentConfig:
+def flip_alone(augment: AugmentConfig) -> AugmentConfig:
     off = {"scale": 0.0, "rotation_probability": 0.0, "translation": 0.0, "half_body_probability": 0.0}
     return augment.model_copy(update={**off, "color": 0.0})
 
