@@ -271,11 +271,12 @@ class PolicyLearner(keras.callbacks.Callback):
 
     def _variables(self) -> list:
         moments = [v for optimizer in self.searcher.policy_optimizers for v in optimizer.variables]
-        return [self.learned.seed_generator.state, *self.learned.policy.variables, *moments]
+        tables = self.learned.policy.variables
+        return [self.learned.seed_generator.state, *tables, *moments, *self.searcher.remembered]
 
 
 def _name(number: int) -> str:
-    return f"variable_{number:02d}"
+    return f"variable_{number:04d}"
 
 
 def join_step(settings: SearchConfig, steps: int) -> int:

@@ -7,6 +7,7 @@ the people. Beside that it is the step of `expectation_step.py`.
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,6 +18,15 @@ from p2net_tf.autopose.step import StepRecord, part_of_step
 
 class OnlineSearcher(ExpectationSearcher):
     """Moves the policy alone; `settings.steps` are its steps."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        weights = self.model.trainable_variables if self.settings.online.memory else []
+        with self._strategy.scope():
+            self.remembered = [
+                keras.Variable(tf.zeros(weight.shape), trainable=False, name="direction")
+                for weight in weights
+            ]
 
     def policy_step(self, inner, outer, number: int) -> StepRecord:
         """One step of the policy at the weights as they are.
@@ -30,13 +40,42 @@ class OnlineSearcher(ExpectationSearcher):
         number = tf.constant(number, tf.int64)
         tables = self._tables()
         direction, outer_loss = self.outer_direction(outer)
+        if self.remembered:
+            direction = self.remember(direction)
         scored, chains, importance = self.sample_scored(inner, number, exploration)
         scores = self.chain_scores(scored, direction)
+        if self.settings.online.scores == "relative":
+            scores = self.relative(scored, scores)
         gradients, noise = self.policy_gradients(chains, importance, scores)
         self.update_policy(gradients)
         values = (value.numpy() for value in (*tables, outer_loss, noise))
         *tables, outer_loss, noise = values
         return StepRecord(*tables, np.float32(np.nan), outer_loss, noise)
+
+    @part_of_step
+    def relative(self, batch, scores):
+        """Scores divided by the losses of their chains."""
+        outputs = stateless(self.model.network)
+
+        def on_replica(batch, scores):
+            crops, keypoints = batch
+            values = [tf.convert_to_tensor(variable) for variable in self.model.network.trainable_variables]
+            losses = self.model.person_losses(keypoints, outputs(values, crops))
+            return scores / losses
+
+        return self._on_replicas(on_replica, batch, scores)
+
+    @part_of_step
+    def remember(self, direction):
+        """The mean of `direction` and those before, of which every step forgets some."""
+        memory = self.settings.online.memory
+
+        def on_replica(direction):
+            for mean, value in zip(self.remembered, direction, strict=True):
+                mean.assign(memory * mean + (1.0 - memory) * value)
+            return [tf.convert_to_tensor(mean) for mean in self.remembered]
+
+        return self._strategy.run(on_replica, (direction,))
 
     @part_of_step
     def outer_direction(self, outer):

@@ -37,6 +37,11 @@ class OnlineConfig(Section):
     """Share of them drawn uniformly: variety that evidence does not have to pay for."""
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """With which an operation is applied at the start."""
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the validation gradient that is kept from one step of the policy to the next: it changes
+    slowly, and its mean over several outer batches is less noisy than that of one."""
+    scores: Literal["raw", "relative"] = "raw"
+    """relative: a person's scores are divided by its loss, so that hard people do not drown the others."""
     join: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Share of the training after which the policy stays as it is, and the people it was judged by are
     trained on like all others."""
