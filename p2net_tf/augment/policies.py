@@ -34,6 +34,7 @@ SCHEMA_VERSION = 1
 """Of the YAML file; a file of another version is refused."""
 BUILTIN_POLICIES = ("none", "hand_crafted", "random", "paper")
 
+_RANDOM_STAGES = {f"random_{stages}": stages for stages in range(1, 5)}
 _FOLDER = Path(__file__).parent / "builtin"
 _FILE_NAME = "policy.yaml"
 _IDENTITY = ops.OPERATION_NAMES.index("Identity")
@@ -128,18 +129,18 @@ class Policy(_Record):
         """Reads a policy.
 
         Args:
-            source: a YAML file, a folder that holds a `policy.yaml`, or a name of `BUILTIN_POLICIES` (a name
+            source: a YAML file, a folder that holds a `policy.yaml`, or a name that `is_built_in` (a name
                 wins over a file of that name; write `./random` for the file).
 
         Raises:
             PolicyError: no such policy, or all faults of the file, one per line.
         """
-        if str(source) in BUILTIN_POLICIES:
-            return random_policy() if source == "random" else _read(_FOLDER / f"{source}.yaml")
+        if is_built_in(str(source)):
+            return _built_in(str(source))
         path = Path(source)
         path = path / _FILE_NAME if path.is_dir() else path
         if not path.is_file():
-            known = did_you_mean(str(source), BUILTIN_POLICIES)
+            known = did_you_mean(str(source), [*BUILTIN_POLICIES, *ops.OPERATION_NAMES])
             raise PolicyError(f"policy '{source}': neither a file nor a built-in policy{known}")
         return _read(path)
 
@@ -338,6 +339,23 @@ def random_policy(
         "operations": list(operations),
     }
     return Policy(sub_policies=tuple(rows), name="random", provenance=provenance)
+
+
+def is_built_in(name: str) -> bool:
+    """Of `BUILTIN_POLICIES`; `random_1` to `random_4`, of so many stages; or an operation, which is then
+    the only one, always applied, at levels uniform in 0..10."""
+    return name in (*BUILTIN_POLICIES, *_RANDOM_STAGES, *ops.OPERATION_NAMES)
+
+
+def _built_in(name: str) -> Policy:
+    if name == "random":
+        return random_policy()
+    if name in _RANDOM_STAGES:
+        return random_policy(_RANDOM_STAGES[name]).model_copy(update={"name": name})
+    if name in ops.OPERATION_NAMES:
+        stage = Stage(name, 1.0, ops.LEVELS / 2, ops.LEVELS / 2)
+        return Policy([[stage]], name=name, provenance={"summary": f"{name} alone, always applied"})
+    return _read(_FOLDER / f"{name}.yaml")
 
 
 def _as_policy(policy: Policy | str | Path) -> Policy:

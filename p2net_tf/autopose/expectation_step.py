@@ -100,7 +100,8 @@ class ExpectationSearcher(Searcher):
                 for velocity, gradient in zip(velocities, gradients, strict=True)
             ]
         correction = 1.0 - tf.pow(decay, tf.cast(steps, tf.float32))
-        return [1.0 / (tf.sqrt(velocity / correction) + _EPSILON) for velocity in velocities]
+        means = [tf.math.divide_no_nan(velocity, correction) for velocity in velocities]
+        return [1.0 / (tf.sqrt(mean) + _EPSILON) for mean in means]
 
     @part_of_step
     def sample_scored(self, batch, number, exploration):

@@ -27,13 +27,15 @@ from p2net_tf.augment.policies import Policy
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.autopose.expectation import Expectation
 from p2net_tf.autopose.online import OnlineSearcher
-from p2net_tf.autopose.settings import SearchConfig
+from p2net_tf.autopose.settings import SearchConfig, first_policy_step, join_step, policy_steps
 from p2net_tf.autopose.space import SearchError, make_space
 from p2net_tf.autopose.trajectory import Trajectory
 from p2net_tf.training.pose_model import PoseModel
 
 KNOTS = 100
 """Tables that are kept of a training, evenly over its steps of the policy."""
+_SHOWN = 3
+"""Operations named in a line."""
 _INNER, _OUTER = 5, 6
 """Random streams of the people that are scored and of those who judge; `experiments.search` has others."""
 
@@ -211,17 +213,16 @@ class PolicyLearner(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         step = self._step()
         settings = self.learned.settings.online
-        if self._warm_up <= step < self.end and (step - self._warm_up) % settings.every == 0:
-            self.update((step - self._warm_up) // settings.every)
+        if self._begin <= step < self.end and (step - self._begin) % settings.every == 0:
+            self.update((step - self._begin) // settings.every)
 
     # --- steps of the policy
 
     def _prepare(self, steps: int) -> None:
         """For a training of so many steps."""
         settings, strategy = self.learned.settings, self._model.distribute_strategy
-        self.end = join_step(settings, steps)
-        self._warm_up = min(settings.warmup_steps, self.end // 10)
-        self.updates = -(-(self.end - self._warm_up) // settings.online.every)
+        self.end, self._begin = join_step(settings, steps), first_policy_step(settings, steps)
+        self.updates = policy_steps(settings, steps)
         changes = {
             "steps": max(1, self.updates),
             "magnitude_learning_rate": settings.online.magnitude_learning_rate,
@@ -258,6 +259,13 @@ class PolicyLearner(keras.callbacks.Callback):
             opened.append(iter(table.batches(size, seed + stream, self._flip, start)))
         return opened
 
+    def describe(self) -> str:
+        """`policy Rotate .31, Scale .12, Cutout .08; 1.3 operations a person`."""
+        shares, names = self.learned.shares(), self.learned.policy.space.operations
+        leading = [f"{names[i]} {shares[i]:.2f}" for i in np.argsort(-shares)[:_SHOWN]]
+        strength = self.learned.settings.online.draws * shares.sum()
+        return f"policy {', '.join(leading)}; {strength:.1f} operations a person"
+
     # --- what a checkpoint keeps
 
     def state(self) -> dict[str, np.ndarray]:
@@ -277,11 +285,6 @@ class PolicyLearner(keras.callbacks.Callback):
 
 def _name(number: int) -> str:
     return f"variable_{number:04d}"
-
-
-def join_step(settings: SearchConfig, steps: int) -> int:
-    """The training step, of so many, from which on the policy stays as it is."""
-    return round(settings.online.join * steps)
 
 
 def _table(people, model: PoseModel) -> InMemoryCrops:

@@ -63,7 +63,8 @@ class SearchConfig(Section):
     operations: list[str] | None = None
     """Candidates; None takes Table 1 and Identity."""
     warmup_steps: Annotated[int, Field(ge=0)] = 200
-    """Steps of the weights alone, on plain crops, before the policy moves."""
+    """Steps of the weights alone before the policy moves: on plain crops in `p2net search`; under
+    `policy: learn` on what the policy augments, and at most a tenth of the way to `online.join`."""
     steps: PositiveInt = 300
     """Steps of weights and policy."""
     batch_size: PositiveInt = 64
@@ -103,3 +104,20 @@ class SearchConfig(Section):
         if zeta == 0:
             raise ValueError("with zeta 0 the weights do not move, and the gradient is zero (equation 8)")
         return zeta
+
+
+def join_step(search: SearchConfig, steps: int) -> int:
+    """The training step, of so many, from which on a policy that is learned meanwhile stays as it is."""
+    return round(search.online.join * steps)
+
+
+def first_policy_step(search: SearchConfig, steps: int) -> int:
+    """The training step before which such a policy moves for the first time; never before the first, behind
+    which alone Adam knows how it scales gradients."""
+    return max(1, min(search.warmup_steps, join_step(search, steps) // 10))
+
+
+def policy_steps(search: SearchConfig, steps: int) -> int:
+    """How often it moves in all."""
+    moving = join_step(search, steps) - first_policy_step(search, steps)
+    return -(-moving // search.online.every)

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.autopose.crops import InMemoryCrops
-from p2net_tf.autopose.learned_policy import LearnedPolicy, PolicyLearner, join_step
+from p2net_tf.autopose.learned_policy import LearnedPolicy, PolicyLearner
+from p2net_tf.autopose.settings import join_step
 from p2net_tf.autopose.split import split_rows
 from p2net_tf.autopose.trajectory import plot_weights
 from p2net_tf.config.experiment import ExperimentConfig

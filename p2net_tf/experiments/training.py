@@ -169,7 +169,13 @@ def _train_in(
                 HistoryLog(folder / "history.csv"),
                 keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
                 TrainingProgress(
-                    config.training.epochs, steps, config.training.batch_size, state.step, clock, closing
+                    config.training.epochs,
+                    steps,
+                    config.training.batch_size,
+                    state.step,
+                    clock,
+                    closing,
+                    [learner.describe for learner in learners.values()],
                 ),
             ],
             clock,

@@ -23,6 +23,9 @@ from p2net_tf.training.training_input import TrainingInput
 class Learner(Stateful, Protocol):
     """A Keras callback with a memory."""
 
+    def describe(self) -> str:
+        """What it has learned, in a few words for the progress line."""
+
 
 Config = TypeVar("Config", bound=AnyExperiment)
 Part = TypeVar("Part", Samples, Scenes)
