@@ -46,7 +46,8 @@ def demand_learnable(config: ExperimentConfig) -> None:
         )
     if config.training.jit_compile:
         raise ConfigError(
-            "policy=learn: XLA cannot compile operations drawn by the person; set jit_compile: false"
+            "policy=learn: XLA cannot compile operations that are drawn by the person; set "
+            "training.jit_compile=false"
         )
 
 
