@@ -43,11 +43,19 @@ def test_prints_what_it_writes(measured):
 
 def test_every_step_has_seconds_and_a_ratio_to_the_plain_one(measured):
     report = measured[1]
-    searched = {"expectation", "mixture"}
+    searched = {"expectation", "mixture", "step of the policy beside the training"}
     assert report["seconds"].keys() == searched | {"training step", "training step under the policy"}
     assert report["ratio"].keys() == searched | {"training step under the policy"}
     for values in (*report["seconds"].values(), *report["ratio"].values()):
         assert 0 < values["lower"] <= values["median"] <= values["upper"]
+
+
+def test_what_learning_adds_to_a_training(measured):
+    online = measured[1]["online"]
+    assert (online["every"], online["limit"]) == (8, 0.25)
+    assert 0 < online["added"]["lower"] <= online["added"]["median"] <= online["added"]["upper"]
+    # Three tables of one, one and two numbers for each of three operations, two moments of each, counts, rates.
+    assert 4 * 3 * 12 <= online["memory_bytes"] < 4 * 3 * 12 + 100
 
 
 def test_every_part_of_a_search_step_is_measured(measured):
