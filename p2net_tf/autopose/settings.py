@@ -29,7 +29,7 @@ class OnlineConfig(Section):
     operations, of which every person draws several. The tables that these defaults come from are in
     docs/auto_pose.md."""
 
-    every: PositiveInt = 8
+    every: PositiveInt = 5
     """Training steps from one step of the policy to the next."""
     draws: PositiveInt = 2
     """Operations that a person in training draws, one after the other."""

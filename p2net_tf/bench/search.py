@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from p2net_tf.autopose.expectation_step import ExpectationSearcher
 from p2net_tf.autopose.online import OnlineSearcher
+from p2net_tf.autopose.settings import policy_steps
 from p2net_tf.autopose.step import Searcher
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
@@ -36,6 +37,8 @@ PLAIN, AUGMENTED = "training step", "training step under the policy"
 ONLINE = "step of the policy beside the training"
 ONLINE_LIMIT = 0.25
 """Of a training's time that `policy: learn` may add."""
+_LONG = 100_000
+"""Steps of a training whose warm-up does not count."""
 
 
 def bench_search(
@@ -87,7 +90,8 @@ def bench_search(
         "online": {
             "every": settings.online.every,
             "limit": ONLINE_LIMIT,
-            "added": quartiles(seconds[ONLINE] / seconds[AUGMENTED] / settings.online.every),
+            "steps_per_training_step": policy_steps(settings, _LONG) / _LONG,
+            "added": quartiles(seconds[ONLINE] / seconds[AUGMENTED] * policy_steps(settings, _LONG) / _LONG),
             "memory_bytes": _online_bytes(online),
         },
         "batch": {
