@@ -32,15 +32,22 @@ def open_split(
         SearchError: an unknown operation to plant.
         DataError: nothing usable, too few images for two parts, or anything broken under `strict`.
     """
-    if search.plant is not None and search.plant.operation not in OPERATIONS:
-        name = search.plant.operation
-        raise SearchError(f"search.plant.operation: unknown '{name}'{did_you_mean(name, OPERATION_NAMES)}")
+    demand_known_plant(search)
     samples, problems = open_datasets(data.train, data.skeleton, strict)
     parts = split_people(samples, search.outer_fraction or _OUTER_FRACTION, search.people, seed)
     inner, outer = (InMemoryCrops.read(part, crop_size, data.box_padding) for part in parts)
     if search.plant is not None:
         outer = outer.planted(search.plant, seed)
     return inner, outer, problems
+
+
+def demand_known_plant(search: SearchConfig) -> None:
+    """Raises:
+    SearchError: an unknown operation to plant.
+    """
+    if search.plant is not None and search.plant.operation not in OPERATIONS:
+        name = search.plant.operation
+        raise SearchError(f"search.plant.operation: unknown '{name}'{did_you_mean(name, OPERATION_NAMES)}")
 
 
 def split_people(samples: Samples, outer_fraction: float, limit: int, seed: int) -> tuple[Samples, Samples]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.autopose.learned_policy import LearnedPolicy, PolicyLearner
 from p2net_tf.autopose.settings import join_step
-from p2net_tf.autopose.split import split_rows
+from p2net_tf.autopose.split import demand_known_plant, split_rows
 from p2net_tf.autopose.trajectory import plot_weights
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.datasets import open_datasets
@@ -37,6 +37,7 @@ def demand_learnable(config: ExperimentConfig) -> None:
         raise ConfigError(
             "policy=learn: data.service gives batches in an order that depends on timing; leave it out"
         )
+    demand_known_plant(config.search)
     if config.search.relaxation != "expectation":
         raise ConfigError("policy=learn: goes with search.relaxation=expectation; `p2net search` has both")
     if config.training.precision == "mixed_float16":
@@ -107,6 +108,8 @@ class OnlinePolicy:
             InMemoryCrops.read(self.samples.take(rows[:limit]), size, config.data.box_padding)
             for rows in (self.inner, self.outer)
         )
+        if config.search.plant is not None:
+            outer = outer.planted(config.search.plant, config.seed)
         self._learner = PolicyLearner(
             self._learned,
             model,
