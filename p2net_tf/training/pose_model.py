@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from p2net_tf.augment.policies import Policy, PolicyAugmentation
+from p2net_tf.augment.layer import PolicyAugmentation
+from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.pipeline import fit_dataset, fitting_batch, validation_dataset
 from p2net_tf.data.samples import NO_SAMPLES, DataError, Samples
@@ -212,11 +213,13 @@ class PoseModel(NetworkModel):
             training: shuffled and augmented anew in every epoch, without the rest that fills no batch; False:
                 everybody once, in order and as they are, for `validation_data`.
             augment: the hand-crafted augmentation; None is HRNet's, as configurations have it.
-            policy: a learned one in its place, with the flip of `augment` alone.
+            policy: a learned one in its place, with the flip of `augment` alone. A schedule is given to the
+                model instead, `PoseModel(augmentation=PolicyAugmentation(schedule, steps=...))`.
             seed: of order and augmentation.
 
         Raises:
             DataError: the model has no skeleton or the samples have another one.
+            ValueError: the policy is a schedule.
         """
         if not isinstance(samples, Samples):
             raise DataError(NO_SAMPLES.format(type(samples).__name__))
