@@ -14,6 +14,8 @@ every stage divide the evidence, and evidence is what is short (docs/auto_pose.m
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,18 +24,21 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.augment import stateless_random
-from p2net_tf.augment.operations import apply_chain
+from p2net_tf.augment.operations import LEVELS, apply_chain
 from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.autopose.expectation import Expectation
 from p2net_tf.autopose.online import OnlineSearcher
 from p2net_tf.autopose.settings import SearchConfig, first_policy_step, join_step, policy_steps
-from p2net_tf.autopose.space import SearchError, make_space
+from p2net_tf.autopose.space import DECIMALS, SearchError, make_space
 from p2net_tf.autopose.trajectory import Trajectory
 from p2net_tf.training.pose_model import PoseModel
 
 KNOTS = 100
 """Tables that are kept of a training, evenly over its steps of the policy."""
+_TABLES_OF_A_KNOT = ("weights", "probabilities", "magnitudes", "spreads")
+"""The first fields of a `StepRecord`."""
 _SHOWN = 3
 """Operations named in a line."""
 _INNER, _OUTER = 5, 6
@@ -105,11 +110,22 @@ class LearnedPolicy(keras.layers.Layer):
 
     def shares(self) -> np.ndarray:
         """`[O]` with which one draw in training applies each operation; the rest does nothing."""
-        outcomes = self.policy.outcomes().numpy()[0, 0, :-1]
+        return self._shares_of(self.policy.outcomes().numpy()[0, 0, :-1])
+
+    def _shares_of(self, applied: np.ndarray) -> np.ndarray:
+        """Those of draws of which some are uniform; `applied`: `[O]` of the others."""
         acts = np.array([name != "Identity" for name in self.policy.space.operations])
-        uniform = acts / (acts.sum() + 1)
         share = self.settings.online.uniform
-        return (1 - share) * outcomes + share * uniform
+        return acts * ((1 - share) * applied + share / (acts.sum() + 1))
+
+    def knot(self, progress: float, weights, probabilities, magnitudes, spreads) -> Knot:
+        """What was drawn by tables `[1, 1, O]` at a moment of the training."""
+        shares = self._shares_of((weights * probabilities)[0, 0])
+        # The standard deviation of a level becomes that of a uniform draw.
+        spreads = np.minimum(math.sqrt(3.0) * spreads[0, 0], LEVELS / 2)
+        columns = zip(self.policy.space.operations, shares, magnitudes[0, 0], spreads, strict=True)
+        rounded = [(name, *(round(float(value), DECIMALS) for value in row)) for name, *row in columns]
+        return Knot(round(progress, 2 * DECIMALS), tuple(Share(*row) for row in rounded if row[1]))
 
     def discretize(self, name: str = "learned", provenance: dict | None = None) -> Policy:
         """The paper's form: the most likely operations as K sub-policies of N stages."""
@@ -170,6 +186,7 @@ class PolicyLearner(keras.callbacks.Callback):
 
     Attributes:
         end: training step from which on the policy stays as it is.
+        steps: of the training.
         updates: steps of the policy in all.
         trajectory: the tables, about `KNOTS` of them.
     """
@@ -188,7 +205,7 @@ class PolicyLearner(keras.callbacks.Callback):
         super().__init__()
         self.learned, self._model, self._flip = learned, model, flip_probability
         self.inner, self.outer = (_table(people, model) for people in (inner, outer))
-        self._steps, self._step, self._batch_size = steps, step, batch_size
+        self._step, self._batch_size = step, batch_size
         self.trajectory, self.searcher = Trajectory(), None
         self._held: dict[str, np.ndarray] | None = None
         if steps is not None:
@@ -221,6 +238,7 @@ class PolicyLearner(keras.callbacks.Callback):
     def _prepare(self, steps: int) -> None:
         """For a training of so many steps."""
         settings, strategy = self.learned.settings, self._model.distribute_strategy
+        self.steps = steps
         self.end, self._begin = join_step(settings, steps), first_policy_step(settings, steps)
         self.updates = policy_steps(settings, steps)
         changes = {
@@ -258,6 +276,21 @@ class PolicyLearner(keras.callbacks.Callback):
                 raise SearchError(f"search: {len(table)} people are too few for a step of the policy")
             opened.append(iter(table.batches(size, seed + stream, self._flip, start)))
         return opened
+
+    def schedule(self, name: str = "learned", provenance: dict | None = None) -> PolicySchedule:
+        """What was drawn over the training, for another one to replay."""
+        online = self.learned.settings.online
+        steps = [self._begin + i * self._thinning * online.every for i in range(len(self.trajectory))]
+        tables = [record[: len(_TABLES_OF_A_KNOT)] for record in self.trajectory.records]
+        last = [table.numpy() for table in self.learned.policy.tables()]
+        moments = [(0, tables[0] if tables else last), *zip(steps, tables, strict=True), (self.end, last)]
+        knots = [self.learned.knot(step / self.steps, *table) for step, table in moments]
+        rising = [
+            knot
+            for knot, after in itertools.pairwise([*knots, None])
+            if not after or knot.progress < after.progress
+        ]
+        return PolicySchedule(name=name, draws=online.draws, knots=tuple(rising), provenance=provenance or {})
 
     def describe(self) -> str:
         """`policy Rotate .31, Scale .12, Cutout .08; 1.3 operations a person`."""

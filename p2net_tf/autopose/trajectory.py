@@ -46,6 +46,10 @@ class Trajectory:
         self._records.append(record)
 
     @property
+    def records(self) -> tuple[StepRecord, ...]:
+        return tuple(self._records)
+
+    @property
     def last(self) -> StepRecord:
         return self._records[-1]
 

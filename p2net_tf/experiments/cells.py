@@ -251,9 +251,9 @@ def write_json(path: Path, document: dict) -> None:
 
 def _load_policy(source: str):
     # TensorFlow comes with it, and most configurations name no policy.
-    from p2net_tf.augment.policies import Policy
+    from p2net_tf.augment.schedule import load_policy
 
-    return Policy.load(source)
+    return load_policy(source)
 
 
 def _in_one_line(error: Exception) -> str:

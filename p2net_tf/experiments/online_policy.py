@@ -156,6 +156,7 @@ class OnlinePolicy:
             "seed": self.config.seed,
             "steps": learner.updates,
         }
+        learner.schedule(self.config.name, provenance).save(folder / "policy.yaml")
         self._learned.discretize(self.config.name, provenance).save(folder / "policy_discrete.yaml")
         if len(learner.trajectory):
             learner.trajectory.save(folder / "trajectory.npz", space)

@@ -9,12 +9,13 @@ import keras
 import tensorflow as tf
 
 from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.schedule import PolicySchedule, load_policy
 from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.datasets import open_datasets
-from p2net_tf.data.image_batches import InputShard
+from p2net_tf.data.image_batches import InputShard, steps_per_pass
 from p2net_tf.data.image_cache import ImageCache
 from p2net_tf.data.pipeline import flip_alone, training_batches, validation_dataset
 from p2net_tf.data.samples import Problem, Samples
@@ -35,7 +36,7 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
     """A network from crops of people to heatmaps."""
 
     things = "people"
-    _policy: Policy | None = None
+    _policy: Policy | PolicySchedule | None = None
     _online: OnlinePolicy | None = None
 
     def check(self) -> None:
@@ -69,7 +70,9 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
     def training_input(
         self, strategy: tf.distribute.Strategy, part: Samples, store: ImageCache | None
     ) -> TrainingInput:
-        config = self.config
+        config, policy, people = self.config, self._policy, self._people(part)
+        if isinstance(policy, PolicySchedule):
+            policy = policy.during(people)
         augment = flip_alone(config.augment) if self._online else config.augment
 
         def batches(part: Samples, store: ImageCache | None, first_index: int, shard: InputShard):
@@ -80,7 +83,7 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
                 augment,
                 config.data.box_padding,
                 config.seed,
-                self._policy,
+                policy,
                 first_index,
                 shard,
                 store,
@@ -93,7 +96,12 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
             return self._online.batches(batches, store, config.training, first_index, shard)
 
         in_order = config.data.service is None
-        return TrainingInput(strategy, config.training.batch_size, batches_of_run, in_order)
+        # The batch statistics of averaged weights are those of a schedule's end, as the weights are.
+        changes = self._online or isinstance(self._policy, PolicySchedule)
+        calibration_index = people if changes else 0
+        return TrainingInput(
+            strategy, config.training.batch_size, batches_of_run, in_order, calibration_index
+        )
 
     def learners(self, model: PoseModel, steps: int, state_step: Callable[[], int]) -> dict[str, Learner]:
         if self._online is None:
@@ -103,6 +111,12 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
     def finish(self, folder: Path) -> None:
         if self._online is not None:
             self._online.save(folder)
+
+    def _people(self, part: Samples) -> int:
+        """Whom the whole training takes, each as often as it does."""
+        training = self.config.training
+        steps = training.steps_per_epoch or steps_per_pass(part, training.batch_size)
+        return training.epochs * steps * training.batch_size
 
     def judging(self, part: Samples) -> Judging[Samples]:
         size, padding = self.config.model.input_size, self.config.data.box_padding
@@ -168,11 +182,11 @@ def _demand_continuous(config: ExperimentConfig) -> None:
         )
 
 
-def open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | None:
+def open_policy(config: ExperimentConfig, folder: Path, resume: bool) -> Policy | PolicySchedule | None:
     """A resumed run keeps to its own copy, whatever became of the file since, until another one is named."""
     if config.policy in (None, LEARN):
         return None
     copy, before = folder / "policy.yaml", folder / "config.yaml"
     if resume and copy.is_file() and (begun := read_config(before)) and begun.policy == config.policy:
-        return Policy.load(copy)
-    return Policy.load(config.policy)
+        return load_policy(copy)
+    return load_policy(config.policy)

@@ -214,11 +214,13 @@ class PoseModel(NetworkModel):
             training: shuffled and augmented anew in every epoch, without the rest that fills no batch; False:
                 everybody once, in order and as they are, for `validation_data`.
             augment: the hand-crafted augmentation; None is HRNet's, as configurations have it.
-            policy: a learned one in its place, with the flip of `augment` alone.
+            policy: a learned one in its place, with the flip of `augment` alone. A schedule is given to the
+                model instead, `PoseModel(augmentation=PolicyAugmentation(schedule, steps=...))`.
             seed: of order and augmentation.
 
         Raises:
             DataError: the model has no skeleton or the samples have another one.
+            ValueError: the policy is a schedule.
         """
         if not isinstance(samples, Samples):
             raise DataError(NO_SAMPLES.format(type(samples).__name__))

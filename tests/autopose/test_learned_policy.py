@@ -168,6 +168,30 @@ class TestSteps:
             np.testing.assert_array_equal(resumed.state()[name], value, err_msg=name)
 
 
+class TestSchedule:
+    def test_says_what_was_drawn(self, skeleton):
+        learned = LearnedPolicy(people(2), settings=settings(every=2, join=0.8, draws=3, uniform=0.3))
+        model = model_of(skeleton, learned)
+        learner = learned.learner(model, crops_of(people(1)))
+        model.augmentation = learned
+        keras.Model.fit(
+            model, *crops_of(people(1)), batch_size=4, epochs=5, verbose=0, callbacks=[learner]
+        )  # 20 steps, of which the policy moves before 1, 3, .., 15
+        schedule = learner.schedule()
+        assert schedule.draws == 3
+        moments = [knot.progress for knot in schedule.knots]
+        np.testing.assert_allclose(moments, np.array([0, 1, 3, 5, 7, 9, 11, 13, 15, 16]) / 20)
+        start = {share.operation: share.share for share in schedule.knots[0].shares}
+        assert start == dict.fromkeys(OPERATION_NAMES[1:], round(0.7 * 0.7 / 11 + 0.3 / 11, 3))
+        end = {share.operation: share for share in schedule.knots[-1].shares}
+        for name, share in zip(OPERATION_NAMES[1:], learned.shares()[1:], strict=True):
+            assert end[name].share == pytest.approx(share, abs=6e-4)
+        means, deviations = (values.numpy()[0, 0] for values in learned.policy.magnitudes())
+        row = OPERATION_NAMES.index("Rotate")
+        assert end["Rotate"].magnitude == pytest.approx(means[row], abs=6e-4)
+        assert end["Rotate"].spread == pytest.approx(min(5, 3**0.5 * deviations[row]), abs=6e-4)
+
+
 class TestWhen:
     @pytest.mark.parametrize(
         ("steps", "warm_up", "every", "join", "expected"),

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tiny_runs import StopInSecondEpoch
 
 from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.schedule import PolicySchedule
 from p2net_tf.autopose.settings import SearchConfig
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.image_batches import WHOLE, InputShard
@@ -51,6 +52,8 @@ class TestRun:
     def test_leaves_what_was_learned(self, straight):
         folder, _ = straight
         assert len(Policy.load(folder / "policy_discrete.yaml").sub_policies) == 1
+        schedule = PolicySchedule.load(folder)
+        assert (schedule.draws, schedule.knots[-1].progress) == (2, pytest.approx(0.8, abs=0.07))
         with np.load(folder / "trajectory.npz") as file:
             tables = file["weights"]
         assert tables.shape[1:] == (1, 1, 11)
@@ -63,10 +66,18 @@ class TestRun:
         found = weights(quick_train(tiny(**LEARN), tmp_path, resume=True))
         for one, other in zip(found, straight[1], strict=True):
             np.testing.assert_array_equal(one, other)
-        assert contents(tmp_path, "policy_discrete.yaml") == contents(straight[0], "policy_discrete.yaml")
+        for name in ("policy.yaml", "policy_discrete.yaml"):
+            assert contents(tmp_path, name) == contents(straight[0], name)
         with np.load(tmp_path / "trajectory.npz") as one, np.load(straight[0] / "trajectory.npz") as other:
             for name in one.files:
                 np.testing.assert_array_equal(one[name], other[name])
+
+    def test_is_replayed_on_other_data(self, straight, tiny, quick_train, rendered, tmp_path):
+        """On the validation's people, with all of them from the start."""
+        source = {"format": "coco", "root": str(rendered), "split": "validation"}
+        config = tiny(policy=str(straight[0]), data={"train": [source], "validation": []})
+        quick_train(config, tmp_path)
+        assert contents(tmp_path, "policy.yaml") == contents(straight[0], "policy.yaml")
 
     def test_judges_by_a_set_of_its_own(self, tiny, quick_train, rendered, tmp_path):
         source = {"format": "coco", "root": str(rendered), "split": "validation"}
