@@ -260,7 +260,7 @@ def with_levels(operation: str, magnitude: float, spread: float) -> str:
 
 def with_level(operation: str, level: str) -> str:
     """`Rotate 3`, but only `Equalize`: some operations have no magnitude."""
-    return operation if ops.OPERATIONS[operation].low == "-" else f"{operation} {level}"
+    return f"{operation} {level}" if ops.OPERATIONS[operation].has_level else operation
 
 
 def random_policy(

@@ -1,6 +1,9 @@
 """Schedules: what is drawn at which moment, that it is the same everywhere, their files, and wrong ones."""
 
+import json
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -271,6 +274,29 @@ class TestLayer:
             with pytest.raises(ValueError, match=message):
                 PolicyAugmentation(source, steps=steps)
         assert PolicyAugmentation(tmp_path, steps=3).policy == RISING
+
+    @pytest.mark.slow
+    def test_replicas_are_at_the_same_progress(self):
+        """Of four steps the third: half way from plain to dark."""
+        code = """
+import json
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from p2net_tf.augment.layer import PolicyAugmentation
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
+knots = [Knot(0, [Share("Brightness", 1, 5)]), Knot(1, [Share("Brightness", 1, 0)])]
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    layer = PolicyAugmentation(PolicySchedule(draws=1, knots=knots), steps=4)
+people = tf.ones([1, 4, 4, 3]), tf.zeros([1, 1, 3])
+step = tf.function(lambda: layer(people, training=True)[0][0, 0, 0, 0])
+found = [strategy.experimental_local_results(strategy.run(step)) for _ in range(3)]
+print(json.dumps([[float(part) for part in replicas] for replicas in found]))
+"""
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        factors = json.loads(result.stdout.splitlines()[-1])
+        np.testing.assert_allclose(factors, [[1, 1], [0.775, 0.775], [0.55, 0.55]], atol=1e-6)
 
     def test_a_policy_is_the_same_at_every_step(self):
         policy = Policy([[Stage("Rotate", 0.5, 5, 5)]])

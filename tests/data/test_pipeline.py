@@ -14,6 +14,7 @@ from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.check import check_samples
 from p2net_tf.data.crops import take_crop, warp
 from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.image_batches import WHOLE, InputShard
 from p2net_tf.data.image_sources import ImageRecords
 from p2net_tf.data.pipeline import evaluation_dataset, fit_dataset, training_batches, training_dataset
 from p2net_tf.data.records import read_record_samples, write_records
@@ -134,18 +135,18 @@ class TestSchedule:
     LENGTH = 12
 
     def test_everybody_is_at_the_progress_of_their_number(self, tmp_path):
-        """Person i of 12: a factor of 1 - 0.9 * min(i / 6, 1), whatever the batches and from where on."""
+        """Person i of 12: a factor of 1 - 0.9 * min(i / 6, 1), whatever the batches, shards and the start."""
         samples = people(tmp_path)
-        for first in (0, 6):
-            for size in (2, BATCH):
-                plain = training_batches(samples, CROP, size, first_index=first)
-                policy = self.DARKENING.during(self.LENGTH)
-                dark = training_batches(samples, CROP, size, policy=policy, first_index=first)
-                for one, other in zip(plain.take(5), dark.take(5), strict=True):
-                    factors = 1 - 0.9 * np.minimum(other.indices.numpy() / 6, 1)
-                    np.testing.assert_array_equal(one.indices, other.indices)
-                    expected = one.crops * factors[:, None, None, None]
-                    np.testing.assert_allclose(other.crops, expected, atol=2e-6)
+        policy = self.DARKENING.during(self.LENGTH)
+        for first, size, shard in ((0, BATCH, WHOLE), (6, 2, WHOLE), (0, 4, InputShard(1, 2))):
+            options = {"first_index": first, "shard": shard}
+            plain = training_batches(samples, CROP, size, **options)
+            dark = training_batches(samples, CROP, size, policy=policy, **options)
+            for one, other in zip(plain.take(5), dark.take(5), strict=True):
+                factors = 1 - 0.9 * np.minimum(other.indices.numpy() / 6, 1)
+                np.testing.assert_array_equal(one.indices, other.indices)
+                expected = one.crops * factors[:, None, None, None]
+                np.testing.assert_allclose(other.crops, expected, atol=2e-6)
 
     def test_without_the_length_of_a_training_it_is_refused(self, tmp_path):
         samples = people(tmp_path)
