@@ -15,7 +15,7 @@ from importlib.abc import MetaPathFinder
 PACKAGE = "p2net_tf"
 
 MODULES = {
-    "augment.policies": ("PolicyAugmentation",),
+    "augment.layer": ("PolicyAugmentation",),
     "detection.networks.box_head": ("TwoLayerHead", "StageHead"),
     "detection.networks.faster_rcnn": ("FasterRCNN",),
     "detection.networks.one_stage": ("DenseHead", "OneStageDetector"),
