@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from p2net_tf.augment.policies import Policy, PolicyError, Stage
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share, load_policy
 from p2net_tf.cli import app
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
@@ -229,6 +230,17 @@ class TestCells:
         FOUND.model_copy(update={"name": "other"}).save(tmp_path / "mine.yaml")
         with pytest.raises(ExperimentError, match=r"mine/seed0 was made with another policy; delete it"):
             MadeUp().run(tmp_path / "out", arms, [0])
+
+    def test_a_schedule_is_an_arm_and_counts_by_its_content(self, tmp_path):
+        file, made_up = tmp_path / "old_run/policy.yaml", MadeUp()
+        schedule = PolicySchedule(draws=2, knots=[Knot(0, [Share("Rotate", 0.5, 3)])])
+        schedule.save(file)
+        assert list(made_up.run(tmp_path / "out", [str(file)], [0])["arms"]) == ["old_run"]
+        ((_, _, config),) = made_up.trained
+        assert load_policy(config.policy) == schedule and "seed0" in config.policy
+        schedule.model_copy(update={"draws": 3}).save(file)
+        with pytest.raises(ExperimentError, match=r"old_run/seed0 was made with another policy; delete it"):
+            MadeUp().run(tmp_path / "out", [str(file)], [0])
 
 
 class TestArmsOfThePolicyThatIsLearnedMeanwhile:
