@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import keras
+from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
 from p2net_tf.layers.freezing import FreezableLayer
@@ -64,10 +67,20 @@ class DilatedBottleneck(FreezableLayer):
 
     def call(self, inputs, training=None):
         x = self.reduce(inputs, training=training)
-        x = self.dilate(x, training=training)
-        x = self.expand(x, training=training)
         shortcut = inputs if self.project is None else self.project(inputs, training=training)
-        return keras.activations.relu(x + shortcut)
+        return self._sum(x, shortcut, training)
+
+    def of_upsampled(self, inputs: Sequence, upsamplings: Sequence[Callable], training=None):
+        """What `call` gives of the concatenation; see `ConvNorm.of_upsampled`."""
+        x = self.reduce.of_upsampled(inputs, upsamplings, training)
+        if self.project is not None:
+            return self._sum(x, self.project.of_upsampled(inputs, upsamplings, training), training)
+        grown = [upsample(part) for part, upsample in zip(inputs, upsamplings, strict=True)]
+        return self._sum(x, ops.concatenate(grown, axis=-1), training)
+
+    def _sum(self, reduced, shortcut, training):
+        x = self.dilate(reduced, training=training)
+        return keras.activations.relu(self.expand(x, training=training) + shortcut)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

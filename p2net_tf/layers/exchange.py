@@ -7,6 +7,7 @@ from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
 from p2net_tf.layers.freezing import FreezableLayer
+from p2net_tf.layers.resampling import NearestUpsampling
 from p2net_tf.layers.sequence import call_in_sequence
 
 
@@ -52,12 +53,7 @@ class ExchangeUnit(FreezableLayer):
         name = f"from_{source}_to_{target}"
         if source > target:
             align = ConvNorm(self.widths[target], 1, activation=None, name=f"{name}_align", **options)
-            grow = keras.layers.UpSampling2D(
-                2 ** (source - target),
-                interpolation="nearest",
-                dtype=self.dtype_policy,
-                name=f"{name}_nearest",
-            )
+            grow = NearestUpsampling(2 ** (source - target), dtype=self.dtype_policy, name=f"{name}_nearest")
             return [align, grow]
         steps = target - source
         return [

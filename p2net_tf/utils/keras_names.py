@@ -29,7 +29,7 @@ MODULES = {
     "layers.feature_pyramid": ("FeaturePyramid",),
     "layers.normalization": ("BatchNormalization",),
     "layers.preactivation": ("PreActivationBottleneck",),
-    "layers.resampling": ("BilinearUpsampling",),
+    "layers.resampling": ("BilinearUpsampling", "NearestUpsampling"),
     "losses.focal": ("FocalLoss",),
     "losses.heatmap": ("HeatmapLoss", "OHKMLoss"),
     "losses.keypoint_accuracy": ("KeypointAccuracy",),
