@@ -37,7 +37,7 @@ class OnlineConfig(Section):
     """Share of them drawn uniformly: variety that evidence does not have to pay for."""
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """With which an operation is applied at the start."""
-    memory: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """Share of the validation gradient that is kept from one step of the policy to the next: it changes
     slowly, and its mean over several outer batches is less noisy than that of one."""
     scores: Literal["raw", "relative"] = "raw"

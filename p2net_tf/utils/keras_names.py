@@ -16,6 +16,7 @@ PACKAGE = "p2net_tf"
 
 MODULES = {
     "augment.layer": ("PolicyAugmentation",),
+    "autopose.learned_policy": ("LearnedPolicy",),
     "detection.networks.box_head": ("TwoLayerHead", "StageHead"),
     "detection.networks.faster_rcnn": ("FasterRCNN",),
     "detection.networks.one_stage": ("DenseHead", "OneStageDetector"),
