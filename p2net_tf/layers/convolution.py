@@ -143,12 +143,13 @@ class ConvNorm(NormalizedConvolution):
         if (self.kernel_size, self.strides) != (1, 1):
             raise ValueError(f"'{self.name}' is no 1x1 convolution of stride 1, which alone can be split")
         ends = np.cumsum([x.shape[-1] for x in inputs])
-        kernels = ops.split(ops.convert_to_tensor(self.conv.kernel), ends[:-1].tolist(), axis=2)
-        maps = [ops.conv(x, kernel, padding="same") for x, kernel in zip(inputs, kernels, strict=True)]
-        if self.conv.use_bias:  # of a folded normalization
-            maps[0] = maps[0] + self.conv.bias
-        grown = [upsample(x) for upsample, x in zip(upsamplings, maps, strict=True)]
-        return self.activate(self.norm(sum(grown[1:], start=grown[0]), training=training))
+        with keras.name_scope(self.name):
+            kernels = ops.split(ops.convert_to_tensor(self.conv.kernel), ends[:-1].tolist(), axis=2)
+            maps = [ops.conv(x, kernel, padding="same") for x, kernel in zip(inputs, kernels, strict=True)]
+            if self.conv.use_bias:  # of a folded normalization
+                maps[0] = maps[0] + self.conv.bias
+            grown = [upsample(x) for upsample, x in zip(upsamplings, maps, strict=True)]
+            return self.activate(self.norm(sum(grown[1:], start=grown[0]), training=training))
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(self._padded_shape(input_shape))

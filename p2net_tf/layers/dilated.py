@@ -72,11 +72,12 @@ class DilatedBottleneck(FreezableLayer):
 
     def of_upsampled(self, inputs: Sequence, upsamplings: Sequence[Callable], training=None):
         """What `call` gives of the concatenation; see `ConvNorm.of_upsampled`."""
-        x = self.reduce.of_upsampled(inputs, upsamplings, training)
-        if self.project is not None:
-            return self._sum(x, self.project.of_upsampled(inputs, upsamplings, training), training)
-        grown = [upsample(part) for part, upsample in zip(inputs, upsamplings, strict=True)]
-        return self._sum(x, ops.concatenate(grown, axis=-1), training)
+        with keras.name_scope(self.name):
+            x = self.reduce.of_upsampled(inputs, upsamplings, training)
+            if self.project is not None:
+                return self._sum(x, self.project.of_upsampled(inputs, upsamplings, training), training)
+            grown = [upsample(part) for part, upsample in zip(inputs, upsamplings, strict=True)]
+            return self._sum(x, ops.concatenate(grown, axis=-1), training)
 
     def _sum(self, reduced, shortcut, training):
         x = self.dilate(reduced, training=training)
