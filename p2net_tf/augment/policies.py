@@ -5,11 +5,14 @@ paper (section 3.4) draws one sub-policy for a whole batch; one per sample has t
 a smaller variance. One function, `augment`, does this for a batch, in a `tf.data` pipeline
 (`Policy.over`), in a Keras layer (`PolicyAugmentation`) and in the search.
 
-```python
-policy = Policy.load("hand_crafted")                      # or a file, or the folder of a search
-crops, keypoints = policy(crops, keypoints, seed=(0, 1))
-model = PoseModel(network, augmentation=PolicyAugmentation(policy))
-```
+>>> policy = Policy.load("hand_crafted")  # or a file, or the folder of a search
+>>> [stage.operation for stage in policy.sub_policies[0]]
+['Rotate', 'Scale']
+>>> crops, keypoints = policy(tf.zeros((2, 64, 48, 3)), tf.ones((2, 17, 3)), seed=(0, 1))
+>>> crops.shape, keypoints.shape
+(TensorShape([2, 64, 48, 3]), TensorShape([2, 17, 3]))
+
+In a model it is a layer: `PoseModel(network, augmentation=PolicyAugmentation(policy))`.
 """
 
 from __future__ import annotations
