@@ -13,6 +13,7 @@ from p2net_tf.utils.yaml_files import ConfigError, Document, did_you_mean, dump_
 SCHEMAS = {"pose": ExperimentConfig, "detect": DetectorExperimentConfig}
 """By the key `task`, which configurations of poses leave out."""
 AnyExperiment = ExperimentConfig | DetectorExperimentConfig
+"""What a configuration file holds."""
 
 
 def load_pose_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
