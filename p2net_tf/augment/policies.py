@@ -6,11 +6,14 @@ a smaller variance. One function, `augment`, does this for a batch, in a `tf.dat
 (`Policy.over`), in a Keras layer (`augment.layer`) and in the search. A policy that changes while a network
 trains is the other form of such a file: `augment.schedule`.
 
-```python
-policy = Policy.load("hand_crafted")                      # or a file, or the folder of a search
-crops, keypoints = policy(crops, keypoints, seed=(0, 1))
-model = PoseModel(network, augmentation=PolicyAugmentation(policy))
-```
+>>> policy = Policy.load("hand_crafted")  # or a file, or the folder of a search
+>>> [stage.operation for stage in policy.sub_policies[0]]
+['Rotate', 'Scale']
+>>> crops, keypoints = policy(tf.zeros((2, 64, 48, 3)), tf.ones((2, 17, 3)), seed=(0, 1))
+>>> crops.shape, keypoints.shape
+(TensorShape([2, 64, 48, 3]), TensorShape([2, 17, 3]))
+
+In a model it is a layer: `PoseModel(network, augmentation=PolicyAugmentation(policy))`.
 """
 
 from __future__ import annotations

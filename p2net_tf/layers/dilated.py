@@ -19,6 +19,9 @@ class DilatedBottleneck(FreezableLayer):
     `filters`, plus the input (DetNet's block A) - through a 1x1 projection in its block B, and wherever the
     channels differ.
 
+    >>> tuple(DilatedBottleneck(16, dilation_rate=2)(keras.ops.ones((1, 8, 8, 4))).shape)
+    (1, 8, 8, 16)
+
     Args:
         filters: output channels, even.
         dilation_rate: spacing of the taps of the 3x3 convolution.

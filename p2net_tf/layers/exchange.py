@@ -24,6 +24,10 @@ class ExchangeUnit(FreezableLayer):
 
     Takes a list of R maps `[B, H / 2**r, W / 2**r, widths[r]]`, finest first; returns the first `outputs`.
 
+    >>> maps = [ops.ones((1, 16, 16, 8)), ops.ones((1, 8, 8, 8))]
+    >>> [tuple(fused.shape) for fused in ExchangeUnit(widths=[8, 8])(maps)]
+    [(1, 16, 16, 8), (1, 8, 8, 8)]
+
     Args:
         widths: channels of each resolution.
         reach: how many resolutions away a neighbour may be. 2 is figure 3's window of three.
