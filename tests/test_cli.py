@@ -151,10 +151,10 @@ def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp
 
 
 @pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
-def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
+def test_predict_says_what_is_wrong_with_a_box(run_folder, config, tmp_path, boxes):
     image = config.parent / "test" / "000000000001.jpg"
     with pytest.raises(DataError, match="^boxes '"):
-        call("predict", image, "--model", run_folder[0], "--boxes", boxes)
+        call("predict", image, "--model", run_folder[0], "--boxes", boxes, "--out", tmp_path)
 
 
 @pytest.mark.slow

@@ -55,21 +55,25 @@ def configuration_page() -> str:
     from p2net_tf.config.detector import DetectorExperimentConfig
     from p2net_tf.config.experiment import ExperimentConfig
 
+    seen = set()
     parts = [
         "# The configuration",
         "An experiment is one YAML file. `p2net config list` names those that ship, and `p2net config show "
         "NAME --resolved` prints every setting of one. On the command line any is changed by its path: "
         "`training.epochs=3`, `data.train.0.root=people`. A key that is not known is refused.",
         "## An experiment",
-        *_tables(ExperimentConfig, ""),
+        *_tables(ExperimentConfig, "", seen),
         "## The training of a detector: `task: detect`",
-        *_tables(DetectorExperimentConfig, ""),
+        *_tables(DetectorExperimentConfig, "", seen),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _tables(section: type[BaseModel], path: str) -> Iterator[str]:
-    """What `section` is, its settings, and the same of each section below it, outer ones first."""
+def _tables(section: type[BaseModel], path: str, seen: set) -> Iterator[str]:
+    """What `section` is, its settings, and the same of each section below it, outer ones first.
+
+    Those in `seen` have been described already, where the links lead.
+    """
     from p2net_tf.utils.schema_words import describe_expected
 
     meanings, rows, below = _meanings(section), [], []
@@ -84,9 +88,11 @@ def _tables(section: type[BaseModel], path: str) -> Iterator[str]:
     if section.__doc__:
         yield inspect.cleandoc(section.__doc__)
     yield "\n".join(["| key | takes | default | meaning |", "|---|---|---|---|", *rows])
-    for each, title in dict(below).items():
+    new = {each: title for each, title in below if each not in seen}
+    seen.update(new)
+    for each, title in new.items():
         yield f"({_anchor(each)})=\n### {title}"
-        yield from _tables(each, title.split("`")[1])
+        yield from _tables(each, title.split("`")[1], seen)
 
 
 def _meanings(section: type[BaseModel]) -> dict[str, str]:
