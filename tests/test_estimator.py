@@ -55,6 +55,7 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pose() -> PoseEstimator:
+    keras.utils.set_random_seed(2)  # what random weights see must not depend on the tests before
     return PoseEstimator(PoseModel(two_convolutions(17, (64, 64)), skeleton="coco17"))
 
 
@@ -188,9 +189,9 @@ class TestPredict:
         finder = Finds([[10, 5, 40, 60], [50, 20, 30, 40]], [0.9, 0.8])
         wanted = list(VideoPoses(pose, finder, 2, smooth=True).predict(tmp_path / "walk.mp4"))
         found = pose.predict(str(tmp_path / "walk.mp4"), detector=finder, detect_every=2, smooth=True)
-        assert len(wanted) == 5 and not isinstance(found, list)
+        assert len(wanted) == 5 and wanted[0].ids.tolist() == [1, 2] and not isinstance(found, list)
         for one, other in zip(found, wanted, strict=True):
-            assert one.time == other.time and one.ids.tolist() == other.ids.tolist() == [1, 2]
+            assert one.time == other.time and one.ids.tolist() == other.ids.tolist()
             assert_same(one.poses, other.poses)
         left_early = pose.predict(tmp_path / "walk.mp4", detector=finder)
         assert next(left_early).number == 0
@@ -242,7 +243,7 @@ class TestPredict:
     def test_a_word_names_the_detector(self, pose, picture):
         (found,) = pose.predict(picture[0], detector=WHOLE)
         assert found.boxes.tolist() == [[0, 0, 128, 96]]
-        with pytest.raises(NetworkFileError, match="nowhere: no run folder"):
+        with pytest.raises(NetworkFileError, match="nowhere: no such file or folder, and no detector"):
             pose.predict(picture[0], detector="nowhere")
 
     def test_box_scores_multiply_the_pose_scores(self, pose, picture):

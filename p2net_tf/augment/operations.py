@@ -64,6 +64,11 @@ class Operation:
         return self.matrix is not None
 
     @property
+    def has_level(self) -> bool:
+        """Some have none, as `Equalize`."""
+        return self.low != "-"
+
+    @property
     def looks_at_pixels(self) -> bool:
         return self.pixels is not None and self.name != "Identity"
 

@@ -3,63 +3,59 @@
 A sample draws one of the sub-policies and goes through its stages, each applied with its probability. The
 paper (section 3.4) draws one sub-policy for a whole batch; one per sample has the same expectation and
 a smaller variance. One function, `augment`, does this for a batch, in a `tf.data` pipeline
-(`Policy.over`), in a Keras layer (`PolicyAugmentation`) and in the search.
+(`Policy.over`), in a Keras layer (`augment.layer`) and in the search. A policy that changes while a network
+trains is the other form of such a file: `augment.schedule`.
 
-```python
-policy = Policy.load("hand_crafted")                      # or a file, or the folder of a search
-crops, keypoints = policy(crops, keypoints, seed=(0, 1))
-model = PoseModel(network, augmentation=PolicyAugmentation(policy))
-```
+>>> policy = Policy.load("hand_crafted")  # or a file, or the folder of a search
+>>> [stage.operation for stage in policy.sub_policies[0]]
+['Rotate', 'Scale']
+>>> crops, keypoints = policy(tf.zeros((2, 64, 48, 3)), tf.ones((2, 17, 3)), seed=(0, 1))
+>>> crops.shape, keypoints.shape
+(TensorShape([2, 64, 48, 3]), TensorShape([2, 17, 3]))
+
+In a model it is a layer: `PoseModel(network, augmentation=PolicyAugmentation(policy))`.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import keras
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import field_validator
 
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
-from p2net_tf.utils.exceptions import UserError
+from p2net_tf.augment.policy_files import (
+    BUILTIN_POLICIES,
+    SCHEMA_VERSION,
+    Chance,
+    Level,
+    OperationName,
+    PolicyError,
+    Provenance,
+    Record,
+    Versioned,
+    fill,
+    is_schedule,
+    on_one_line,
+    policy_file,
+    read_policy_file,
+)
 from p2net_tf.utils.files import write_text
-from p2net_tf.utils.paths import as_path
-from p2net_tf.utils.yaml_files import ConfigError, did_you_mean, dump_text, load_model
+from p2net_tf.utils.yaml_files import Document, dump_text
 
-SCHEMA_VERSION = 1
-"""Of the YAML file; a file of another version is refused."""
-BUILTIN_POLICIES = ("none", "hand_crafted", "random", "paper")
+IDENTITY = ops.OPERATION_NAMES.index("Identity")
 
+_RANDOM_STAGES = {f"random_{stages}": stages for stages in range(1, 5)}
 _FOLDER = Path(__file__).parent / "builtin"
-_FILE_NAME = "policy.yaml"
-_IDENTITY = ops.OPERATION_NAMES.index("Identity")
 _CHAIN_DRAWS = 1 << 20
 """Keeps the draws of a chain apart from those of its operations, which `ops.apply_chain` numbers from 0."""
 
-Level = Annotated[float, Field(ge=0, le=ops.LEVELS, allow_inf_nan=False)]
 
-
-class PolicyError(UserError):
-    """A policy that cannot be used; the message names file, field and remedy."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def __init__(self, *values, **named):
-        """Takes the fields by place or by name."""
-        fields = list(type(self).model_fields)
-        if len(values) > len(fields):
-            raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}, not {len(values)}")
-        super().__init__(**dict(zip(fields, values, strict=False)), **named)
-
-
-class Stage(_Record):
+class Stage(Record):
     """One operation of a sub-policy.
 
     Attributes:
@@ -69,28 +65,17 @@ class Stage(_Record):
         spread: the level is drawn uniformly from `magnitude` +- `spread`, then clipped to 0..10.
     """
 
-    operation: str
-    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    operation: OperationName
+    probability: Chance
     magnitude: Level
     spread: Level = 0.0
 
-    @field_validator("operation")
-    @classmethod
-    def _in_the_table(cls, name: str) -> str:
-        if name not in ops.OPERATIONS:
-            raise ValueError(f"there is no operation '{name}'{did_you_mean(name, ops.OPERATION_NAMES)}")
-        return name
-
     def __str__(self) -> str:
-        low, high = (
-            max(0.0, self.magnitude - self.spread),
-            min(ops.LEVELS, self.magnitude + self.spread),
-        )
-        words = with_level(self.operation, f"{low:.3g}..{high:.3g}" if self.spread else f"{low:.3g}")
+        words = with_levels(self.operation, self.magnitude, self.spread)
         return words if self.probability == 1 else f"{words}, p {self.probability:.3g}"
 
 
-class Policy(_Record):
+class Policy(Record):
     """K sub-policies, one of which every sample draws with equal chances.
 
     Sub-policies may differ in length: `tensors` fills the shorter ones up with Identity.
@@ -104,7 +89,7 @@ class Policy(_Record):
 
     sub_policies: tuple[tuple[Stage, ...], ...]
     name: str = "policy"
-    provenance: dict[str, Any] = {}
+    provenance: Provenance = {}
 
     @field_validator("sub_policies")
     @classmethod
@@ -115,34 +100,20 @@ class Policy(_Record):
             raise ValueError(f"{where} is empty; 'Identity' is the operation that does nothing")
         return sub_policies
 
-    @field_validator("provenance")
-    @classmethod
-    def _plain(cls, provenance: dict) -> dict:
-        """As it will be read back: lists for tuples, and nothing that YAML has no plain form for."""
-        try:
-            return json.loads(json.dumps(provenance))
-        except TypeError as error:
-            raise ValueError(f"only plain text, numbers, lists and mappings can be kept: {error}") from None
-
     @classmethod
     def load(cls, source: str | Path) -> Policy:
         """Reads a policy.
 
         Args:
-            source: a YAML file, a folder that holds a `policy.yaml`, or a name of `BUILTIN_POLICIES` (a name
+            source: a YAML file, a folder that holds a `policy.yaml`, or a name that `is_built_in` (a name
                 wins over a file of that name; write `./random` for the file).
 
         Raises:
             PolicyError: no such policy, or all faults of the file, one per line.
         """
-        if str(source) in BUILTIN_POLICIES:
-            return random_policy() if source == "random" else _read(_FOLDER / f"{source}.yaml")
-        path = as_path(source, "policy")
-        path = path / _FILE_NAME if path.is_dir() else path
-        if not path.is_file():
-            known = did_you_mean(str(source), BUILTIN_POLICIES)
-            raise PolicyError(f"policy '{source}': neither a file nor a built-in policy{known}")
-        return _read(path)
+        if is_built_in(str(source)):
+            return _built_in(str(source))
+        return _read(policy_file(source))
 
     def save(self, path: str | Path) -> None:
         """Writes the YAML that `load` reads back equal; the same policy gives the same bytes."""
@@ -154,8 +125,7 @@ class Policy(_Record):
         lines = ["sub_policies:"]
         for sub_policy in self.sub_policies:
             for number, stage in enumerate(sub_policy):
-                values = ", ".join(f"{name}: {_scalar(value)}" for name, value in stage)
-                lines.append(f"{'  - - ' if number == 0 else '    - '}{{{values}}}")
+                lines.append(f"{'  - - ' if number == 0 else '    - '}{on_one_line(stage)}")
         return dump_text(head) + "\n".join(lines) + "\n"
 
     @property
@@ -178,8 +148,13 @@ class Policy(_Record):
             spreads=column(lambda stage: stage.spread),
         )
 
-    def __call__(self, crops, keypoints, seed):
-        """Augments a batch, see `augment`."""
+    def __call__(self, crops, keypoints, seed, indices=None):
+        """Augments a batch, see `augment`.
+
+        Args:
+            indices: numbers of the persons in a training, as `PolicySchedule.during` needs them; a policy is
+                the same for all.
+        """
         return augment(self.tensors(), crops, keypoints, seed)
 
     def over(self, dataset: tf.data.Dataset, seed: int = 0, start: int = 0) -> tf.data.Dataset:
@@ -247,72 +222,48 @@ def draw_chains(tensors: PolicyTensors, seeds):
         is Identity at level 0.
     """
     count, stages = tensors.operations.shape
-    numbers = stateless_random.uniform(stateless_random.fold_in(seeds, _CHAIN_DRAWS), 1 + 2 * stages)
-    row = tf.cast(numbers[:, 0] * count, tf.int32)
+    numbers = chain_numbers(seeds, stages)
+    row = tf.cast(numbers.row * count, tf.int32)
     operations, probabilities, magnitudes, spreads = (tf.gather(column, row) for column in tensors)
-    applied = numbers[:, 1 : 1 + stages] < probabilities
-    levels = magnitudes + spreads * (2.0 * numbers[:, 1 + stages :] - 1.0)
-    levels = tf.clip_by_value(levels, 0.0, ops.LEVELS)
-    return tf.where(applied, operations, _IDENTITY), tf.where(applied, levels, 0.0)
+    applied = numbers.choices < probabilities
+    levels = levels_around(magnitudes, spreads, numbers.levels)
+    return tf.where(applied, operations, IDENTITY), tf.where(applied, levels, 0.0)
+
+
+class ChainNumbers(NamedTuple):
+    """Random numbers in 0..1 that decide on the chain of each sample, apart from those of its operations."""
+
+    row: tf.Tensor
+    """`[B]`: of the sub-policy."""
+    choices: tf.Tensor
+    """`[B, N]`: of what each stage does."""
+    levels: tf.Tensor
+    """`[B, N]`: of the level of each stage."""
+
+
+def chain_numbers(seeds, stages: int) -> ChainNumbers:
+    """Args:
+    seeds: `[B, 2]`, one per sample.
+    stages: N.
+    """
+    numbers = stateless_random.uniform(stateless_random.fold_in(seeds, _CHAIN_DRAWS), 1 + 2 * stages)
+    return ChainNumbers(numbers[:, 0], numbers[:, 1 : 1 + stages], numbers[:, 1 + stages :])
+
+
+def levels_around(magnitudes, spreads, numbers):
+    """Levels uniform in `magnitudes` +- `spreads`, clipped to 0..10, by `numbers` in 0..1."""
+    return tf.clip_by_value(magnitudes + spreads * (2.0 * numbers - 1.0), 0.0, ops.LEVELS)
+
+
+def with_levels(operation: str, magnitude: float, spread: float) -> str:
+    """`Rotate 2..4`: the levels that an operation may have."""
+    low, high = max(0.0, magnitude - spread), min(ops.LEVELS, magnitude + spread)
+    return with_level(operation, f"{low:.3g}..{high:.3g}" if spread else f"{low:.3g}")
 
 
 def with_level(operation: str, level: str) -> str:
     """`Rotate 3`, but only `Equalize`: some operations have no magnitude."""
-    return operation if ops.OPERATIONS[operation].low == "-" else f"{operation} {level}"
-
-
-@keras.saving.register_keras_serializable("p2net_tf")
-class PolicyAugmentation(keras.layers.Layer):
-    """A policy as a layer: augments `(crops, keypoints)` in training and is the identity otherwise.
-
-    Call i of the layer has the seed `(seed, i)`, as batch i of `Policy.over`; the count is a variable, is
-    saved with the layer, and so goes on where it stood. Replicas of a strategy draw apart.
-
-    Args:
-        policy: a `Policy`, its built-in name, or the path of its file.
-        seed: of all draws.
-    """
-
-    def __init__(self, policy: Policy | str | Path, seed: int = 0, **kwargs):
-        # Keypoints must not be rounded to the half precision of a network.
-        super().__init__(autocast=False, **kwargs)
-        self.policy = _as_policy(policy)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_jit = False  # the number of samples per operation is not known beforehand
-        self._tensors = self.policy.tensors()
-        self.built = True
-
-    def call(self, inputs, training=None):
-        crops, keypoints = inputs
-        if not training:
-            return crops, keypoints
-        return augment(self._tensors, crops, keypoints, self._next_seed())
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def _next_seed(self):
-        seed = tf.cast(self.seed_generator.next(), tf.int64)
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
-            return seed
-        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        return tf.stack([seed[0], seed[1] * context.num_replicas_in_sync + replica])
-
-    def save_own_variables(self, store):
-        """Keras itself saves no seed generators."""
-        store["seed_state"] = keras.ops.convert_to_numpy(self.seed_generator.state)
-
-    def load_own_variables(self, store):
-        self.seed_generator.state.assign(store["seed_state"])
-
-    def get_config(self):
-        return {**super().get_config(), "policy": self.policy.model_dump(mode="json"), "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "policy": Policy.model_validate(config["policy"])})
+    return f"{operation} {level}" if ops.OPERATIONS[operation].has_level else operation
 
 
 def random_policy(
@@ -341,33 +292,39 @@ def random_policy(
     return Policy(sub_policies=tuple(rows), name="random", provenance=provenance)
 
 
-def _as_policy(policy: Policy | str | Path) -> Policy:
-    return policy if isinstance(policy, Policy) else Policy.load(policy)
+def is_built_in(name: str) -> bool:
+    """Of `BUILTIN_POLICIES`; `random_1` to `random_4`, of so many stages; or an operation, which is then
+    the only one, always applied, at levels uniform in 0..10."""
+    return name in (*BUILTIN_POLICIES, *_RANDOM_STAGES, *ops.OPERATION_NAMES)
 
 
-class _File(Policy):
+def _built_in(name: str) -> Policy:
+    if name == "random":
+        return random_policy()
+    if name in _RANDOM_STAGES:
+        return random_policy(_RANDOM_STAGES[name]).model_copy(update={"name": name})
+    if name in ops.OPERATION_NAMES:
+        stage = Stage(name, 1.0, ops.LEVELS / 2, ops.LEVELS / 2)
+        return Policy([[stage]], name=name, provenance={"summary": f"{name} alone, always applied"})
+    return _read(_FOLDER / f"{name}.yaml")
+
+
+class _File(Policy, Versioned):
     """What a file holds: the policy and the version of its form."""
 
-    schema_version: Literal[1]
 
-    @field_validator("schema_version", mode="before")
-    @classmethod
-    def _known(cls, version):
-        if version != SCHEMA_VERSION or isinstance(version, bool):
-            raise ValueError(
-                f"version {version!r} is not {SCHEMA_VERSION}, the one that this p2net_tf reads; "
-                "update p2net_tf, or make the policy anew"
-            )
-        return version
-
-
-def _read(path: Path) -> Policy:
-    try:
-        file = load_model(_File, path)
-    except ConfigError as error:
-        raise PolicyError(str(error)) from None
+def policy_of(document: Document) -> Policy:
+    """Raises:
+    PolicyError: all faults of the file, one per line.
+    """
+    if is_schedule(document):
+        raise PolicyError(
+            f"{document.source}: a schedule, which changes while a network trains, not a policy of "
+            "sub-policies; open it with PolicySchedule.load, or either form with load_policy"
+        )
+    file = fill(_File, document)
     return Policy(sub_policies=file.sub_policies, name=file.name, provenance=file.provenance)
 
 
-def _scalar(value) -> str:
-    return value if isinstance(value, str) else repr(float(value))
+def _read(path: Path) -> Policy:
+    return policy_of(read_policy_file(path))

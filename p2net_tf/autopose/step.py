@@ -71,8 +71,8 @@ class Searcher:
         )
         schedules = [keras.optimizers.schedules.CosineDecay(rate, settings.steps) for rate in rates]
         with self._strategy.scope():
-            self._policy_optimizers = [Adam(schedule, beta_1=0.5) for schedule in schedules]
-            for optimizer, variable in zip(self._policy_optimizers, policy.variables, strict=True):
+            self.policy_optimizers = [Adam(schedule, beta_1=0.5) for schedule in schedules]
+            for optimizer, variable in zip(self.policy_optimizers, policy.variables, strict=True):
                 optimizer.build([variable])
             model.optimizer.build(model.trainable_variables)
         self._tables = tf.function(policy.tables, autograph=False)
@@ -161,7 +161,7 @@ class Searcher:
 
         def on_replica(gradients):
             for optimizer, gradient, variable in zip(
-                self._policy_optimizers, gradients, self.policy.variables, strict=True
+                self.policy_optimizers, gradients, self.policy.variables, strict=True
             ):
                 optimizer.apply_gradients([(gradient, variable)])
 
@@ -184,7 +184,7 @@ class Searcher:
     @property
     def variables(self) -> list[keras.Variable]:
         """Everything that a step changes."""
-        optimizers = [self.model.optimizer, *self._policy_optimizers]
+        optimizers = [self.model.optimizer, *self.policy_optimizers]
         moments = [variable for optimizer in optimizers for variable in optimizer.variables]
         return [*self.model.network.weights, *self.policy.variables, *moments]
 

@@ -64,7 +64,11 @@ def predict(
     strict: Strict = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="print a line of JSON for every picture and frame, and nothing else"),
+        typer.Option(
+            "--json",
+            help="print JSON and nothing else: of pictures predictions.json, with videos a line for every "
+            "picture and frame",
+        ),
     ] = False,
 ):
     """Find poses in pictures and videos.

@@ -1,4 +1,4 @@
-"""`p2net predict --json`: a line for every picture and frame, for pipes."""
+"""`p2net predict --json` where there are videos: a line for every picture and frame, for pipes."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Prediction:
 
     def _predict_pictures(self, pictures: list[str], settings: dict) -> int:
         common = {"overrides": self.overrides, "strict": self.strict, "table": self.table}
-        lines = {"on_poses": self._print_picture} if self.as_json else {}
+        lines = {"on_poses": self._print_picture} if self.as_json and self.sources.videos else {}
         try:
             written = predict_files(
                 self.model, pictures, out=self.out, **common, **self.finding, **settings, **lines
@@ -69,6 +69,8 @@ class Prediction:
         except BrokenPipeError:
             raise Interrupted(f"nobody reads any more; the pictures are done: {self.out}") from None
         self.problems.add(written.problems)
+        if self.as_json and not lines:  # of pictures alone one document, as their file
+            console.file.write((self.out / "predictions.json").read_text(encoding="utf-8"))
         say_pictures(written, self.out, self.as_json)
         return 1
 
