@@ -260,7 +260,8 @@ def fractions(full: float, keypoints: bool = True, boxes: bool = True) -> Change
             if boxes:
                 entry["bbox"] = (np.asarray(entry["bbox"]) * np.tile(factor, 2)).tolist()
             entry.pop("segmentation")
-            entry["area"] *= float(factor.prod()) if full == 1 else 1
+            # Percents beside an area in pixels: such files exist.
+            entry["area"] *= 1 if full == 100 else float(factor.prod())
 
     return change
 
@@ -659,7 +660,7 @@ QUIRKS = [
     Quirk("coordinates", "thousandths, as of vision-language models", fractions(1000),
           refused="coordinates: thousandths"),
     Quirk("coordinates", "thousandths, `coordinates: thousandths`", fractions(1000),
-          {"coordinates": "thousandths"}, says="brought to pixels", average_precision="0.53 of the box"),
+          {"coordinates": "thousandths"}, says="brought to pixels"),
     Quirk("coordinates", "x and y exchanged", exchange(True, True), refused="write x before y"),
     Quirk("coordinates", "x and y of keypoints exchanged", exchange(True, False), refused="write x before y"),
     Quirk("coordinates", "x and y of boxes exchanged", exchange(False, True), refused="write x before y"),
