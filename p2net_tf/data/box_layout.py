@@ -21,8 +21,8 @@ from p2net_tf.data.label_fit import (
     MOST,
     PERCENT,
     SMALL_PICTURE,
-    THOUSANDTHS,
     boxes_fit,
+    in_thousandths,
     reach_of_boxes,
     slack_of,
 )
@@ -173,8 +173,9 @@ def leaving_boxes(
         if np.mean(boxes_fit(other, sizes, slack) & np.all(other[:, 2:] > 0, axis=1)) > _NEARLY_ALL
     }
     detail = f"{outside:.0%} of the boxes leave their pictures"
-    reach = np.abs(written).max()
-    if not fitting and thousandths is not None and THOUSANDTHS[0] < reach <= THOUSANDTHS[1]:
+    # As sizes they reach to 1000 with their corners, and as two corners themselves.
+    reach = next(filter(in_thousandths, (reach_of_boxes(boxes).max(), np.abs(written).max())), None)
+    if not fitting and thousandths is not None and reach is not None:
         return COORDINATES, f"{detail}, {thousandths_of(reach)}", thousandths
     if not fitting:
         return FORM, detail, None
@@ -256,13 +257,15 @@ def _readings(boxes: dict, people: dict, pictures: list, remedies: Remedies):
         yield "as corners with y first", lambda b: corners(b)[:, [1, 0, 3, 2]], AXES, X_FIRST
     if "coordinates" not in remedies.settled:
         mine, theirs = (np.concatenate([of[picture] for picture in pictures]) for of in (boxes, people))
-        if (
-            reach_of_boxes(mine).max() <= PERCENT
-        ):  # fractions or percents, of which the sizes of the pictures tell
+        reach = reach_of_boxes(mine).max()
+        if reach <= PERCENT:  # fractions or percents, of which the sizes of the pictures tell
             return
+        remedy = "write them in pixels of the picture files"
+        if remedies.keys and in_thousandths(reach):
+            remedy = f"{remedies.coordinates('thousandths')}; or {remedy}"
         scale = np.sqrt(np.median(_areas(theirs)) / max(np.median(_areas(mine)), 1e-12))
         detail = f"{scale:.3g} times as large"
-        yield detail, lambda b: b * scale, COORDINATES, "write them in pixels of the picture files"
+        yield detail, lambda b: b * scale, COORDINATES, remedy
 
 
 def _as(form: BoxForm, read: BoxForm) -> Callable[[np.ndarray], np.ndarray]:

@@ -30,6 +30,11 @@ _MARGIN = 0.25
 """Part of its longer side by which keypoints may leave their box."""
 
 
+def in_thousandths(reach: float) -> bool:
+    """Whether `reach`, the largest number of a set, is the end of a picture in thousandths."""
+    return THOUSANDTHS[0] < reach <= THOUSANDTHS[1]
+
+
 def labels_fit(samples: Samples, sizes: np.ndarray, slack: float | np.ndarray) -> np.ndarray:
     """`[N]` bool: the labeled keypoints, or the box where there are none, lie in the picture.
 

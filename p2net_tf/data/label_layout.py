@@ -25,7 +25,7 @@ from p2net_tf.data.label_fit import (
     MOST,
     PERCENT,
     SMALL_PICTURE,
-    THOUSANDTHS,
+    in_thousandths,
     labels_fit,
     labels_in_boxes,
     reach,
@@ -184,7 +184,7 @@ def _too_large(samples: Samples, sizes: np.ndarray) -> list[Problem]:
         f"{len(samples)} people"
     )
     points, _ = _reach(samples)
-    if THOUSANDTHS[0] < points <= THOUSANDTHS[1]:
+    if in_thousandths(points):
         return [_of_set(samples, "error", "coordinates", f"{detail}, {thousandths_of(points)}", _THOUSANDTHS)]
     detail += ": they are of pictures of another size"
     remedy = "declare that size in the image entries, with coordinates: declared for this data set"
@@ -278,6 +278,11 @@ def _in_a_corner(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     if max(across, down) > _CORNER:
         return []
     detail = f"no keypoint lies beyond {across:.0%} of the width and {down:.0%} of the height of its picture"
+    points, _ = _reach(samples)
+    if in_thousandths(points):  # of large photographs
+        detail += f", {thousandths_of(points)}"
+        remedy = f"{_THOUSANDTHS}, or coordinates: pixels if that is right"
+        return [_of_set(samples, "error", "coordinates", detail, remedy)]
     remedy = (
         "are they of smaller pictures? declare that size in the image entries, with coordinates: declared"
     )

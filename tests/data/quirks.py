@@ -763,6 +763,12 @@ QUIRKS = [
     Quirk("detections", "as percents, `detection_coordinates: percent`", detections(
               lambda entry, made: {**entry, "bbox": percents(entry, made)}),
           {**DETECTED, "detection_coordinates": "percent"}),
+    Quirk("detections", "as thousandths", detections(
+              lambda entry, made: {**entry, "bbox": percents(entry, made, 1000)}),
+          DETECTED, refused="set detection_coordinates: thousandths"),
+    Quirk("detections", "as thousandths, `detection_coordinates: thousandths`", detections(
+              lambda entry, made: {**entry, "bbox": percents(entry, made, 1000)}),
+          {**DETECTED, "detection_coordinates": "thousandths"}),
     Quirk("detections", "every second as fractions", every_second(
               lambda entry, made: {**entry, "bbox": [value / 1000 for value in entry["bbox"]]}),
           DETECTED, refused="boxes are fractions of the pictures, the others are not"),
@@ -801,8 +807,8 @@ QUIRKS = [
 ]  # fmt: skip
 
 
-def percents(entry: dict, made: QuirkSet) -> list[float]:
-    return [100 * value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]
+def percents(entry: dict, made: QuirkSet, full: float = 100) -> list[float]:
+    return [full * value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]
 
 
 def pairs_of(values: list[float]) -> list[list[float]]:
