@@ -62,6 +62,7 @@ from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.locks import lock_folder
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.provenance import describe_environment
 from p2net_tf.utils.tf_config import read_cluster
 
@@ -93,7 +94,7 @@ def run_experiment(
     Args:
         command: the command line, for the report.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if isinstance(config, ExperimentConfig):
         for source in config.data.test:  # before hours of training, not after them
             demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))
@@ -178,7 +179,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         CardError: the skeleton of the overrides has another number of keypoints than the network.
         RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix in (".yaml", ".yml"):
         path = Path("runs") / load_pose_config(path).name
     file = network_file(path)
