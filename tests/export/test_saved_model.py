@@ -13,11 +13,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 from p2net_tf.export.c_api import CSession
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.networks import network_to_export
-from p2net_tf.export.options import ExportOptions, Precision
+from p2net_tf.export.options import ExportOptions
 from p2net_tf.export.requests import MAX_PEOPLE
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.session import SavedModelSession
 from p2net_tf.export.warmup import WARMUP_FILE
+from p2net_tf.inference.precision import Precision
 from p2net_tf.inference.test_recipe import predict
 
 UPRIGHT_FROM = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270}
@@ -263,7 +264,8 @@ class TestNetworks:
     @pytest.mark.slow
     def test_bfloat16_is_close_and_ends_in_float32(self, run, crops):
         exact = run.network(crops)["heatmaps"].numpy()
-        rough = network_to_export(run.network, ExportOptions(precision=Precision.bfloat16))(crops)["heatmaps"]
+        low = network_to_export(run.network, ExportOptions(precision=Precision.mixed_bfloat16))
+        rough = low(crops)["heatmaps"]
         assert rough.dtype == tf.float32
         # Eight bits of mantissa, through some forty layers.
         assert 0 < np.abs(rough - exact).max() < 0.1 * np.abs(exact).max()
