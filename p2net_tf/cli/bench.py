@@ -88,7 +88,7 @@ def bench_step(
 @app.command(
     "models",
     epilog="Examples: `p2net bench models`, `p2net bench models p2net_resnet50_coco_256x192 "
-    "hrnet_w32_coco_256x192 --torch hrnet_w32_coco_256x192=hrnet.ts --json`",
+    "hrnet_w32_coco_256x192 --torch hrnet_w32_coco_256x192=hrnet.yaml --json`",
 )
 def bench_models(
     configs: Annotated[
@@ -103,8 +103,13 @@ def bench_models(
     training: Annotated[bool, typer.Option(help="also a training step")] = True,
     lite: Annotated[bool, typer.Option(help="also in LiteRT")] = True,
     torch: Annotated[
-        list[str] | None, typer.Option(help="CONFIG=FILE: TorchScript file of the PyTorch original; repeat")
+        list[str] | None,
+        typer.Option(
+            help="CONFIG=FILE: the PyTorch original, as TorchScript, CODE.py:FACTORY, or a YAML of module, "
+            "factory, arguments and state_dict; its code is run; repeat"
+        ),
     ] = None,
+    roofline: Annotated[bool, typer.Option(help="also plain convolutions, as the limit")] = True,
     out: Annotated[
         Path, typer.Option(help="JSON; the plot is written beside it", callback=writable_file)
     ] = Path("bench_models.json"),
@@ -118,7 +123,7 @@ def bench_models(
     from p2net_tf.config.loading import load_pose_config
 
     experiments = [load_pose_config(name) for name in configs or default_configs(size or [SIZE])]
-    settings = ModelSettings(batch_size, rounds, training, lite)
+    settings = ModelSettings(batch_size, rounds, training, lite, roofline)
     report = measure(experiments, out, settings, _pairs(torch or []), command_line())
     _show(report, print_models, out, as_json)
     if not as_json:
@@ -317,12 +322,12 @@ def bench_load(
     _exit_unless_all_right(report)
 
 
-def _pairs(values: list[str]) -> dict[str, Path]:
+def _pairs(values: list[str]) -> dict[str, str]:
     pairs = [value.partition("=") for value in values]
     for name, equals, path in pairs:
         if not (name and equals and path):
             raise typer.BadParameter(f"'{name}': write CONFIG=FILE", param_hint="--torch")
-    return {name: Path(path) for name, _, path in pairs}
+    return {name: path for name, _, path in pairs}
 
 
 def _show(report: dict, print_table: Callable, out: Path, as_json: bool) -> None:
