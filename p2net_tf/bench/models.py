@@ -90,10 +90,16 @@ def bench_models(
     _check_names([config.name for config in configs], torch_peers)
     circumstances = Circumstances(command, seed=0)
     measures, models = {}, []
+    # First: whatever is wrong with others' code is told before our networks are built.
+    peers = {
+        config.name: Peer(torch_peers[config.name], _crops_of(config, settings.batch))
+        for config in configs
+        if config.name in torch_peers
+    }
     with progress("building networks", len(configs)) as advance:
         for config in configs:
             advance.describe(f"building {config.name}")
-            found, facts = _measures_of(config, settings, torch_peers.get(config.name))
+            found, facts = _measures_of(config, settings, peers.get(config.name))
             measures |= {(config.name, *key): measure for key, measure in found.items()}
             models.append({"name": config.name, **facts})
             advance()
@@ -127,7 +133,7 @@ def _check_names(names: Sequence[str], torch_peers: Mapping[str, str | Path]) ->
         )
 
 
-def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_peer: str | Path | None):
+def _measures_of(config: ExperimentConfig, settings: ModelSettings, peer: Peer | None):
     """`({(runtime, task): measure}, facts)` of one network; a measure takes the seconds of one batch."""
     skeleton = Skeleton.load(config.data.skeleton)
     model = build_step_model(config, skeleton)
@@ -155,11 +161,16 @@ def _measures_of(config: ExperimentConfig, settings: ModelSettings, torch_peer: 
         "multiply_adds": size.pop("multiply_adds"),
         "network": size,
     }
-    if torch_peer is not None:
-        peer = Peer(torch_peer, np.ascontiguousarray(people[0].numpy().transpose(0, 3, 1, 2)))
+    if peer is not None:
         functions |= peer.measures(TRAINING if settings.training else None)
         facts["torch"] = peer.to_dict()
     return {key: timed(function) for key, function in functions.items()}, facts
+
+
+def _crops_of(config: ExperimentConfig, batch: int) -> np.ndarray:
+    """`[B, 3, H, W]`, the same as ours get."""
+    crops, _ = noise_people(batch, 1, config.model.input_size)
+    return np.ascontiguousarray(crops.numpy().transpose(0, 3, 1, 2))
 
 
 def _plain_measures(configs: Sequence[ExperimentConfig], measures: Mapping, settings: ModelSettings) -> dict:

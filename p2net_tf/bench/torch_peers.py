@@ -10,9 +10,9 @@ arguments: {cfg: {yaml: ../experiments/coco/hrnet/w32_256x192_adam_lr1e-3.yaml},
 state_dict: pose_hrnet_w32_256x192.pth           # no speed depends on it
 ```
 
-A mapping among the arguments can be asked as `cfg.MODEL` and `cfg["MODEL"]`, as yacs' and easydict's; one of
-the single key `yaml` is the content of that file. The code runs in this process, so it has to be trusted;
-weights are read by `weights_only`, which unpickles nothing but tensors.
+A mapping among the arguments can be asked as `cfg.MODEL` and `cfg["MODEL"]`, as those of yacs; one with
+a key `yaml` is the content of that file, changed by its other keys. The code runs in this process, so it has
+to be trusted; weights are read by `weights_only`, which unpickles nothing but tensors.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import importlib.util
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -192,7 +193,8 @@ def _build(torch, recipe: Recipe, folder: Path, source: str):
     """
     root = None if recipe.root is None else folder / recipe.root
     arguments = {name: _argument(value, folder, source) for name, value in recipe.arguments.items()}
-    with _imports_from(root):
+    with _imports_from(root), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of code that is older than this Python
         with _told(f"{source}: {recipe.module} cannot be imported"):
             code = _import(recipe.module, folder, root)
         if not callable(factory := getattr(code, recipe.factory, None)):
@@ -246,13 +248,24 @@ def _place_of(module) -> str:
 
 def _argument(value, folder: Path, source: str):
     if isinstance(value, dict):
-        if set(value) == {"yaml"}:
+        if "yaml" in value:
             path = folder / str(value["yaml"])
             with _told(f"{source}: {path} cannot be read"):
-                value = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return _argument(value, path.parent, source)
+                read = yaml.safe_load(path.read_text(encoding="utf-8"))
+            changes = {key: part for key, part in value.items() if key != "yaml"}
+            return _argument(_merged(read, changes), path.parent, source)
         return Settings({key: _argument(part, folder, source) for key, part in value.items()})
     return [_argument(part, folder, source) for part in value] if isinstance(value, list) else value
+
+
+def _merged(read: dict, changes: dict) -> dict:
+    """`read` with what `changes` says otherwise, at any depth."""
+    deeper = {
+        key: _merged(read[key], part)
+        for key, part in changes.items()
+        if isinstance(part, dict) and isinstance(read.get(key), dict)
+    }
+    return read | changes | deeper
 
 
 def _weights(torch, path: Path) -> dict:

@@ -85,6 +85,31 @@ def bench_step(
     _show(report, print_step, out, as_json)
 
 
+@app.command("scaling", epilog="Example: `p2net bench scaling p2net_small_lsp_128x128 --processes 2 --json`")
+def bench_scaling(
+    config: Annotated[Path, typer.Argument(help="whose training step is measured")] = Path(
+        "p2net_small_lsp_128x128"
+    ),
+    overrides: Overrides = None,
+    processes: Annotated[
+        list[int] | None, typer.Option(help="on this machine; repeat", min=1, show_default="1, 2 and 4")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="persons of a step of each process", min=1)] = 2,
+    rounds: Annotated[int, typer.Option(help="in which step and all-reduces take turns", min=1)] = 10,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_scaling.json"),
+    as_json: AsJson = False,
+):
+    """A training step on several processes over loopback, and what of it is all-reduce; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.scaling import bench_scaling as measure
+    from p2net_tf.cli.bench_tables import print_scaling
+    from p2net_tf.config.loading import load_pose_config
+
+    experiment = load_pose_config(config, overrides or [])
+    report = measure(experiment, out, processes or (1, 2, 4), batch_size, rounds, command_line())
+    _show(report, print_scaling, out, as_json)
+
+
 @app.command(
     "models",
     epilog="Examples: `p2net bench models`, `p2net bench models p2net_resnet50_coco_256x192 "

@@ -57,6 +57,30 @@ def print_step(report: dict, console: Console) -> None:
     )
 
 
+def print_scaling(report: dict, console: Console) -> None:
+    """A row per number of processes."""
+    table = Table(title=report["title"], header_style="bold")
+    for heading in ("processes", "persons/s", "step", "gradients", "statistics", "of the step", "MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in report["processes"]:
+        times = (milliseconds(seconds, digits=1)[0] for seconds in entry["seconds"].values())
+        share = entry["share"]["together"]
+        table.add_row(
+            str(entry["processes"]),
+            f"{entry['persons_per_second']['median']:.2f}",
+            *times,
+            f"{share['median']:.0%}, {share['lower']:.0%}-{share['upper']:.0%}",
+            f"{entry['bytes_sent_by_each'] / 1e6:.1f}",
+        )
+    console.print(table)
+    console.print(
+        f"{report['batch_of_a_process']} persons a process; ms of a step, and alone of the all-reduces of "
+        f"gradients and of the statistics of {report['network']['batch_normalizations']} batch "
+        f"normalizations; MB of gradients that each process sends; {describe_load(report)}",
+        soft_wrap=True,
+    )
+
+
 def print_detect(report: dict, console: Console) -> None:
     """Pictures per second, and the time of each beside the first."""
     table = Table(title=report["title"], header_style="bold")

@@ -79,6 +79,15 @@ def test_settings_are_asked_by_name_and_by_key():
     assert isinstance(cfg, Settings) and not hasattr(cfg, "OTHER")
 
 
+def test_what_is_beside_yaml_changes_it(tmp_path):
+    (tmp_path / "w.yaml").write_text("MODEL: {EXTRA: {WIDTH: 4, HEADS: 1}, NAME: pose}\nGPUS: 2\n")
+    cfg = torch_peers._argument(
+        {"yaml": "w.yaml", "MODEL": {"STYLE": "x", "EXTRA": {"WIDTH": 8}}}, tmp_path, ""
+    )
+    assert cfg == {"MODEL": {"EXTRA": {"WIDTH": 8, "HEADS": 1}, "NAME": "pose", "STYLE": "x"}, "GPUS": 2}
+    assert cfg.MODEL.EXTRA.WIDTH == 8
+
+
 class TestPeer:
     @pytest.fixture(scope="class")
     def torch(self):
