@@ -68,7 +68,7 @@ def training_cost(
 
     >>> cost = training_cost(parameters=47_230_000, multiply_adds=21_740_000_000, batch=32, replicas=4)
     >>> cost.steps, cost.samples, cost.bytes_sent
-    (982800, 31449600, 283380000)
+    (983010, 31456320, 283380000)
 
     Args:
         parameters: trainable weights.

@@ -234,7 +234,7 @@ def print_models(report: dict, console: Console) -> None:
     table.add_column("", no_wrap=True)
     headings = [*(_HEADINGS.get(task, task) for task in tasks), "G/s"]
     if "plain_convolution" in report:
-        headings.append("of limit")
+        headings.append("limit")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for model in report["models"]:
@@ -262,7 +262,7 @@ def _add_rows(table: Table, model: dict, tasks: list[str]) -> None:
         reached = [f"{speeds[tasks[0]]['median'] * giga:.0f}"]
         if runtime in model.get("roofline", {}):
             reached.append(f"{model['roofline'][runtime]['share']['median']:.0%}")
-        table.add_row(*known, runtime, *cells, *reached)
+        table.add_row(*known, runtime.replace("channels_last", "NHWC"), *cells, *reached)
         known = [""] * len(known)
 
 
