@@ -69,6 +69,16 @@ def test_evaluate_repeats_the_score_of_the_training(run_folder):
     assert scores["predictions"] == report["result"]["predictions"] > 0
 
 
+def test_evaluate_says_the_precision_that_was_asked_for(run_folder):
+    folder, report = run_folder
+    scores = json.loads(call("evaluate", folder, "--precision", "float32", "--json").stdout)
+    assert scores["precision"] == {"precision": "float32", "why": "as it was asked for"}
+    assert scores["AP"] == report["result"]["AP"]
+    # Two convolutions are a network of others, which is as it was written.
+    with pytest.raises(UserError, match="mixed_bfloat16 is for the networks of p2net_tf.models"):
+        call("evaluate", folder, "--precision", "mixed_bfloat16")
+
+
 @pytest.mark.slow
 def test_evaluate_takes_overrides(run_folder):
     result = call("evaluate", run_folder[0], "evaluation.decode=dark", "evaluation.flip_test=false")

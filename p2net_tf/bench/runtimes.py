@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from p2net_tf.export.lite_session import load_interpreter_class
-from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.quiet import held_back_stderr
 
 FORWARD = "forward"
@@ -70,58 +68,3 @@ def lite_function(function: Callable, shape: tuple[int, ...]) -> Callable[[np.nd
         return [interpreter.get_tensor(index) for index in results]
 
     return run
-
-
-def torch_measures(
-    file: str | Path, crops: np.ndarray, training_name: str | None
-) -> dict[tuple[str, str], Callable]:
-    """Forward pass and training step of a TorchScript file: `torch.jit.trace(model, crops).save(FILE)`.
-
-    The step is forward and backward pass for the plain mean of the squared heatmaps, and Adam.
-
-    Args:
-        crops: `[B, 3, H, W]` float32.
-        training_name: what the step is called; None leaves it out.
-
-    Raises:
-        UserError: PyTorch is not installed, or cannot load the file or run it on such crops.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise UserError("measuring PyTorch originals needs torch: pip install 'p2net_tf[torch]'") from None
-    try:
-        module = torch.jit.load(str(file), map_location="cpu")
-        images = torch.from_numpy(crops)
-        with torch.inference_mode():
-            module.eval()(images)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UserError(
-            f"{file}: no TorchScript file that takes crops {list(crops.shape)}: {reason}; write one with "
-            "torch.jit.trace(model, crops).save(FILE)"
-        ) from None
-    torch.set_num_threads(os.cpu_count() or 1)
-
-    def forward() -> None:
-        with torch.inference_mode():
-            module.eval()(images)
-
-    measures = {("torch", FORWARD): forward}
-    if training_name:
-        measures["torch", training_name] = _torch_step(torch, module, images)
-    return measures
-
-
-def _torch_step(torch, module, images) -> Callable:
-    optimizer = torch.optim.Adam(module.parameters())
-
-    def step() -> float:
-        module.train()
-        optimizer.zero_grad()
-        loss = module(images).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step

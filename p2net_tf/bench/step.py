@@ -73,15 +73,17 @@ def bench_step(config: ExperimentConfig, out: str | Path, repeats: int = 20, com
     return report
 
 
-def build_step_model(config: ExperimentConfig, skeleton: Skeleton) -> PoseModel:
-    """The model of `config` with random weights, which cost what others do, on one device."""
+def build_step_model(config: ExperimentConfig, skeleton: Skeleton, replicas: int = 1) -> PoseModel:
+    """The model of `config` with random weights, which cost what others do."""
     keras.utils.set_random_seed(config.seed)
-    return build_pose_model(config, skeleton, steps=1000, download=False)
+    return build_pose_model(config, skeleton, steps=1000, replicas=replicas, download=False)
 
 
-def training_step(model: PoseModel, crops, keypoints) -> Callable[[], tuple[float, float]]:
-    """The step as the training loop runs it, on one batch."""
-    step = make_step_function(model, tf.distribute.get_strategy())
+def training_step(
+    model: PoseModel, crops, keypoints, strategy: tf.distribute.Strategy | None = None
+) -> Callable[[], tuple[float, float]]:
+    """The step as the training loop runs it, on one batch, which is that of each replica."""
+    step = make_step_function(model, strategy or tf.distribute.get_strategy())
     rows = tf.range(len(crops), dtype=tf.int64)
     batch, going_on = TrainingBatch(crops, keypoints, rows, rows), tf.constant(0.0)
     return lambda: tuple(float(value) for value in step(batch, going_on))

@@ -85,10 +85,35 @@ def bench_step(
     _show(report, print_step, out, as_json)
 
 
+@app.command("scaling", epilog="Example: `p2net bench scaling p2net_small_lsp_128x128 --processes 2 --json`")
+def bench_scaling(
+    config: Annotated[Path, typer.Argument(help="whose training step is measured")] = Path(
+        "p2net_small_lsp_128x128"
+    ),
+    overrides: Overrides = None,
+    processes: Annotated[
+        list[int] | None, typer.Option(help="on this machine; repeat", min=1, show_default="1, 2 and 4")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="persons of a step of each process", min=1)] = 2,
+    rounds: Annotated[int, typer.Option(help="in which step and all-reduces take turns", min=1)] = 10,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_scaling.json"),
+    as_json: AsJson = False,
+):
+    """A training step on several processes over loopback, and what of it is all-reduce; needs no data."""
+    start(as_json)
+    from p2net_tf.bench.scaling import bench_scaling as measure
+    from p2net_tf.cli.bench_tables import print_scaling
+    from p2net_tf.config.loading import load_pose_config
+
+    experiment = load_pose_config(config, overrides or [])
+    report = measure(experiment, out, processes or (1, 2, 4), batch_size, rounds, command_line())
+    _show(report, print_scaling, out, as_json)
+
+
 @app.command(
     "models",
     epilog="Examples: `p2net bench models`, `p2net bench models p2net_resnet50_coco_256x192 "
-    "hrnet_w32_coco_256x192 --torch hrnet_w32_coco_256x192=hrnet.ts --json`",
+    "hrnet_w32_coco_256x192 --torch hrnet_w32_coco_256x192=hrnet.yaml --json`",
 )
 def bench_models(
     configs: Annotated[
@@ -103,8 +128,13 @@ def bench_models(
     training: Annotated[bool, typer.Option(help="also a training step")] = True,
     lite: Annotated[bool, typer.Option(help="also in LiteRT")] = True,
     torch: Annotated[
-        list[str] | None, typer.Option(help="CONFIG=FILE: TorchScript file of the PyTorch original; repeat")
+        list[str] | None,
+        typer.Option(
+            help="CONFIG=FILE: the PyTorch original, as TorchScript, CODE.py:FACTORY, or a YAML of module, "
+            "factory, arguments and state_dict; its code is run; repeat"
+        ),
     ] = None,
+    roofline: Annotated[bool, typer.Option(help="also plain convolutions, as the limit")] = True,
     out: Annotated[
         Path, typer.Option(help="JSON; the plot is written beside it", callback=writable_file)
     ] = Path("bench_models.json"),
@@ -118,7 +148,7 @@ def bench_models(
     from p2net_tf.config.loading import load_pose_config
 
     experiments = [load_pose_config(name) for name in configs or default_configs(size or [SIZE])]
-    settings = ModelSettings(batch_size, rounds, training, lite)
+    settings = ModelSettings(batch_size, rounds, training, lite, roofline)
     report = measure(experiments, out, settings, _pairs(torch or []), command_line())
     _show(report, print_models, out, as_json)
     if not as_json:
@@ -317,12 +347,12 @@ def bench_load(
     _exit_unless_all_right(report)
 
 
-def _pairs(values: list[str]) -> dict[str, Path]:
+def _pairs(values: list[str]) -> dict[str, str]:
     pairs = [value.partition("=") for value in values]
     for name, equals, path in pairs:
         if not (name and equals and path):
             raise typer.BadParameter(f"'{name}': write CONFIG=FILE", param_hint="--torch")
-    return {name: Path(path) for name, _, path in pairs}
+    return {name: path for name, _, path in pairs}
 
 
 def _show(report: dict, print_table: Callable, out: Path, as_json: bool) -> None:

@@ -57,6 +57,30 @@ def print_step(report: dict, console: Console) -> None:
     )
 
 
+def print_scaling(report: dict, console: Console) -> None:
+    """A row per number of processes."""
+    table = Table(title=report["title"], header_style="bold")
+    for heading in ("processes", "persons/s", "step", "gradients", "statistics", "of the step", "MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in report["processes"]:
+        times = (milliseconds(seconds, digits=1)[0] for seconds in entry["seconds"].values())
+        share = entry["share"]["together"]
+        table.add_row(
+            str(entry["processes"]),
+            f"{entry['persons_per_second']['median']:.2f}",
+            *times,
+            f"{share['median']:.0%}, {share['lower']:.0%}-{share['upper']:.0%}",
+            f"{entry['bytes_sent_by_each'] / 1e6:.1f}",
+        )
+    console.print(table)
+    console.print(
+        f"{report['batch_of_a_process']} persons a process; ms of a step, and alone of the all-reduces of "
+        f"gradients and of the statistics of {report['network']['batch_normalizations']} batch "
+        f"normalizations; MB of gradients that each process sends; {describe_load(report)}",
+        soft_wrap=True,
+    )
+
+
 def print_detect(report: dict, console: Console) -> None:
     """Pictures per second, and the time of each beside the first."""
     table = Table(title=report["title"], header_style="bold")
@@ -199,7 +223,7 @@ _HEADINGS = {"forward": "fwd", "forward + decode": "+ dec", "training step": "tr
 
 
 def print_models(report: dict, console: Console) -> None:
-    """One row per network and runtime."""
+    """One row per network and runtime, and what their multiply-adds are of a plain convolution's."""
     tasks = tasks_of(report)
     table = Table(
         title=f"{report['title']}: persons per second", header_style="bold", box=box.SIMPLE, pad_edge=False
@@ -208,7 +232,10 @@ def print_models(report: dict, console: Console) -> None:
     for heading in ("M", "G"):
         table.add_column(heading, justify="right")
     table.add_column("", no_wrap=True)
-    for heading in (*(_HEADINGS.get(task, task) for task in tasks), "G/s"):
+    headings = [*(_HEADINGS.get(task, task) for task in tasks), "G/s"]
+    if "plain_convolution" in report:
+        headings.append("limit")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for model in report["models"]:
         _add_rows(table, model, tasks)
@@ -218,6 +245,12 @@ def print_models(report: dict, console: Console) -> None:
         f"batch {report['batch']}, {report['rounds']} rounds; {describe_load(report)}",
         soft_wrap=True,
     )
+    for size, found in report.get("plain_convolution", {}).items():
+        limits = (
+            f"{runtime} {entry['giga_per_second'][entry['best']]['median']:.0f} G/s ({entry['best']})"
+            for runtime, entry in found.items()
+        )
+        console.print(f"limit, plain convolutions at {size}: {', '.join(limits)}", soft_wrap=True)
 
 
 def _add_rows(table: Table, model: dict, tasks: list[str]) -> None:
@@ -226,7 +259,10 @@ def _add_rows(table: Table, model: dict, tasks: list[str]) -> None:
     known = [short_name(model["name"]), f"{model['parameters'] / 1e6:.1f}", f"{giga:.1f}"]
     for runtime, speeds in model["persons_per_second"].items():
         cells = [f"{speeds[task]['median']:.2f}" if task in speeds else "" for task in tasks]
-        table.add_row(*known, runtime, *cells, f"{speeds[tasks[0]]['median'] * giga:.0f}")
+        reached = [f"{speeds[tasks[0]]['median'] * giga:.0f}"]
+        if runtime in model.get("roofline", {}):
+            reached.append(f"{model['roofline'][runtime]['share']['median']:.0%}")
+        table.add_row(*known, runtime.replace("channels_last", "NHWC"), *cells, *reached)
         known = [""] * len(known)
 
 

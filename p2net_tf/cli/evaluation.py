@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from p2net_tf.cli.options import (
     Config,
     Overrides,
     RunPath,
+    RunPrecision,
     Strict,
     command_line,
     print_json,
@@ -21,6 +22,9 @@ from p2net_tf.cli.options import (
     writable_folder,
 )
 from p2net_tf.utils.console import console
+
+if TYPE_CHECKING:
+    from p2net_tf.inference.precision import PrecisionChoice
 
 app = typer.Typer()
 
@@ -81,6 +85,7 @@ def evaluate(
         ),
     ] = False,
     score_limit: ScoreLimit = None,
+    precision: RunPrecision = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ):
@@ -96,10 +101,12 @@ def evaluate(
     start(as_json)
     from p2net_tf.detection.card import is_detector
     from p2net_tf.experiments import detector_runs as detectors
-    from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks
+    from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks, run_in
     from p2net_tf.inference.run_folder import network_file
 
     if is_detector(run):
+        if precision is not None:
+            raise typer.BadParameter("--precision belongs to networks of poses; this is a detector")
         words = overrides or []
         if data is None:
             sources = detectors.sources_of_run(run, part, words, config)
@@ -115,9 +122,12 @@ def evaluate(
     loaded = load_run(run, overrides or [], config)
     if errors:
         require_oks(loaded.config)
+    choice = None
+    if precision is not None:
+        loaded, choice = run_in(loaded, precision)
     evaluations = evaluate_run(loaded, part, out, strict, skip_missing)
     analyses = analyze_run(loaded, evaluations, part, out, command_line()) if errors else {}
-    _show({name: (found, analyses.get(name)) for name, found in evaluations.items()}, as_json)
+    _show({name: (found, analyses.get(name)) for name, found in evaluations.items()}, as_json, choice)
 
 
 @app.command(epilog="Example: `p2net score lsp --ground-truth joints.mat --predictions mine.mat --json`")
@@ -215,18 +225,20 @@ def _check_score_options(
         raise typer.BadParameter("--images goes with --out, and --out with --errors")
 
 
-def _show(found: dict, as_json: bool) -> None:
+def _show(found: dict, as_json: bool, choice: PrecisionChoice | None = None) -> None:
     """Prints scores and, where there are any, the analyses of their errors.
 
     Args:
         found: name of the data -> `(result or evaluation, analysis or None)`; a single one is printed without
             its name.
+        choice: the precision, where it was asked for.
     """
     from p2net_tf.cli.score_tables import print_errors, print_result
 
     if as_json:
+        of_all = {"precision": choice.to_dict()} if choice else {}
         documents = {
-            name: result.to_dict() | ({"errors": analysis.to_dict()} if analysis else {})
+            name: result.to_dict() | ({"errors": analysis.to_dict()} if analysis else {}) | of_all
             for name, (result, analysis) in found.items()
         }
         print_json(documents if len(found) > 1 else next(iter(documents.values())))

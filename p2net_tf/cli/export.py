@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from p2net_tf.cli.options import AsJson, Overrides, print_json, start, writable_folder
-from p2net_tf.export.options import Exif, ExportOptions, Precision
+from p2net_tf.export.options import Exif, ExportOptions
+from p2net_tf.inference.precision import Precision
 from p2net_tf.utils.console import console, messages
 
 app = typer.Typer()
@@ -45,7 +46,10 @@ def export(
     exif: Annotated[
         Exif, typer.Option(help="turn pictures by their EXIF header, or take the stored pixels")
     ] = Exif.upright,
-    precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.float32,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="of a SavedModel's network; auto measures which is faster on this machine"),
+    ] = Precision.float32,
     fold_batch_norm: Annotated[
         bool, typer.Option("--fold-batch-norm", help="merge it into the convolutions")
     ] = False,
@@ -84,7 +88,8 @@ def export(
 
     formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)
     if is_detector(run):
-        if overrides or flip is not None or decode or fold_batch_norm or batch > 1 or verify or detector:
+        of_poses = overrides, decode, fold_batch_norm, batch > 1, verify, detector, precision != "float32"
+        if flip is not None or any(of_poses):
             raise typer.BadParameter(
                 "a detector has no recipe of poses; it takes --format, --out, --exif and --calibration"
             )
@@ -102,6 +107,8 @@ def export(
         raise typer.BadParameter("--batch belongs to tflite; a SavedModel takes any number of crops")
     if detector is not None and "saved_model" not in formats:
         raise typer.BadParameter("--detector belongs to a SavedModel; export it as TFLite by itself")
+    if precision is not Precision.float32 and "tflite" in formats:
+        raise typer.BadParameter("--precision belongs to a SavedModel; TFLite files have their own three")
     options = ExportOptions(exif, precision, fold_batch_norm, batch, detector)
     folders = export_run(opened, formats, out, options, calibration_crops, calibration)
     report = None

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from p2net_tf.inference.precision import Precision
 from p2net_tf.utils.console import be_quiet, console
 from p2net_tf.utils.files import demand_writable
 from p2net_tf.utils.quiet import import_tensorflow
@@ -36,6 +37,14 @@ MinScore = Annotated[
         min=0,
         max=1,
         show_default=False,
+    ),
+]
+RunPrecision = Annotated[
+    Precision | None,
+    typer.Option(
+        "--precision",
+        help="of the network; auto measures which is faster on this machine",
+        show_default="its own, which is float32 unless it was trained in another",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="stop at the first broken item, set nothing aside")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2net_tf.cli.options import Detector, MinScore, Strict, is_override, start, writable_folder
+from p2net_tf.cli.options import Detector, MinScore, RunPrecision, Strict, is_override, start, writable_folder
 
 if TYPE_CHECKING:
     from p2net_tf.inference.sources import Sources
@@ -61,6 +61,7 @@ def predict(
     table: Annotated[
         Table, typer.Option(help="of keypoints; parquet needs pyarrow: pip install 'p2net_tf\\[parquet]'")
     ] = Table.csv,
+    precision: RunPrecision = None,
     strict: Strict = False,
     as_json: Annotated[
         bool,
@@ -97,7 +98,9 @@ def predict(
         found = find_sources([word for word in sources if word not in overrides], downloads)
         _demand_fit(found, boxes, top, detect_every, smooth)
         settings = {"detector": WHOLE_IMAGE if whole_image else detector, "min_score": min_score}
-        prediction = Prediction(model, found, overrides, out, strict, as_json, table.value, settings)
+        prediction = Prediction(
+            model, found, overrides, out, strict, as_json, table.value, settings, precision
+        )
         prediction.run({"boxes": boxes, "top": top}, {"detect_every": detect_every, "smooth": smooth})
 
 

@@ -22,6 +22,7 @@ from p2net_tf.experiments.runs import load_run
 from p2net_tf.inference.boxes import PictureBoxes, read_boxes
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.poses import Poses
+from p2net_tf.inference.precision import Precision
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
 from p2net_tf.skeletons import drawing
@@ -65,6 +66,7 @@ def predict_files(
     min_score: float | None = None,
     table: str = "csv",
     on_poses: Callable[[Poses, list[dict], Any], None] = lambda *_: None,
+    precision: Precision | None = None,
 ) -> Written:
     """Finds poses and writes an overlay per image and `predictions.json` into `out`.
 
@@ -85,6 +87,8 @@ def predict_files(
         table: `csv` or `parquet`.
         on_poses: called with those of every image, its entries of `predictions.json` and its id, when all is
             written.
+        precision: of the network; None: its own. `auto` measures by as many people as there are, at most a
+            full batch.
 
     Raises:
         DataError: boxes that match no image, or anything broken and `strict`.
@@ -95,6 +99,8 @@ def predict_files(
         given = read_boxes(boxes, images, sizes, strict)
     else:
         given = _detect(chosen_detector(detector, pose.skeleton), images, min_score)
+    if precision is not None:
+        pose = pose.with_precision(precision, max(1, min(len(given.owners), pose.card.recipe.batch_size)))
     found = _keep(_predict(pose, settings, images, given), pose.card, settings, top)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     entries = [

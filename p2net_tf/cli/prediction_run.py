@@ -14,6 +14,7 @@ from p2net_tf.cli.prediction_sources import ProblemList, look_at
 from p2net_tf.cli.video_files import WrittenVideo, predict_videos
 from p2net_tf.data.samples import DataError, Problem
 from p2net_tf.inference.poses import Poses
+from p2net_tf.inference.precision import Precision
 from p2net_tf.inference.sources import Sources
 from p2net_tf.utils.console import console, messages
 from p2net_tf.utils.exceptions import Interrupted
@@ -29,6 +30,7 @@ class Prediction:
 
     Attributes:
         finding: who finds the people, as of `predict_files` and `VideoPoses`.
+        precision: of the network; None: its own.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Prediction:
     as_json: bool
     table: str
     finding: dict
+    precision: Precision | None = None
 
     def run(self, of_pictures: dict, of_videos: dict) -> None:
         """All sources; those that cannot be read are told before any is worked on.
@@ -61,6 +64,7 @@ class Prediction:
 
     def _predict_pictures(self, pictures: list[str], settings: dict) -> int:
         common = {"overrides": self.overrides, "strict": self.strict, "table": self.table}
+        common["precision"] = self.precision
         lines = {"on_poses": self._print_picture} if self.as_json and self.sources.videos else {}
         try:
             written = predict_files(
@@ -76,7 +80,7 @@ class Prediction:
 
     def _predict_videos(self, videos: list[str], settings: dict) -> int:
         done, lines = 0, {"on_frame": self._print_frame} if self.as_json else {}
-        settings = {"table": self.table} | self.finding | settings | lines
+        settings = {"table": self.table, "precision": self.precision} | self.finding | settings | lines
         for written in predict_videos(self.model, videos, self.out, self.overrides, **settings):
             if isinstance(written, Problem):
                 found = [replace(written, file=self.sources.named(written.file))]

@@ -26,7 +26,8 @@ def serve(
     max_queue: Annotated[int, typer.Option(help="requests that may wait; more are refused", min=1)] = 128,
     max_batch: Annotated[int, typer.Option(help="rows that the model runs at once", min=1)] = 16,
     batch_timeout_ms: Annotated[
-        float, typer.Option(help="a request waits for others to share a batch with", min=0)
+        float,
+        typer.Option(help="a request waits for others, where there are any, to share a batch with", min=0),
     ] = 2.0,
     threads: Annotated[int, typer.Option(help="batches that run at the same time", min=1)] = 2,
     max_rows: Annotated[int, typer.Option(help="people or images of one request", min=1)] = 128,

@@ -17,6 +17,7 @@ from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.cli.prediction_files import keypoint_rows, open_estimator
 from p2net_tf.cli.prediction_sources import broken_video
 from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.inference.precision import Precision
 from p2net_tf.utils.console import progress
 from p2net_tf.utils.files import make_folder, replacing
 from p2net_tf.video.people import PeopleFrame, VideoPoses
@@ -76,6 +77,7 @@ def predict_videos(
     overrides: Sequence[str] = (),
     on_frame: Callable[[str, PeopleFrame], None] = lambda source, frame: None,
     table: str = "csv",
+    precision: Precision | None = None,
     **settings: Any,
 ) -> Iterator[WrittenVideo | Problem]:
     """`predict_video` of each, as they are done; of one that cannot be read, what is wrong with it.
@@ -85,9 +87,12 @@ def predict_videos(
             out the people of a frame.
         on_frame: called with the source and every frame.
         table: `csv` or `parquet`.
+        precision: of the network; None: its own. `auto` measures by the one person that every frame may have.
         settings: of `VideoPoses`.
     """
     pose, evaluation = open_estimator(model, overrides)
+    if precision is not None:
+        pose = pose.with_precision(precision, batch_size=1)
     people = VideoPoses(pose, evaluation=evaluation, **settings)
     names: set[str] = set()
     for source in sources:

@@ -13,7 +13,15 @@ import psutil
 from p2net_tf.doctor.machine import Cpu, Disk, Machine, Memory
 from p2net_tf.doctor.packages import list_packages
 from p2net_tf.doctor.probe import probe_tensorflow
-from p2net_tf.utils.machine import available_memory, cpu_quota, list_gpus, memory_limit, usable_cpus
+from p2net_tf.utils.machine import (
+    available_memory,
+    cpu_flags,
+    cpu_info,
+    cpu_quota,
+    list_gpus,
+    memory_limit,
+    usable_cpus,
+)
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -60,26 +68,18 @@ def gather_machine(folder: str | Path) -> Machine:
 
 
 def read_cpu(root: Path = Path("/")) -> Cpu:
-    info = _read_cpuinfo(root)
     frequency = root / "sys/devices/system/cpu/cpu0/cpufreq"
     return Cpu(
-        model=info.get("model name") or platform.processor() or "unknown",
+        model=cpu_info(root).get("model name") or platform.processor() or "unknown",
         architecture=platform.machine(),
         cores=psutil.cpu_count() or 1,
         usable=usable_cpus(),
         quota=cpu_quota(root),
-        flags=frozenset(info.get("flags", "").split()),
+        flags=cpu_flags(root),
         governor=_text(frequency / "scaling_governor"),
         driver=_text(frequency / "scaling_driver"),
         load=psutil.getloadavg()[0],
     )
-
-
-def _read_cpuinfo(root: Path = Path("/")) -> dict[str, str]:
-    """The first core's lines of /proc/cpuinfo."""
-    first = (_text(root / "proc/cpuinfo") or "").split("\n\n")[0]
-    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
-    return {name.strip(): value.strip() for name, value in pairs}
 
 
 def measure_disk(folder: str | Path) -> Disk:

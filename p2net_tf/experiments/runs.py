@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -52,7 +52,9 @@ from p2net_tf.experiments.detector_report import report_detector
 from p2net_tf.experiments.run_folder import RunError, demand_current, place_of, problems_file
 from p2net_tf.experiments.training import train
 from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.choosing_precision import prepare_network
 from p2net_tf.inference.keras_file import open_network
+from p2net_tf.inference.precision import Precision, PrecisionChoice
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
@@ -200,6 +202,16 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
             f"trained in {card.alignment}; set model.alignment={card.alignment}"
         )
     return Run(loaded, network, card.updated(licence=stored.licence or card.licence), file.parent)
+
+
+def run_in(run: Run, precision: Precision) -> tuple[Run, PrecisionChoice]:
+    """The run with its network in another precision, and what that is where it was `auto`.
+
+    Raises:
+        UserError: the network is not one of `p2net_tf.models`.
+    """
+    network, choice = prepare_network(run.network, run.card, precision)
+    return replace(run, network=network), choice
 
 
 def evaluate_run(

@@ -14,6 +14,7 @@ from p2net_tf.export.options import ExportOptions
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.export.tflite import export_tflite
 from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.precision import Precision
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.yaml_files import did_you_mean
 
@@ -43,6 +44,7 @@ def export_network(
 
     Raises:
         ExportError: there is no such format, or it has no such option.
+        UserError: there is no such precision.
     """
     if format not in FORMATS:
         raise ExportError(f"no export format '{format}'{did_you_mean(format, FORMATS)}")
@@ -50,6 +52,8 @@ def export_network(
     for name in options:
         if name not in known:
             raise ExportError(f"no export option '{name}'{did_you_mean(name, known)}")
+    if "precision" in options:
+        options["precision"] = Precision.named(options["precision"])
     chosen = ExportOptions(**options)
     if chosen.batch < 1 or (format == "saved_model" and chosen.batch != 1):
         raise ExportError(f"batch {chosen.batch}: TFLite takes 1 or more at once, a SavedModel any number")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from p2net_tf.export.options import ExportOptions, Precision
+from p2net_tf.export.options import ExportOptions
+from p2net_tf.inference.choosing_precision import copy_in, network_in
 from p2net_tf.layers import NormalizedConvolution
 from p2net_tf.layers.compat import sublayers
 from p2net_tf.models import PoseNetwork
@@ -12,24 +13,19 @@ from p2net_tf.utils.exceptions import UserError
 
 
 def network_to_export(network: keras.Model, options: ExportOptions) -> keras.Model:
-    """`network` itself, or the copy of it that `options` ask for.
+    """`network` itself, or the copy of it that `options` ask for; their precision is not `auto`.
 
     Raises:
         UserError: a copy of a network that is not one of `p2net_tf.models`.
     """
+    if not options.fold_batch_norm:
+        return network_in(network, options.precision)
     if not isinstance(network, PoseNetwork):
-        if options.precision is Precision.float32 and not options.fold_batch_norm:
-            return network
         raise UserError(
-            f"'{network.name}' is exported as it is: another precision, and folding batch normalization, are "
-            "for the networks of p2net_tf.models"
+            f"'{network.name}' is exported as it is: folding batch normalization is for the networks of "
+            "p2net_tf.models"
         )
-    policy = "mixed_bfloat16" if options.precision is Precision.bfloat16 else "float32"
-    if network.get_config()["dtype"] == policy and not options.fold_batch_norm:
-        return network
-    copy = type(network).from_config({**network.get_config(), "dtype": policy})
-    copy.set_weights(network.get_weights())
-    return fold_batch_norm(copy) if options.fold_batch_norm else copy
+    return fold_batch_norm(copy_in(network, options.precision))
 
 
 def fold_batch_norm(network: keras.Model) -> keras.Model:

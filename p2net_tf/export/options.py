@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from p2net_tf.inference.precision import Precision
+
 
 class Exif(StrEnum):
     """How a picture is seen whose EXIF header says that the camera was turned."""
@@ -15,18 +17,13 @@ class Exif(StrEnum):
     """As its pixels are stored: what COCO, MPII and LSP were annotated on, and what `p2net evaluate` does."""
 
 
-class Precision(StrEnum):
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    """Convolutions in bfloat16, weights and heatmaps in float32."""
-
-
 @dataclass(frozen=True)
 class ExportOptions:
     """How a network is exported."""
 
     exif: Exif = Exif.upright
     precision: Precision = Precision.float32
+    """What a SavedModel computes in; `auto` measures on the machine that exports."""
     fold_batch_norm: bool = False
     """Merge batch normalizations into the convolutions before them."""
     batch: int = 1

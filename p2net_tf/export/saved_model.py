@@ -6,6 +6,7 @@ and fails in a Session, which is how TF-Serving loads.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,8 +19,14 @@ from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.people import PeopleGraph
 from p2net_tf.export.warmup import write_warmup
 from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.choosing_precision import choose_precision
+from p2net_tf.inference.precision import Precision
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import demand_utf8, newest_version, next_version
+
+SERVED_BATCHES = (1, 16)
+"""Crops at once by which `precision=auto` measures: one request alone, and what our server puts together at
+most. It is the machine that exports which is measured."""
 
 
 def export_saved_model(
@@ -39,6 +46,11 @@ def export_saved_model(
     options = options or ExportOptions()
     demand_utf8(out)
     detector = NetworkDetector.load(options.detector) if options.detector else None
+    choice = None
+    if options.precision is Precision.auto:
+        choice = choose_precision(network, card, SERVED_BATCHES)
+        messages.print(str(choice), markup=False, soft_wrap=True)
+        options = replace(options, precision=choice.precision)
     graph = _graph(network_to_export(network, options), card, options, detector)
     with next_version(out) as scratch:
         archive = keras.export.ExportArchive()
@@ -51,6 +63,8 @@ def export_saved_model(
                 soft_wrap=True,
             )
         told = {"format": "saved_model", "signatures": _described(graph), **(facts or {})}
+        if choice is not None:
+            told["precision_choice"] = choice.to_dict()
         if detector is not None:
             told["detector"] = detector.card.to_plain()
         write_card(model_card(card, options, **told), scratch)

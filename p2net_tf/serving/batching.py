@@ -64,7 +64,8 @@ class BatchRunner:
     Args:
         max_queue: jobs that may wait; the next one is refused.
         max_batch: rows of a batch. A job with more of them runs alone.
-        batch_timeout: seconds that the first job of a batch waits for others, where a thread is free.
+        batch_timeout: seconds that the first job of a batch waits for others, where a thread is free. Of a
+            single caller nobody waits: not while no batch runs and the last one was a single job.
         threads: batches that run at the same time.
     """
 
@@ -78,6 +79,8 @@ class BatchRunner:
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._closed = False
+        self._running = 0
+        self._has_company = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{n}", daemon=True) for n in range(threads)
         ]
@@ -121,7 +124,11 @@ class BatchRunner:
 
     def _work(self) -> None:
         while batch := self._take():
-            self._run([job for job in batch if _is_wanted(job)])
+            try:
+                self._run([job for job in batch if _is_wanted(job)])
+            finally:
+                with self._changed:
+                    self._running -= 1
             # Or the thread would hold the last batch, and an old model, until the next one comes.
             del batch
 
@@ -136,9 +143,13 @@ class BatchRunner:
             while batch[0].signature.batchable and not self._closed:
                 self._add_mates(batch)
                 patience = batch[0].since + self.batch_timeout - time.monotonic()
+                if not (self._running or self._has_company or len(batch) > 1):
+                    break
                 if sum(job.rows for job in batch) >= self.max_batch or patience <= 0:
                     break
                 self._changed.wait(patience)
+            self._running += 1
+            self._has_company = len(batch) > 1
             return batch
 
     def _add_mates(self, batch: list[Job]) -> None:

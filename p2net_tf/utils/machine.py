@@ -61,6 +61,18 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     return min(quotas, default=None)
 
 
+def cpu_info(root: Path = _ROOT) -> dict[str, str]:
+    """The first core's lines of /proc/cpuinfo; empty where there is none."""
+    first = "\n".join(_lines(root / "proc/cpuinfo")).split("\n\n")[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def cpu_flags(root: Path = _ROOT) -> frozenset[str]:
+    """Instruction sets, as /proc/cpuinfo names them; empty where unknown."""
+    return frozenset(cpu_info(root).get("flags", "").split())
+
+
 def usable_cores() -> int:
     """Whole cores that this process can keep busy, at least 1."""
     usable = usable_cpus()

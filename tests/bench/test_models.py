@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from p2net_tf.bench import models
 from p2net_tf.bench.runtimes import lite_function
+from p2net_tf.bench.torch_peers import LAYOUTS
 from p2net_tf.cli import app
 from p2net_tf.cli.bench_tables import print_models
 from p2net_tf.config.loading import load_config
@@ -59,6 +60,19 @@ def test_a_network_in_every_runtime(measured):
     assert (report["batch"], report["rounds"]) == (2, 2)
 
 
+def test_a_network_beside_plain_convolutions(measured):
+    report = measured[1]
+    (model,) = report["models"]
+    limits = report["plain_convolution"]["32x32"]
+    assert set(limits) == set(model["roofline"]) == {"keras", "litert"}
+    for runtime, found in model["roofline"].items():
+        for name in ("median", "lower", "upper"):
+            giga = model["persons_per_second"][runtime]["forward"][name] * model["multiply_adds"] / 1e9
+            assert found["giga_per_second"][name] == pytest.approx(giga, rel=1e-9)
+        assert set(found["share"]) == {"median", "lower", "upper"}
+        assert limits[runtime]["best"] in limits[runtime]["giga_per_second"]
+
+
 def test_speeds_are_persons_of_a_batch_by_seconds():
     taken = {("a", "keras", "forward"): np.array([0.5, 1.0, 2.0]), ("b", "keras", "forward"): np.ones(3)}
     found = models._speeds("a", taken, batch=2)
@@ -69,7 +83,7 @@ def test_the_table_names_all_that_was_measured(measured):
     console = Console(width=160, record=True)
     print_models(measured[1], console)
     text = console.export_text()
-    for word in ("tiny", "keras", "litert", "+ dec", "train"):
+    for word in ("tiny", "keras", "litert", "+ dec", "train", "limit", "plain convolutions at 32x32"):
         assert word in text
 
 
@@ -94,7 +108,7 @@ def test_names_tell_results_apart(folder, tmp_path):
     with pytest.raises(UserError, match="two configurations are named tiny"):
         models.bench_models([config, config], tmp_path / "bench.json")
     with pytest.raises(UserError, match="PyTorch originals of other: not measured; known: tiny"):
-        models.bench_models([config], tmp_path / "bench.json", torch_files={"other": tmp_path / "x.ts"})
+        models.bench_models([config], tmp_path / "bench.json", torch_peers={"other": tmp_path / "x.ts"})
 
 
 class TestTorch:
@@ -107,9 +121,13 @@ class TestTorch:
         network = torch.nn.Sequential(torch.nn.Conv2d(3, 14, 3, 4, 1), torch.nn.BatchNorm2d(14))
         torch.jit.trace(network, torch.zeros(2, 3, 32, 32)).save(str(tmp_path / "original.ts"))
         settings = models.ModelSettings(rounds=1, lite=False)
-        files = {config.name: tmp_path / "original.ts"}
+        files = {config.name: str(tmp_path / "original.ts")}
         report = models.bench_models([config], tmp_path / "bench.json", settings, files)
-        assert set(report["models"][0]["persons_per_second"]["torch"]) == {"forward", "training step"}
+        (model,) = report["models"]
+        for layout in LAYOUTS:
+            assert set(model["persons_per_second"][layout]) == {"forward", "training step"}
+        assert model["torch"]["parameters"] == 3 * 14 * 9 + 14 + 2 * 14
+        assert set(model["roofline"]) == set(report["plain_convolution"]["32x32"]) == {"keras", *LAYOUTS}
 
     def test_what_is_no_torchscript_is_named(self, torch, folder, tmp_path):
         config = load_config(folder / "tiny.yaml")

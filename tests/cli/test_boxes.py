@@ -168,6 +168,9 @@ class TestEvaluate:
         with pytest.raises(ConfigError, match="unknown key 'skeleton'"):
             call("evaluate", detector, "data.validation.0.skeleton=x", "--part", "validation")
 
+    def test_precision_is_of_poses(self, detector):
+        assert "networks of poses" in call("evaluate", detector, "--precision", "auto", code=2).output
+
     def test_the_card_says_how_a_detector_is_asked(self, detector):
         with pytest.raises(ConfigError, match="asked as its card says; change data"):
             call("evaluate", detector, "evaluation.score_threshold=0.3")

@@ -220,3 +220,18 @@ def test_json_of_pictures_is_that_of_their_file(data_root, tmp_path, network):
 def test_pictures_of_nobody_are_told(boxes, tmp_path, capsys):
     say_pictures(Written(0, 0, boxes, (), False), tmp_path, as_json=False)
     assert ("nobody was found: take a lower --min-score" in "".join(capsys.readouterr())) == (not boxes)
+
+
+def test_precision_is_measured_by_the_people_that_there_are(data_root, tmp_path, network, monkeypatch):
+    asked = []
+
+    def with_precision(pose, precision, batch_size=None):
+        asked.append((precision, batch_size))
+        return pose
+
+    monkeypatch.setattr("p2net_tf.estimator.PoseEstimator.with_precision", with_precision)
+    files = ["--model", network[0], "--boxes", "5,5,40,60", "--out", tmp_path]
+    call("predict", *pictures(data_root)[:2], *files)
+    assert asked == []
+    call("predict", *pictures(data_root)[:2], *files, "--precision", "auto")
+    assert asked == [("auto", 2)]

@@ -15,9 +15,10 @@ from p2net_tf.export.calibration import crops_of, training_people
 from p2net_tf.export.export import export_network
 from p2net_tf.export.lite_session import LiteSession
 from p2net_tf.export.model_card import read_card
-from p2net_tf.export.options import Exif, ExportOptions, Precision
+from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.runtimes import PYTHON_8_BIT, open_runtimes
 from p2net_tf.export.tflite import PRECISIONS, export_tflite
+from p2net_tf.inference.precision import Precision
 from p2net_tf.inference.test_recipe import estimate_keypoints
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.utils.console import messages
@@ -205,7 +206,7 @@ def test_calibration_crops_are_drawn_by_the_seed(run, crops):
 
 def test_bfloat16_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="bfloat16 is for SavedModels"):
-        export_tflite(run.network, run.card, tmp_path, ExportOptions(precision=Precision.bfloat16))
+        export_tflite(run.network, run.card, tmp_path, ExportOptions(precision=Precision.mixed_bfloat16))
     assert not list(tmp_path.iterdir())
 
 

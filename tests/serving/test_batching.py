@@ -185,10 +185,30 @@ def test_what_nobody_waits_for_is_not_run(runner, model):
 
 
 def test_a_job_waits_for_others_as_long_as_it_is_told(model):
-    runner = BatchRunner(Metrics(), max_batch=2, batch_timeout=30.0, threads=1)
+    """While another batch runs, here one that does not end, others are on their way."""
+    other = Doubler()
+    runner = BatchRunner(Metrics(), max_batch=2, batch_timeout=30.0, threads=2)
+    running = hold_up(runner, other)
     answers = [runner.submit(job(model, float(n))) for n in (1, 2)]
     assert [answer.result(10)["y"].tolist() for answer in answers] == [[2], [4]]
     assert model.batches == [[1, 2]]
+    other.gate.set()
+    running.result(10)
+    runner.close()
+
+
+def test_a_single_caller_does_not_wait_and_several_do(model):
+    """By the thread's own patience, which is longer than the test's."""
+    runner = BatchRunner(Metrics(), max_batch=2, batch_timeout=30.0, threads=1)
+    for n in range(3):
+        assert runner.submit(job(model, float(n))).result(10)["y"].tolist() == [2 * n]
+    assert model.batches == [[0], [1], [2]]
+    for answer in submit_all(runner, model, [3.0], [4.0]):
+        answer.result(10)
+    # The last batch was shared, so its callers are about to come back.
+    answers = [runner.submit(job(model, float(n))) for n in (5, 6)]
+    assert [answer.result(10)["y"].tolist() for answer in answers] == [[10], [12]]
+    assert model.batches[3:] == [[100], [3, 4], [5, 6]]
     runner.close()
 
 
