@@ -7,22 +7,25 @@ without replaying what came before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import MARK, Pictures, open_images
+from p2net_tf.data.image_windows import EVERYTHING, ImageWindow, decode_window
 from p2net_tf.data.lost_pictures import FRUITLESS
 from p2net_tf.data.samples import DataError
-from p2net_tf.data.warping import pack_pixels, pad_to_power_of_two
+from p2net_tf.data.warping import PackedImages, pack_images
 from p2net_tf.utils.console import messages
 
 _END, _END_OF_PASS = -2, -1
 """Indices of the marks behind a part of a pass, and behind a whole one."""
 _PIECE_STEPS = 16
 """Batches that a worker of a service makes in a row."""
+_AIMED_AT_ONCE = 64
+"""Rows whose windows are worked out together, before their images are decoded."""
 
 
 class InputShard(NamedTuple):
@@ -38,18 +41,14 @@ WHOLE = InputShard()
 
 
 class ImageBatch(NamedTuple):
-    """A batch of rows with their images, as `warp_packed` reads them."""
+    """A batch of rows with their images."""
 
     rows: tf.Tensor
     """`[B]` int64: rows of the part."""
     indices: tf.Tensor
     """`[B]` int64: their numbers in the endless sequence; a run goes on at the next one."""
-    pixels: tf.Tensor
-    """`[P]` int32, images one after the other."""
-    starts: tf.Tensor
-    """`[B]` int32, where the image of each row begins."""
-    sizes: tf.Tensor
-    """`[B, 2]` int32, (height, width)."""
+    images: PackedImages
+    """Of each row the image, or what of it `windows` asked for."""
 
 
 def endless_images(
@@ -61,6 +60,7 @@ def endless_images(
     store: ImageCache | None = None,
     piecewise: bool = False,
     passes: tf.data.Dataset | None = None,
+    windows: Callable | None = None,
 ) -> tf.data.Dataset:
     """Endless `ImageBatch`es. Every pass is a permutation of the rows, without what fills no batch.
 
@@ -72,6 +72,8 @@ def endless_images(
         store: the decoded images; None decodes them whenever they are needed.
         piecewise: for the workers of a service, who share out pieces of a pass.
         passes: numbers of the passes to give; None counts up from that of `first_index`.
+        windows: `(rows [n], indices [n]) -> [n, 4]` int32, (top, left, bottom, right) of the pixels that are
+            needed of each image; None: all. No more need be decoded where it is done here.
 
     Raises:
         ValueError: the rows do not fill a batch, or it cannot be shared out evenly.
@@ -116,7 +118,7 @@ def endless_images(
     # An image that broke since it was checked is told of, and its place taken by the next one.
     local_size = shard_size // shard.replicas
     if store is None or piecewise:
-        return _decode(rows, images, part.exif_orientation, local_size)
+        return _decode(rows, images, part.exif_orientation, local_size, windows)
     return _look_up(rows, store, local_size)
 
 
@@ -133,13 +135,12 @@ def random_passes(seed: int) -> tf.data.Dataset:
 def ordered_images(part: Pictures, batch_size: int) -> tf.data.Dataset:
     """One pass in order as `ImageBatch`es, whose indices are the rows; the last one may be smaller."""
     images = open_images(part)
-    rows = images.in_order().map(lambda row, handle: (row, (row, handle)))
 
-    def load(row, item):
-        image = decode_image(images.contents(item[1]), part.exif_orientation)
-        return row, row, pack_pixels(image), tf.shape(image)[:2]
+    def load(row, handle):
+        contents = images.contents(handle)
+        return row, row, *_flat(_decode_window(contents, EVERYTHING, images, part.exif_orientation))
 
-    return in_parallel(in_parallel(rows, load).ragged_batch(batch_size), _joined)
+    return in_parallel(in_parallel(images.in_order(), load).ragged_batch(batch_size), _joined)
 
 
 def steps_per_pass(part: Pictures, batch_size: int) -> int:
@@ -186,24 +187,44 @@ def row_seeds(seed: int, indices):
     return tf.stack([tf.fill(tf.shape(indices), tf.constant(seed, tf.int64)), indices], axis=-1)
 
 
-def _decode(rows: tf.data.Dataset, images, exif_orientation: bool, batch_size: int) -> tf.data.Dataset:
+def _decode(
+    rows: tf.data.Dataset, images, exif_orientation: bool, batch_size: int, windows: Callable | None
+) -> tf.data.Dataset:
     """`ImageBatch`es out of `(index, (row, handle))`."""
 
-    def load(index, item):
+    def load(index, item, window=EVERYTHING):
         row, handle = item
         contents = tf.cond(row == MARK, _one_pixel, lambda: images.contents(handle))
-        image = decode_image(contents, exif_orientation)
-        return row, index, pack_pixels(image), tf.shape(image)[:2]
+        return row, index, *_flat(_decode_window(contents, window, images, exif_orientation))
 
+    if windows is not None:
+        rows = _aimed(rows, windows)
     decoded = in_parallel(rows, load).ignore_errors(log_warning=True)
     decoded = decoded.scan(tf.constant(True), _demand_fruit).filter(lambda row, index, *image: index >= 0)
     return in_parallel(decoded.ragged_batch(batch_size, drop_remainder=True), _joined)
 
 
-def _joined(rows, indices, pixels: tf.RaggedTensor, sizes) -> ImageBatch:
+def _aimed(rows: tf.data.Dataset, windows: Callable) -> tf.data.Dataset:
+    """`(index, (row, handle), window [4])`: many at once: one alone would cost as much as its image."""
+
+    def aim(indices, items):
+        return indices, items, windows(tf.maximum(items[0], 0), tf.maximum(indices, 0))
+
+    return in_parallel(rows.batch(_AIMED_AT_ONCE), aim).unbatch()
+
+
+def _decode_window(contents, window, images, exif_orientation: bool) -> ImageWindow:
+    return decode_window(contents, window, exif_orientation=exif_orientation, only_jpegs=images.only_jpegs)
+
+
+def _flat(found: ImageWindow) -> tuple:
+    """`(grey levels [3 h w], corner, width, size)`, which `_joined` takes a batch of."""
+    return tf.reshape(found.image, [-1]), found.corner, tf.shape(found.image)[1], found.size
+
+
+def _joined(rows, indices, levels: tf.RaggedTensor, corners, widths, sizes) -> ImageBatch:
     # Here operations on one row end: one on a batch costs hardly more.
-    starts = tf.cast(pixels.row_starts(), tf.int32)
-    return ImageBatch(rows, indices, pad_to_power_of_two(pixels.flat_values), starts, sizes)
+    return ImageBatch(rows, indices, pack_images(levels, corners, widths, sizes))
 
 
 def _one_pixel():
@@ -228,8 +249,7 @@ def _look_up(rows: tf.data.Dataset, store: ImageCache, batch_size: int) -> tf.da
 
     def find(indices, items):
         rows, _ = items
-        starts, sizes = tf.gather(store.starts, rows), tf.gather(store.sizes, rows)
-        return ImageBatch(rows, indices, store.pixels, starts, sizes)
+        return ImageBatch(rows, indices, store.of(rows))
 
     if not tf.reduce_all(store.known):
         rows = rows.filter(lambda index, item: store.known[item[0]])

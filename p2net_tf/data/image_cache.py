@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from p2net_tf.data.image_files import decode_image, image_sizes
 from p2net_tf.data.image_sources import Pictures, open_images
-from p2net_tf.data.warping import BORDER, pack_pixels
+from p2net_tf.data.warping import PackedImages, pack_pixels
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.machine import available_memory
 
@@ -20,16 +20,20 @@ _MOST_PIXELS = 2**31 - 1
 
 
 class ImageCache(NamedTuple):
-    """The images of `Samples` or `Scenes`, packed as `data.warping` reads them."""
+    """The images of `Samples` or `Scenes`."""
 
-    pixels: tf.Tensor
-    """`[P]` int32."""
-    starts: tf.Tensor
-    """`[N]` int32, where the image of each sample begins."""
-    sizes: tf.Tensor
-    """`[N, 2]` int32, (height, width)."""
+    images: PackedImages
+    """Of all N samples."""
     known: tf.Tensor
     """`[N]` bool, False where the image does not decode."""
+
+    def of(self, rows) -> PackedImages:
+        """Those of some rows."""
+        return self.images._replace(
+            starts=tf.gather(self.images.starts, rows),
+            strides=tf.gather(self.images.strides, rows),
+            sizes=tf.gather(self.images.sizes, rows),
+        )
 
 
 def open_image_cache(samples: Pictures, megabytes: int | Literal["auto"] = "auto") -> ImageCache | None:
@@ -46,9 +50,9 @@ def open_image_cache(samples: Pictures, megabytes: int | Literal["auto"] = "auto
     images: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     needed, wanted = 0, set(first.tolist())
     with progress("decoding images", total=len(wanted)) as advance:
-        for row, pixels, size in _decoded(samples, wanted):
-            images[int(row)] = pixels, size
-            needed += len(pixels)
+        for row, image in _decoded(samples, wanted):
+            images[int(row)] = pack_pixels(image), image.shape[:2]
+            needed += image.shape[0] * image.shape[1]
             if needed > most:
                 return None
             advance()
@@ -57,19 +61,18 @@ def open_image_cache(samples: Pictures, megabytes: int | Literal["auto"] = "auto
 
 def _pixels_by_headers(paths: np.ndarray) -> int:
     """How many the images will have, packed: a set that does not fit need not be decoded to find out."""
-    return int(np.prod(image_sizes(paths) + 2 * BORDER, axis=1, dtype=np.float64).sum())
+    return int(np.prod(image_sizes(paths), axis=1, dtype=np.float64).sum())
 
 
 def _decoded(samples: Pictures, wanted: set[int]):
-    """`(row, packed pixels, size)` of the wanted rows whose images decode."""
+    """`(row, image)` of the wanted rows whose images decode."""
     images = open_images(samples)
     wanted_rows = np.zeros(len(samples), bool)
     wanted_rows[list(wanted)] = True
     is_wanted = tf.constant(wanted_rows)
 
     def load(row, handle):
-        image = decode_image(images.contents(handle), samples.exif_orientation)
-        return row, pack_pixels(image), tf.shape(image)[:2]
+        return row, decode_image(images.contents(handle), samples.exif_orientation)
 
     rows = images.in_order().filter(lambda row, handle: is_wanted[row])
     decoded = rows.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -79,13 +82,12 @@ def _decoded(samples: Pictures, wanted: set[int]):
 def _store(samples: Pictures, images: dict[int, tuple], owners: np.ndarray) -> ImageCache:
     """`owners`: `[N]`, the row under which the image of each sample was decoded."""
     lengths = [len(pixels) for pixels, _ in images.values()]
-    begins = dict(zip(images, np.cumsum([0, *lengths[:-1]]), strict=True))
+    begins = dict(zip(images, np.cumsum([1, *lengths[:-1]]), strict=True))
     known = np.array([owner in images for owner in owners], bool)
     for path in sorted(set(samples.image_paths[~known])):
         messages.print(f"[yellow]left out[/yellow] {path}: it does not decode any more", soft_wrap=True)
     starts = [begins.get(owner, 0) for owner in owners]
-    sizes = [images[owner][1] if owner in images else (1, 1) for owner in owners]
-    pixels = np.concatenate([pixels for pixels, _ in images.values()])
-    return ImageCache(
-        tf.constant(pixels), tf.constant(starts, tf.int32), tf.constant(sizes, tf.int32), tf.constant(known)
-    )
+    sizes = np.array([images[owner][1] if owner in images else (1, 1) for owner in owners], np.int32)
+    pixels = np.concatenate([np.zeros(1, np.int32), *(pixels for pixels, _ in images.values())])
+    columns = map(tf.constant, (pixels, np.array(starts, np.int32), sizes[:, 1], sizes))
+    return ImageCache(PackedImages(*columns), tf.constant(known))

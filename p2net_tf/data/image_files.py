@@ -26,6 +26,8 @@ from p2net_tf.utils.console import track
 
 _HEADER_THREADS = 8
 _BATCH = 16
+DCT_METHOD = "INTEGER_ACCURATE"
+"""Of every JPEG: see `decode_image`."""
 _JPEG_SIGN = b"\xff\xd8\xff"
 _GIF_SIGN = b"GIF8"
 _SIGN_BYTES = 34
@@ -128,12 +130,17 @@ def _decoder(exif_orientation: bool):
     )
 
 
+def is_jpeg(contents):
+    """Whether the bytes of a file are those of a JPEG, in a graph."""
+    return tf.strings.substr(contents, 0, len(_JPEG_SIGN)) == _JPEG_SIGN
+
+
 def _decode(contents, exif_orientation: bool):
     # JPEGs have a short way past the dozens of small operations that tell the others apart.
     image = tf.cond(
-        tf.strings.substr(contents, 0, len(_JPEG_SIGN)) == _JPEG_SIGN,
-        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: _decode_other(contents),
+        is_jpeg(contents),
+        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method=DCT_METHOD),
+        lambda: decode_other(contents),
     )
     image.set_shape([None, None, 3])
     return orient(image, jpeg_orientation(contents)) if exif_orientation else image
@@ -181,8 +188,11 @@ class FileReader:
 
     def __init__(self, paths: Sequence[str], exif_orientation: bool):
         distinct, place = np.unique(np.asarray(paths, str).reshape(-1), return_inverse=True)
-        self.by_pillow = _need_pillow(distinct.tolist(), exif_orientation)[place.reshape(-1)]
+        by_pillow, jpegs = _kinds(distinct.tolist(), exif_orientation)
+        self.by_pillow = by_pillow[place.reshape(-1)]
         """`[N]` bool, whose files Pillow reads. Where there are none, the graph holds no Python."""
+        self.only_jpegs = bool(jpegs.all())
+        """Whether all of them are."""
         self._paths = tf.constant([os.fsencode(path) for path in np.asarray(paths, str).tolist()], tf.string)
         self._exif_orientation = exif_orientation
 
@@ -202,7 +212,7 @@ class FileReader:
         return as_bytes(os.fsdecode(np.asarray(path, object).item()), self._exif_orientation)
 
 
-def _decode_other(contents):
+def decode_other(contents):
     """`decode_image` of what is no JPEG."""
     decoder = _decoder_of(contents)
 
@@ -249,10 +259,11 @@ def _refused(contents):
         return tf.zeros((1, 1, 3), tf.uint8)
 
 
-def _need_pillow(paths: Sequence[str], exif_orientation: bool) -> np.ndarray:
-    """`[N]` bool: there is something, and `decode_image` would not read it, or not turn it as asked."""
+def _kinds(paths: Sequence[str], exif_orientation: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`[N]` bool: there is something, and `decode_image` would not read it, or not turn it as asked; and
+    `[N]` bool: it is a JPEG."""
     if not len(paths):
-        return np.zeros(0, bool)
+        return np.zeros(0, bool), np.zeros(0, bool)
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
         heads = list(pool.map(_head, paths))
     decoders = np.asarray(_decoder_of(tf.constant(heads, tf.string)))
@@ -262,7 +273,7 @@ def _need_pillow(paths: Sequence[str], exif_orientation: bool) -> np.ndarray:
             need[row] = _has_clear_color(paths[row])
         if exif_orientation:  # TensorFlow's graph knows the EXIF of JPEG alone.
             need[row] |= _header(paths[row])[2] != _UPRIGHT
-    return need
+    return need, decoders == _JPEG
 
 
 def _has_clear_color(path: str) -> bool:

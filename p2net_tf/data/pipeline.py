@@ -30,7 +30,7 @@ from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.service import distribute
-from p2net_tf.data.warping import warp_packed
+from p2net_tf.data.warping import pixels_read, warp_packed
 from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
 
@@ -144,14 +144,19 @@ def training_batches(
         augment = _flip_alone(augment)
     people = _People(samples)
 
-    def cut(batch: ImageBatch):
-        boxes, keypoints = people.at(batch.rows)
+    def aim(rows, indices):
+        """`(keypoints [n, K, 3] in crop pixels, matrices [n, 2, 3])`."""
+        boxes, keypoints = people.at(rows)
         windows = plain_window(boxes, crop_size, box_padding)
         if augment is not None:
-            person_seeds = row_seeds(seed, batch.indices)
+            person_seeds = row_seeds(seed, indices)
             windows = sample_window(windows, keypoints, crop_size, augment, samples.skeleton, person_seeds)
-        keypoints, matrices = move_keypoints(keypoints, windows, crop_size, samples.skeleton)
-        crops = warp_packed(batch.pixels, batch.starts, batch.sizes, matrices, crop_size)
+        return move_keypoints(keypoints, windows, crop_size, samples.skeleton)
+
+    def cut(batch: ImageBatch):
+        # Anew, and not what `aim` gave before: what is drawn twice costs less than what is carried along.
+        keypoints, matrices = aim(batch.rows, batch.indices)
+        crops = warp_packed(batch.images, matrices, crop_size)
         crops = tf.ensure_shape(crops, (local_size, *crop_size, 3))
         return TrainingBatch(crops, keypoints, batch.rows, batch.indices)
 
@@ -165,7 +170,15 @@ def training_batches(
         return batch._replace(crops=crops, keypoints=keypoints)
 
     loaded = endless_images(
-        samples, batch_size, seed, first_index, shard, store, piecewise=service is not None, passes=passes
+        samples,
+        batch_size,
+        seed,
+        first_index,
+        shard,
+        store,
+        piecewise=service is not None,
+        passes=passes,
+        windows=lambda rows, indices: pixels_read(aim(rows, indices)[1], crop_size),
     )
     batches = in_parallel(loaded, cut)
     if service is not None:

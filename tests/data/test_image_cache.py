@@ -44,9 +44,9 @@ def assert_same(first, second):
 
 def test_one_copy_of_each_image(samples):
     store = open_image_cache(samples, megabytes=1)
-    assert len(store.pixels) == sum((height + 2) * 82 for height in (60, 69, 78))
-    assert store.starts.numpy().tolist() == [0, 62 * 82, (62 + 71) * 82] * 3
-    assert store.sizes.numpy().tolist() == [[60, 80], [69, 80], [78, 80]] * 3
+    assert len(store.images.pixels) == 1 + sum(height * 80 for height in (60, 69, 78))
+    assert store.images.starts.numpy().tolist() == [1, 1 + 60 * 80, 1 + (60 + 69) * 80] * 3
+    assert store.images.sizes.numpy().tolist() == [[60, 80], [69, 80], [78, 80]] * 3
 
 
 @pytest.mark.slow
