@@ -81,6 +81,19 @@ def decode_window(
     return found
 
 
+def cut_window(found: ImageWindow, window) -> ImageWindow:
+    """A smaller window out of one, at the size of decoding: nothing outside of `found` is in it.
+
+    Args:
+        window: `[4]` int32, (top, left, bottom, right).
+    """
+    sides = tf.shape(found.image)[:2]
+    first = tf.clip_by_value(window[:2] - found.corner, 0, sides - 1)
+    last = tf.clip_by_value(window[2:] - found.corner, first + 1, sides)
+    image = tf.slice(found.image, tf.concat([first, [0]], axis=0), tf.concat([last - first, [3]], axis=0))
+    return found._replace(image=image, corner=found.corner + first)
+
+
 def _decode_jpeg(contents, window, ratio: int) -> ImageWindow:
     size = _reduced(tf.io.extract_jpeg_shape(contents)[:2], ratio)
     corner, sides = _within(window, size, ratio)
@@ -104,8 +117,8 @@ def _decode_turned(contents, window, ratio, ratios: Sequence[int], orientation) 
 def _cut(image, window, ratio: int) -> ImageWindow:
     size = tf.shape(image)[:2]
     corner, sides = _within(window, size, ratio)
-    image = tf.slice(image, tf.concat([corner, [0]], axis=0), tf.concat([sides, [3]], axis=0))
-    return ImageWindow(image, corner, size, tf.constant(ratio))
+    whole = ImageWindow(image, tf.zeros([2], tf.int32), size, tf.constant(ratio))
+    return cut_window(whole, tf.concat([corner, corner + sides], axis=0))
 
 
 def _within(window, size, ratio: int):

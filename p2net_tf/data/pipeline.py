@@ -13,7 +13,8 @@ import tensorflow as tf
 from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.settings import AugmentConfig
-from p2net_tf.data.crops import from_levels, move_keypoints, plain_window, take_crop
+from p2net_tf.data.crops import from_levels, move_keypoints, plain_window
+from p2net_tf.data.decode_ratios import decode_ratios
 from p2net_tf.data.image_batches import (
     WHOLE,
     ImageBatch,
@@ -21,16 +22,15 @@ from p2net_tf.data.image_batches import (
     endless_images,
     fitting_batch_size,
     in_parallel,
+    ordered_people,
     random_passes,
     row_seeds,
     steps_per_pass,
 )
 from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.image_files import decode_image
-from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.service import distribute
-from p2net_tf.data.warping import pixels_read, warp_packed
+from p2net_tf.data.warping import PackedImages, of_reduced, pixels_read, warp_packed
 from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
 
@@ -121,6 +121,7 @@ def training_batches(
     store: ImageCache | None = None,
     service: str | None = None,
     passes: tf.data.Dataset | None = None,
+    reduce_jpegs: bool = False,
 ) -> tf.data.Dataset:
     """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
 
@@ -133,6 +134,8 @@ def training_batches(
         service: address of a tf.data dispatcher, whose workers then load the images, without the store. Every
             person is still given once per pass, but the order of the batches depends on timing.
         passes: numbers of the passes to give, without a service; None counts up from that of `first_index`.
+        reduce_jpegs: decode JPEGs at a half, a quarter or an eighth of their size where no crop shows them
+            larger. The images of a `store` are of the size that they were decoded at.
 
     Raises:
         ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
@@ -140,9 +143,11 @@ def training_batches(
         DataError: a service is to load pictures that only Pillow decodes.
     """
     local_size = batch_size // (shard.num_shards * shard.replicas)
-    if policy is not None and augment is not None:
-        augment = _flip_alone(augment)
+    augment = drawn_before_cropping(augment, policy)
     people = _People(samples)
+    ratios = None
+    if reduce_jpegs and store is None:
+        ratios = decode_ratios(samples, crop_size, augment, box_padding)
 
     def aim(rows, indices):
         """`(keypoints [n, K, 3] in crop pixels, matrices [n, 2, 3])`."""
@@ -156,7 +161,7 @@ def training_batches(
     def cut(batch: ImageBatch):
         # Anew, and not what `aim` gave before: what is drawn twice costs less than what is carried along.
         keypoints, matrices = aim(batch.rows, batch.indices)
-        crops = warp_packed(batch.images, matrices, crop_size)
+        crops = warp_packed(batch.images, of_reduced(matrices, batch.ratios), crop_size)
         crops = tf.ensure_shape(crops, (local_size, *crop_size, 3))
         return TrainingBatch(crops, keypoints, batch.rows, batch.indices)
 
@@ -179,6 +184,7 @@ def training_batches(
         piecewise=service is not None,
         passes=passes,
         windows=lambda rows, indices: pixels_read(aim(rows, indices)[1], crop_size),
+        ratios=ratios,
     )
     batches = in_parallel(loaded, cut)
     if service is not None:
@@ -201,18 +207,20 @@ def evaluation_dataset(
 ) -> tf.data.Dataset:
     """One pass in order: batches of `{crops, keypoints, matrices [B, 2, 3] image -> crop, rows [B]}`.
 
-    The last batch may be smaller. `rows` says which samples a batch holds.
+    The last batch may be smaller. `rows` says which samples a batch holds. A picture whose people follow each
+    other is decoded once.
     """
-    people, images = _People(samples), open_images(samples)
+    windows = plain_window(tf.constant(samples.boxes), crop_size, box_padding, alignment)
+    moved, to_crop = move_keypoints(tf.constant(samples.keypoints), windows, crop_size, samples.skeleton)
 
-    def load(row, handle):
-        box, keypoints = people.at(row)
-        window = plain_window(box, crop_size, box_padding, alignment)
-        image = decode_image(images.contents(handle), samples.exif_orientation)
-        crop, keypoints, matrix = take_crop(image, keypoints, window, crop_size, samples.skeleton)
-        return {"crops": crop, "keypoints": keypoints, "matrices": matrix, "rows": row}
+    def cut(batch: ImageBatch):
+        matrices = tf.gather(to_crop, batch.rows)
+        crops = warp_packed(*_filled(batch_size, batch.images, matrices), crop_size)[: tf.size(batch.rows)]
+        keypoints = tf.gather(moved, batch.rows)
+        return {"crops": crops, "keypoints": keypoints, "matrices": matrices, "rows": batch.rows}
 
-    return in_parallel(images.in_order(), load).batch(batch_size).prefetch(2)
+    people = ordered_people(samples, batch_size, pixels_read(to_crop, crop_size).numpy())
+    return in_parallel(people, cut).prefetch(2)
 
 
 def validation_dataset(
@@ -221,6 +229,14 @@ def validation_dataset(
     """`evaluation_dataset` as `(crops, keypoints)`, for `model.evaluate`."""
     batches = evaluation_dataset(samples, crop_size, batch_size, box_padding)
     return batches.map(lambda batch: (batch["crops"], batch["keypoints"]))
+
+
+def _filled(batch_size: int, images: PackedImages, matrices):
+    """A last batch that is smaller, with its last person again and again: XLA would compile for it anew."""
+    places = tf.minimum(tf.range(batch_size), tf.shape(matrices)[0] - 1)
+    columns = (tf.gather(column, places) for column in (*images[1:], matrices))
+    *images_of, matrices = columns
+    return PackedImages(images.pixels, *images_of), matrices
 
 
 def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
@@ -235,7 +251,10 @@ def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
     return in_parallel(distribute(in_parallel(batches, sent), service), received)
 
 
-def _flip_alone(augment: AugmentConfig) -> AugmentConfig:
+def drawn_before_cropping(augment: AugmentConfig | None, policy: Policy | None) -> AugmentConfig | None:
+    """What of `augment` is drawn: beside a policy the flip alone."""
+    if policy is None or augment is None:
+        return augment
     off = {"scale": 0.0, "rotation_probability": 0.0, "translation": 0.0, "half_body_probability": 0.0}
     return augment.model_copy(update={**off, "color": 0.0})
 

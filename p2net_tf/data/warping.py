@@ -79,6 +79,16 @@ def pixels_read(matrices, crop_size: tuple[int, int]):
     return tf.cast(tf.clip_by_value(window, -_FAR, _FAR), tf.int32)
 
 
+def of_reduced(matrices, ratios):
+    """`[B, 2, 3]` from images that were decoded at a fraction of their size, `1 / ratios [B]`, to crops.
+
+    Args:
+        matrices: `[B, 2, 3]` float32, from whole images to crops.
+    """
+    ratios = tf.cast(ratios, tf.float32)
+    return matrices * tf.stack([ratios, ratios, tf.ones_like(ratios)], axis=-1)[:, None, :]
+
+
 def warp_packed(images: PackedImages, matrices, crop_size: tuple[int, int], repeat_edges: bool = False):
     """`crops.warp` of a batch, equal to it but for rounding.
 

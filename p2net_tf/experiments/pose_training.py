@@ -12,9 +12,10 @@ from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.datasets import open_datasets
+from p2net_tf.data.decode_ratios import decode_ratios
 from p2net_tf.data.image_batches import InputShard
-from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.pipeline import training_batches, validation_dataset
+from p2net_tf.data.image_cache import ImageCache, open_image_cache
+from p2net_tf.data.pipeline import drawn_before_cropping, training_batches, validation_dataset
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.experiments.earlier_config import read_config
 from p2net_tf.experiments.freezing import freeze
@@ -52,8 +53,14 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
         return build_pose_model(self.config, part.skeleton, steps, replicas, download)
 
     def open_cache(self, part: Samples) -> ImageCache | None:
-        # The workers of a service decode for themselves.
-        return None if self.config.data.service else super().open_cache(part)
+        config = self.config
+        if config.data.service:  # whose workers decode for themselves
+            return None
+        ratios = None
+        if config.data.reduce_jpegs:
+            augment = drawn_before_cropping(config.augment, self._policy)
+            ratios = decode_ratios(part, config.model.input_size, augment, config.data.box_padding)
+        return open_image_cache(part, config.data.cache_mb, ratios)
 
     def training_input(
         self, strategy: tf.distribute.Strategy, part: Samples, store: ImageCache | None
@@ -73,6 +80,7 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
                 shard,
                 store,
                 config.data.service,
+                reduce_jpegs=config.data.reduce_jpegs,
             )
 
         in_order = config.data.service is None
