@@ -15,7 +15,8 @@ from p2net_tf.utils.keras_names import tell_keras
 # For editors and type checkers, which do not ask `__getattr__`.
 # ruff: noqa: F401
 if TYPE_CHECKING:
-    from p2net_tf.augment.policies import Policy, PolicyAugmentation, PolicyError
+    from p2net_tf.augment.policies import Policy, PolicyAugmentation
+    from p2net_tf.augment.policy_files import PolicyError
     from p2net_tf.config.loading import load_config
     from p2net_tf.data.coco import read_coco
     from p2net_tf.data.lsp import read_lsp
@@ -58,7 +59,7 @@ _HOMES = {
     "CardError": "inference.card",
     "NetworkFileError": "inference.keras_file",
     "PresetError": "inference.presets",
-    "PolicyError": "augment.policies",
+    "PolicyError": "augment.policy_files",
     "CheckpointError": "training.checkpoints",
     "NotFiniteError": "training.health",
 }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from p2net_tf.augment.operations import OPERATIONS
-from p2net_tf.augment.policies import BUILTIN_POLICIES, Policy
+from p2net_tf.augment.operation_cards import OPERATION_CARDS
+from p2net_tf.augment.policy_files import BUILTIN_POLICIES, PolicyFile
 
 _COLUMNS = ("name", "definition", "low", "high", "neutral", "keypoints", "source")
-"""Of an operation, as `ops.Operation` describes them."""
+"""Of an operation, as `OperationCard` describes them."""
 
 
 def listing() -> dict:
     """`{policies: [{name, summary, sub_policies, stages}], operations: [{name, definition, ...}]}`."""
-    policies = [Policy.load(name) for name in BUILTIN_POLICIES]
+    policies = [PolicyFile.load(name) for name in BUILTIN_POLICIES]
     return {
         "policies": [
             {
@@ -22,5 +22,5 @@ def listing() -> dict:
             }
             for policy in policies
         ],
-        "operations": [{key: getattr(row, key) for key in _COLUMNS} for row in OPERATIONS.values()],
+        "operations": [{key: getattr(row, key) for key in _COLUMNS} for row in OPERATION_CARDS],
     }

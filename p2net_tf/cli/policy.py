@@ -27,7 +27,7 @@ app = typer.Typer(help="List augmentation policies, and see one at work.", no_ar
 @app.command("list", epilog="Example: `p2net policy list --json`")
 def policy_list(as_json: AsJson = False):
     """The built-in policies, and the operations that policies are made of."""
-    start(as_json)
+    start(as_json, tensorflow=False)
     from p2net_tf.augment.listing import listing
     from p2net_tf.cli.policy_tables import print_listing
 

@@ -195,7 +195,7 @@ def name_policy(source: str) -> tuple[str, str | None]:
 
 
 def is_built_in(label: str) -> bool:
-    from p2net_tf.augment.policies import BUILTIN_POLICIES
+    from p2net_tf.augment.policy_files import BUILTIN_POLICIES
 
     return label in BUILTIN_POLICIES
 

@@ -13,16 +13,15 @@ import tensorflow as tf
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
 from p2net_tf.augment.policies import (
-    BUILTIN_POLICIES,
     Policy,
     PolicyAugmentation,
-    PolicyError,
     PolicyTensors,
     Stage,
     augment,
     draw_chains,
     random_policy,
 )
+from p2net_tf.augment.policy_files import BUILTIN_POLICIES, PolicyError
 
 NAMES = ops.OPERATION_NAMES
 SIZE = (32, 24)
