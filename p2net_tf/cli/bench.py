@@ -141,6 +141,9 @@ def bench_pipeline(
     rounds: Annotated[int, typer.Option(help="in which the loaders take turns", min=1)] = 10,
     batches: Annotated[int, typer.Option(help="of a turn", min=1)] = 48,
     people: Annotated[int, typer.Option(help="at most, that are loaded", min=1)] = 2000,
+    megapixels: Annotated[
+        float | None, typer.Option(help="enlarge the pictures to this size, such as 12", min=0.01)
+    ] = None,
     step: Annotated[
         Path | None,
         typer.Option(help="configuration: also train its network, and tell how long it waits for data"),
@@ -156,7 +159,7 @@ def bench_pipeline(
     from p2net_tf.config.loading import load_pose_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
-    settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
+    settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people, megapixels)
     config = None if step is None else load_pose_config(step, [f"training.batch_size={batch_size}"])
     report = measure(samples, out, settings, command=command_line(), config=config)
     _show(report, print_pipeline, out, as_json)

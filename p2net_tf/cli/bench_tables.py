@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from p2net_tf.bench.models_plot import short_name, tasks_of
-from p2net_tf.bench.pipeline import NO_PEER, STORED
+from p2net_tf.bench.pipeline import DECODING, NO_PEER, STORED
 from p2net_tf.bench.timing import describe_load, milliseconds
 
 
@@ -182,9 +182,17 @@ def print_pipeline(report: dict, console: Console) -> None:
 def _verdict(report: dict) -> str:
     if report["peer"] is None:
         return escape(NO_PEER)
-    ratio = report["ratio"][STORED]["median"]
-    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
-    return f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}"
+    limits = {STORED: report["limit"], DECODING: report["decoding_limit"]}
+    return "; ".join(
+        _beside_peer(name, report["ratio"][name]["median"], limit, report["peer"])
+        for name, limit in limits.items()
+        if name in report["ratio"]
+    )
+
+
+def _beside_peer(name: str, ratio: float, limit: float, peer: str) -> str:
+    verdict = "as aimed at" if ratio >= limit else "[red]below the aim[/red]"
+    return f"{name}: {ratio:.2f} x {peer}: {verdict}, {limit}"
 
 
 _HEADINGS = {"forward": "fwd", "forward + decode": "+ dec", "training step": "train"}
