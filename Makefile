@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`. Both first make the virtual environment `.venv`, once.
+# Two commands: `make demo` and `make test`. Both first make the virtual environment `.venv`, once. `make docs` builds the
+# site (docs/).
 # `make test-all` adds what takes long, `make smoke` tries the wheel as someone without a checkout would.
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -18,7 +19,7 @@ export P2NET_DATA
 # Without bytecode every worker and every process that a test starts compiles the house anew: a minute in all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-slow test-long test-jax lint wheel smoke clean
+.PHONY: demo test test-all test-slow test-long test-jax docs docs-test docs-links lint wheel smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/p2net demo
@@ -43,6 +44,23 @@ test-long: $(VENV)/installed
 test-jax: $(VENV)-jax/installed
 	KERAS_BACKEND=jax $(VENV)-jax/bin/python -m pytest -m jax --noconftest tests/models/test_jax.py tests/detection/networks/test_jax.py
 
+# The site, strictly: site/html/index.html. Notebooks are executed where they or the package have changed since their
+# outputs were kept in site/notebooks, which takes some minutes; `make docs NOTEBOOKS=off` shows them without outputs.
+NOTEBOOKS ?= cache
+SPHINX = NOTEBOOKS=$(NOTEBOOKS) $(BIN)/sphinx-build -W --keep-going --jobs 2 -c docs -d site/doctrees
+
+docs: $(VENV)/installed
+	$(SPHINX) --quiet . site/html
+	@echo "the site: site/html/index.html"
+
+# In a browser, and link by link.
+docs-test: docs
+	P2NET_SITE=$(CURDIR)/site/html $(BIN)/pytest -m "" tests/docs
+
+# Links to elsewhere, one after the other, over the network.
+docs-links: $(VENV)/installed
+	$(SPHINX) -b linkcheck . site/links
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 
@@ -63,7 +81,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --upgrade pip setuptools
 	$(if $(TORCH),$(BIN)/pip install --quiet $(TORCH))
 	$(if $(TORCHVISION),$(BIN)/pip install --quiet --no-deps $(TORCHVISION))
-	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite,video,parquet,tracks]'
+	$(BIN)/pip install --quiet --editable '.[test,notebook,hub,tuner,serving,lite,video,parquet,tracks,docs]'
 	touch $@
 
 $(VENV)-jax/installed: setup.cfg pyproject.toml
@@ -72,4 +90,4 @@ $(VENV)-jax/installed: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-jax runs build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-jax runs build dist site docs/reference *.egg-info

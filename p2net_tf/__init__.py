@@ -15,8 +15,10 @@ from p2net_tf.utils.keras_names import tell_keras
 # For editors and type checkers, which do not ask `__getattr__`.
 # ruff: noqa: F401
 if TYPE_CHECKING:
-    from p2net_tf.augment.policies import Policy, PolicyAugmentation
+    from p2net_tf.augment.layer import PolicyAugmentation
+    from p2net_tf.augment.policies import Policy
     from p2net_tf.augment.policy_files import PolicyError
+    from p2net_tf.augment.schedule import PolicySchedule, load_policy
     from p2net_tf.config.loading import load_config
     from p2net_tf.data.coco import read_coco
     from p2net_tf.data.lsp import read_lsp
@@ -45,7 +47,9 @@ _HOMES = {
     "PoseModel": "training.pose_model",
     "Skeleton": "skeletons.skeleton",
     "Policy": "augment.policies",
-    "PolicyAugmentation": "augment.policies",
+    "PolicySchedule": "augment.schedule",
+    "load_policy": "augment.schedule",
+    "PolicyAugmentation": "augment.layer",
     "load_config": "config.loading",
     "train": "experiments.training",
     "read_coco": "data.coco",

@@ -1,8 +1,9 @@
-"""The front door: a trained network that takes pictures and gives poses."""
+"""The front door: a trained network that takes pictures and videos, and gives poses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,18 @@ from p2net_tf.evaluation.evaluate import Scorer
 from p2net_tf.evaluation.pck import PckResult
 from p2net_tf.evaluation.people import select_people
 from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.evaluation.suppression import suppressed
 from p2net_tf.inference import presets
 from p2net_tf.inference.card import CardError, InferenceCard, heatmaps_of
+from p2net_tf.inference.crop_batches import CropBatches
 from p2net_tf.inference.given_boxes import certainty_of, per_picture
 from p2net_tf.inference.heatmaps import Heatmaps, heatmap_windows
 from p2net_tf.inference.keras_file import open_network, save_network
-from p2net_tf.inference.pictures import PictureSource, as_list, load_picture, load_pictures
+from p2net_tf.inference.pictures import PictureSource, load_numbered, load_picture, load_pictures
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
+from p2net_tf.inference.sources import Pictures, PictureStream, Video, open_source
 from p2net_tf.inference.test_recipe import make_heatmap_step, make_predict_step, mean_scores, predict
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.keypoints.heatmaps import STRIDE
@@ -37,6 +41,8 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.console import messages, track
 from p2net_tf.utils.yaml_files import Document, validate
+from p2net_tf.video.people import PeopleFrame, VideoPoses
+from p2net_tf.video.reading import VideoReader
 
 demand_tensorflow("PoseEstimator")
 
@@ -44,13 +50,15 @@ Boxes = np.ndarray | Sequence
 
 
 class PoseEstimator:
-    """Poses in pictures, by a trained network and its inference card.
+    """Poses in pictures and videos, by a trained network and its inference card.
 
     ```python
     pose = PoseEstimator.from_preset("p2net_small_lsp")        # or .load("runs/first"), .load("people.keras")
     poses = pose.predict("street.jpg", boxes=[[40, 20, 120, 300]])
     poses = pose.predict("street.jpg", detector="runs/detector")   # who finds the boxes
     poses[0].keypoints                                         # [persons, K, 2] image pixels
+    for frame in pose.predict("street.mp4"):                   # or "rtsp://door/1", or 0, the first camera
+        print(frame.time, frame.ids, frame.poses["left_wrist"])
     pose.evaluate(read_lsp(root, "test"), metric="pck")
     pose.export("exports/lsp", format="saved_model")
     pose.save("people.keras")
@@ -133,17 +141,30 @@ class PoseEstimator:
 
     def predict(
         self,
-        pictures: PictureSource | Sequence[PictureSource],
+        source: PictureSource | Iterable[PictureSource] | int,
         boxes: Boxes | None = None,
         box_scores: Boxes | None = None,
         detector: PersonDetector | str | Path | None = None,
         min_score: float | None = None,
-    ) -> list[Poses]:
-        """One pose per box of every picture.
+        nms: str | None = None,
+        nms_threshold: float = 0.9,
+        **following: Any,
+    ) -> list[Poses] | Iterator[Poses] | Iterator[PeopleFrame]:
+        """The poses of the people in a source.
+
+        | source | answer |
+        |---|---|
+        | a picture: path, address, array `[H, W, 3]` (uint8, or float in 0..1), PIL image | `[Poses]` |
+        | a list of pictures, a folder, a pattern such as `"day*/*.jpg"` | list of `Poses`, in their order |
+        | a generator, or whatever else gives pictures one after the other | iterator of `Poses` |
+        | a video file or its address, `"rtsp://..."`, the number of a camera | iterator of `PeopleFrame` |
+
+        An iterator looks at a picture when it is asked for it, and keeps none. The people of a video keep
+        their number from frame to frame (`VideoPoses`).
 
         Args:
-            pictures: one, or a list: paths, arrays `[H, W, 3]` (uint8, or float in 0..1), PIL images. Files
-                are turned the way their EXIF header says.
+            source: files of pictures are turned the way their EXIF header says; those of a folder come by
+                name.
             boxes: `[n, 4]` xywh in pixels of the one picture, or a list of such, one for each picture. None,
                 for all or in the list: what `detector` finds.
             box_scores: of the boxes, in the same form; None counts every box as certain.
@@ -152,19 +173,41 @@ class PoseEstimator:
                 picture is of one. None: the small detector that ships; of keypoints that are not of people,
                 the whole picture. What a word names is opened at its first use and kept.
             min_score: its boxes must score above it; None: as it says itself, `likely_score`.
-
-        Returns:
-            `Poses` of each picture, in their order.
+            nms: `oks` or `soft_oks`: suppression between the poses of a picture, best first; None keeps all.
+            nms_threshold: OKS from which on two poses are one person.
+            following: of a video: further settings of `VideoPoses`, such as `detect_every=5, smooth=True`.
 
         Raises:
-            DataError: something is no picture, or no box; names which.
+            DataError: something is no picture, or no box; names which. `boxes` where they cannot be told
+                apart, settings of videos where there is none.
+            VideoError: the video cannot be opened.
             UserError: the detector cannot be opened.
         """
-        sources = as_list(pictures)
+        thinned = _thinned(nms, nms_threshold)
+        with ExitStack() as stack:
+            found = open_source(source, stack)
+            if following and not isinstance(found, Video):
+                raise DataError(f"{', '.join(following)}: is of videos, and this is none")
+            if isinstance(found, Pictures):
+                poses = self._predict_all(found.pictures, boxes, box_scores, detector, min_score)
+                return [suppressed(one, self.card, thinned) if nms else one for one in poses]
+            if boxes is not None or box_scores is not None:
+                raise DataError(
+                    "boxes: are of pictures that are all there; of a stream, ask for each picture by itself, "
+                    "predict(picture, boxes)"
+                )
+            finder = self._detector(detector)
+            if isinstance(found, PictureStream):
+                least = finder.least_score(min_score)
+                return self._predict_each(found.pictures, finder, least, thinned)
+            people = VideoPoses(self, finder, min_score=min_score, evaluation=thinned, **following)
+            video = stack.enter_context(VideoReader(found.source))
+            return _while_open(people.predict(video), stack.pop_all())
+
+    def _predict_all(self, sources: list, boxes, box_scores, detector, min_score) -> list[Poses]:
         windows = per_picture(boxes, len(sources), "boxes", 4)
         certainties = per_picture(box_scores, len(sources), "box_scores", None)
-        found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
-        sizes = []
+        crops, sizes = self._crop_batches(), []
         for number, picture in track(enumerate(load_pictures(sources)), "predicting", total=len(sources)):
             if windows[number] is None:
                 finder = self._detector(detector)
@@ -174,8 +217,17 @@ class PoseEstimator:
                     certainties[number] = boxes_found.scores
             sizes.append(len(windows[number]))
             if sizes[-1]:
-                found.add(*self._crop(tf.constant(picture), tf.constant(windows[number])))
-        return self._poses(found, sources, sizes, windows, certainties)
+                crops.add(*self._crop(tf.constant(picture), tf.constant(windows[number])))
+        return self._poses(crops, sources, sizes, windows, certainties)
+
+    def _predict_each(
+        self, sources: Iterable, finder: PersonDetector, least: float, thinned: EvaluationConfig
+    ) -> Iterator[Poses]:
+        for number, source in enumerate(sources):
+            picture = load_numbered(number, source)
+            found = finder.detect_in(picture).above(least)
+            poses = self._in_boxes(picture, source, found.windows, found.scores)
+            yield suppressed(poses, self.card, thinned) if thinned.nms else poses
 
     def in_boxes(self, picture: PictureSource, boxes: np.ndarray, box_scores: np.ndarray) -> Poses:
         """`predict` of one picture in checked boxes, without its threads and its bar: for streams.
@@ -184,10 +236,15 @@ class PoseEstimator:
             boxes: `[n, 4]` float32 xywh.
             box_scores: `[n]` float32.
         """
-        found = _Collector(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
+        return self._in_boxes(load_picture(picture), picture, boxes, box_scores)
+
+    def _in_boxes(
+        self, picture: np.ndarray, source: PictureSource, boxes: np.ndarray, box_scores: np.ndarray
+    ) -> Poses:
+        crops = self._crop_batches()
         if len(boxes):
-            found.add(*self._crop(tf.constant(load_picture(picture)), tf.constant(boxes)))
-        (poses,) = self._poses(found, [picture], [len(boxes)], [boxes], [box_scores])
+            crops.add(*self._crop(tf.constant(picture), tf.constant(boxes)))
+        (poses,) = self._poses(crops, [source], [len(boxes)], [boxes], [box_scores])
         return poses
 
     def heatmaps(self, picture: PictureSource, boxes: Boxes) -> Heatmaps:
@@ -242,9 +299,14 @@ class PoseEstimator:
             raise DataError("boxes: None; give [n, 4], such as those of predict(picture)[0].boxes")
         return self._crop(tf.constant(load_picture(picture)), tf.constant(windows))
 
-    def _poses(self, found: _Collector, sources: list, sizes: list[int], windows, certainties) -> list[Poses]:
-        """What the collector has found, shared out to the pictures; `sizes`: boxes of each."""
-        keypoints, keypoint_scores = found.finish()
+    def _crop_batches(self) -> CropBatches:
+        return CropBatches(self._step, self.card.recipe.batch_size, self.skeleton.num_keypoints)
+
+    def _poses(
+        self, crops: CropBatches, sources: list, sizes: list[int], windows, certainties
+    ) -> list[Poses]:
+        """What is found in the crops, shared out to the pictures; `sizes`: boxes of each."""
+        keypoints, keypoint_scores = crops.finish()
         scores = np.asarray(mean_scores(keypoint_scores, self.card.recipe))
         parts = np.split(np.arange(len(scores)), np.cumsum(sizes)[:-1]) if sizes else []
         found_in = []
@@ -355,32 +417,16 @@ class PoseEstimator:
         return crop
 
 
-class _Collector:
-    """Crops of many pictures through the network, a full batch at a time."""
+def _thinned(nms: str | None, nms_threshold: float) -> EvaluationConfig:
+    """
+    Raises:
+        ConfigError: there is no such suppression.
+    """
+    given = {"nms": nms, "nms_threshold": nms_threshold}
+    return validate(EvaluationConfig, Document.of_tree(given, "predict"))
 
-    def __init__(self, step, batch_size: int, num_keypoints: int):
-        self._step, self._batch_size = step, batch_size
-        self._waiting: list[tuple] = []
-        self._count = 0
-        self._keypoints = [np.zeros((0, num_keypoints, 2), np.float32)]
-        self._scores = [np.zeros((0, num_keypoints), np.float32)]
 
-    def add(self, crops, matrices) -> None:
-        self._waiting.append((crops, matrices))
-        self._count += len(crops)
-        while self._count >= self._batch_size:
-            self._run(self._batch_size)
-
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """`(keypoints [n, K, 2], scores [n, K])` of all crops, in their order."""
-        if self._count:
-            self._run(self._count)
-        return np.concatenate(self._keypoints), np.concatenate(self._scores)
-
-    def _run(self, size: int) -> None:
-        crops, matrices = (tf.concat(column, axis=0) for column in zip(*self._waiting, strict=True))
-        keypoints, scores = self._step(crops[:size], matrices[:size])
-        self._keypoints.append(keypoints.numpy())
-        self._scores.append(scores.numpy())
-        self._count -= size
-        self._waiting = [(crops[size:], matrices[size:])] if self._count else []
+def _while_open(frames: Iterator[PeopleFrame], stack: ExitStack) -> Iterator[PeopleFrame]:
+    """The frames, after which, or when nobody asks any more, what they are read from is closed."""
+    with stack:
+        yield from frames

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(autouse=True)
+def messages_are_heard():
+    """A command with `--json` silences them for its whole process, which is here that of all tests."""
+    console = sys.modules.get("p2net_tf.utils.console")
+    if console is not None:
+        console.be_quiet(False)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from p2net_tf.layers import BilinearUpsampling
+
 BATCH = 3
 
 
@@ -103,6 +105,38 @@ def check_every_weight_learns(model, inputs):
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path
         assert np.any(gradient), weight.path
+
+
+def check_of_upsampled(layer, factors=(1, 2, 4)):
+    """`of_upsampled` is `call` on what was upsampled and concatenated, and so are its gradients: to the last
+    digits of float64, with the statistics of the batch and with those that were learned.
+
+    Args:
+        layer: not built, of dtype float64.
+    """
+    rng = np.random.default_rng(0)
+    parts = [tf.constant(rng.normal(size=(2, 8 // f, 12 // f, 2 + f))) for f in factors]
+    grow = [BilinearUpsampling(factor, dtype="float64") for factor in factors]
+
+    def of_concatenated(training):
+        grown = [upsample(x) for upsample, x in zip(grow, parts, strict=True)]
+        return layer(tf.concat(grown, axis=-1), training=training)
+
+    of_concatenated(False)
+    randomize_weights(layer, rng)
+    start = layer.get_weights()
+    for training in (False, True):
+        results = []
+        for compute in (of_concatenated, lambda training: layer.of_upsampled(parts, grow, training)):
+            layer.set_weights(start)
+            with tf.GradientTape() as tape:
+                tape.watch(parts)
+                output = compute(training)
+                total = tf.reduce_sum(output * np.random.default_rng(1).normal(size=output.shape))
+            gradients = tape.gradient(total, [*parts, *layer.trainable_weights])
+            results.append([output, *gradients, *layer.get_weights()])
+        for expected, found in zip(*results, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
 
 def convolve(x, kernel, strides=1, dilation=1) -> np.ndarray:

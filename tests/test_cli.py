@@ -5,12 +5,14 @@ import os
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import typer
 from calls import call
 from networks import two_convolutions_in_place_of_p2net
 
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.cli import app
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments.runs import load_run, report_run
@@ -149,10 +151,10 @@ def test_every_source_of_a_part_is_scored_under_its_name(run_folder, config, tmp
 
 
 @pytest.mark.parametrize("boxes", ["10,20,80", "a,b,c,d", "0,0,-5,5", "nan,0,5,5"])
-def test_predict_says_what_is_wrong_with_a_box(run_folder, config, boxes):
+def test_predict_says_what_is_wrong_with_a_box(run_folder, config, tmp_path, boxes):
     image = config.parent / "test" / "000000000001.jpg"
     with pytest.raises(DataError, match="^boxes '"):
-        call("predict", image, "--model", run_folder[0], "--boxes", boxes)
+        call("predict", image, "--model", run_folder[0], "--boxes", boxes, "--out", tmp_path)
 
 
 @pytest.mark.slow
@@ -209,6 +211,45 @@ def test_policy_show_writes_a_sheet(tmp_path):
     options = ["--root", tmp_path, "--columns", 3, "--out", out]
     assert "3 of 3 sub-policies" in call("policy", "show", "paper", *options).stdout
     assert out.stat().st_size > 10_000
+
+
+@pytest.fixture
+def schedule(tmp_path):
+    """A folder with a schedule, as a run leaves it."""
+    knots = [Knot(0, [Share("Rotate", 0.5, 5, 5)]), Knot(1, [Share("Equalize", 1, 0)])]
+    PolicySchedule(name="mine", draws=3, knots=knots).save(tmp_path / "run/policy.yaml")
+    return tmp_path / "run"
+
+
+def test_policy_list_tells_a_schedule_from_a_policy(schedule):
+    row = json.loads(call("policy", "list", schedule, "--json").stdout)["policies"][-1]
+    assert row == {"name": "mine", "form": "schedule", "summary": "", "draws": 3, "knots": 2}
+    assert "schedule, 3 draws, 2 knots" in call("policy", "list", schedule).stdout
+
+
+def test_policy_show_draws_a_schedule_with_people_and_without(schedule, tmp_path):
+    chart, sheet = tmp_path / "chart.png", tmp_path / "sheet.png"
+    found = json.loads(call("policy", "show", schedule, "--out", chart, "--json").stdout)
+    assert [(x["moment"], x["progress"], x["strength"]) for x in found["moments"]] == [
+        ("start", 0, 1.5),
+        ("middle", 0.5, 2.25),
+        ("end", 1, 3),
+    ]
+    middle = found["moments"][1]["shares"]
+    assert [(x["operation"], x["share"], x["mean_level"]) for x in middle] == [
+        ("Rotate", 0.25, 5),
+        ("Equalize", 0.5, 0),
+    ]
+    call("data", "render", tmp_path, "--images", 2)
+    said = call("policy", "show", schedule, "--root", tmp_path, "--columns", 3, "--out", sheet).stdout
+    assert "schedule of 3 draws and 2 knots" in said and "0.25 (5.0)" in said and "2.25" in said
+    alone, whole = cv2.imread(str(chart)), cv2.imread(str(sheet))
+    np.testing.assert_array_equal(whole[: len(alone), : alone.shape[1]], alone)
+    assert len(whole) > len(alone) + 3 * 256  # three rows of crops
+
+
+def test_policy_show_wants_people_for_a_policy():
+    assert "a policy is shown on people" in call("policy", "show", "paper", code=2).output
 
 
 @pytest.mark.parametrize(

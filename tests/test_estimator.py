@@ -18,6 +18,7 @@ from p2net_tf.data.coco import read_coco
 from p2net_tf.data.lsp import read_lsp
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
+from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import NetworkDetector, PersonDetector
 from p2net_tf.estimator import PoseEstimator
@@ -31,6 +32,7 @@ from p2net_tf.models import P2Net
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.utils.yaml_files import ConfigError
+from p2net_tf.video.reading import VideoError
 
 CHECKOUT = Path(__file__).parents[1]
 WHOLE = "whole_image"
@@ -53,6 +55,7 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pose() -> PoseEstimator:
+    keras.utils.set_random_seed(2)  # what random weights see must not depend on the tests before
     return PoseEstimator(PoseModel(two_convolutions(17, (64, 64)), skeleton="coco17"))
 
 
@@ -135,6 +138,84 @@ class TestPredict:
         assert pose.predict(picture[0], detector=finder, min_score=0.3)[0].boxes.tolist() == windows[:2]
         assert len(pose.predict(picture[0], detector=finder, min_score=0.0)[0]) == 3
 
+    def test_suppression_leaves_one_of_two_alike(self, pose, picture):
+        windows = [[10, 5, 40, 60], [11, 5, 40, 60], [70, 20, 30, 60]]
+        finder = Finds(windows, [0.9, 0.5, 0.8])
+        everybody = pose.predict(picture[0], detector=finder)[0]
+        assert len(everybody) == 3
+        kept = pose.predict(picture[0], detector=finder, nms="oks", nms_threshold=0.3)[0]
+        assert 0 < len(kept) < 3 and kept.scores[0] == everybody.scores.max()
+        with pytest.raises(ConfigError, match="nms"):
+            pose.predict(picture[0], nms="boxes")
+
+    def test_a_folder_or_a_pattern_is_the_pictures_in_it(self, pose, people, tmp_path):
+        paths = sorted(set(people.image_paths.tolist()))[:3]
+        for path in paths:
+            (tmp_path / Path(path).name).write_bytes(Path(path).read_bytes())
+        expected = pose.predict(paths, detector=WHOLE)
+        for source in (tmp_path, f"{tmp_path}/*.jp*g", f"{tmp_path}/*"):
+            found = pose.predict(source, detector=WHOLE)
+            assert [Path(one.source).name for one in found] == [Path(path).name for path in paths]
+            for one, other in zip(found, expected, strict=True):
+                assert_same(one, other)
+
+    def test_a_generator_is_answered_picture_by_picture(self, pose, people):
+        """Lazily, and as a list of the same pictures is; floats are not rounded on the way."""
+        pixels = [np.float32(load_picture(path)) / 255 for path in people.image_paths[:3]]
+        finder, taken = Finds([[10, 5, 40, 60], [50, 20, 30, 40]], [0.9, 0.4], likely_score=0.3), []
+
+        def pictures():
+            for picture in pixels:
+                taken.append(len(taken))
+                yield picture
+
+        found = pose.predict(pictures(), detector=finder, min_score=0.35)
+        assert taken == []
+        for number, expected in enumerate(pose.predict(pixels, detector=finder, min_score=0.35)):
+            one = next(found)
+            assert taken == list(range(number + 1)) and len(one) == 2
+            assert_same(one, expected)
+            assert one.source is pixels[number]
+        assert list(found) == []
+
+    def test_a_video_is_answered_frame_by_frame(self, pose, tmp_path):
+        pytest.importorskip("av", reason="PyAV, the extra 'video', is not installed")
+        from p2net_tf.video.people import VideoPoses
+        from p2net_tf.video.writing import VideoWriter
+
+        with VideoWriter(tmp_path / "walk.mp4", 25) as video:
+            for walked in render_walk(3, "walking", WalkOptions(height=96, width=128, rate=25, seconds=0.2)):
+                video.write(walked.picture, walked.time)
+        finder = Finds([[10, 5, 40, 60], [50, 20, 30, 40]], [0.9, 0.8])
+        wanted = list(VideoPoses(pose, finder, 2, smooth=True).predict(tmp_path / "walk.mp4"))
+        found = pose.predict(str(tmp_path / "walk.mp4"), detector=finder, detect_every=2, smooth=True)
+        assert len(wanted) == 5 and wanted[0].ids.tolist() == [1, 2] and not isinstance(found, list)
+        for one, other in zip(found, wanted, strict=True):
+            assert one.time == other.time and one.ids.tolist() == other.ids.tolist()
+            assert_same(one.poses, other.poses)
+        left_early = pose.predict(tmp_path / "walk.mp4", detector=finder)
+        assert next(left_early).number == 0
+        left_early.close()
+        with pytest.raises(VideoError, match="none.mp4"):
+            pose.predict("none.mp4", detector=finder)
+
+    @pytest.mark.parametrize(
+        ("source", "options", "words"),
+        [
+            (iter([]), {"boxes": [[0, 0, 9, 9]]}, "boxes: are of pictures that are all there"),
+            ("walk.mp4", {"boxes": [[0, 0, 9, 9]]}, "boxes: are of pictures that are all there"),
+            (iter([]), {"smooth": True}, "smooth: is of videos, and this is none"),
+            (np.zeros((9, 9, 3), np.uint8), {"detect_every": 5}, "detect_every: is of videos"),
+            (iter([]), {"min_score": 2}, "min_score is 2; give a number from 0 to 1"),
+            ("walk.mp4", {"min_score": "x"}, "min_score is 'x'; give a number from 0 to 1"),
+            ("walk.mp4", {"detect_every": 0}, "detect_every is 0"),
+            (None, {}, "None is no picture: give a path"),
+        ],
+    )
+    def test_what_does_not_go_together(self, pose, source, options, words):
+        with pytest.raises(DataError, match=words):
+            pose.predict(source, detector=WHOLE, **options)
+
     def test_without_boxes_the_detector_that_ships_finds_people(self, pose, picture):
         (found,) = pose.predict(picture[0])
         detector = NetworkDetector.load("detector_small_people")
@@ -162,7 +243,7 @@ class TestPredict:
     def test_a_word_names_the_detector(self, pose, picture):
         (found,) = pose.predict(picture[0], detector=WHOLE)
         assert found.boxes.tolist() == [[0, 0, 128, 96]]
-        with pytest.raises(NetworkFileError, match="nowhere: no run folder"):
+        with pytest.raises(NetworkFileError, match="nowhere: no such file or folder, and no detector"):
             pose.predict(picture[0], detector="nowhere")
 
     def test_box_scores_multiply_the_pose_scores(self, pose, picture):

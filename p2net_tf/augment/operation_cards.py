@@ -37,12 +37,17 @@ class OperationCard:
         """Whether it moves pixels, and keypoints with them."""
         return self.keypoints == _MOVED
 
+    @property
+    def has_level(self) -> bool:
+        """Some have none, as `Equalize`."""
+        return self.low != "-"
+
 
 _MOVED = "moved with the pixels; visibility 0 outside the crop"
 _KEPT = "unchanged"
 _AUTOAUGMENT = "AutoAugment for detection (Zoph et al., ECCV 2020)"
 
-OPERATION_CARDS = (
+_TABLE = (
     OperationCard("Identity", "x", "-", "-", 0.0, _KEPT, "ours: so that doing nothing can win"),
     OperationCard("TranslateX", "shift by m pixels to a random side", "0", "25 % of the width", 0.0, _MOVED,
                   f"{_AUTOAUGMENT}; range: ours, for person crops"),
@@ -66,4 +71,5 @@ OPERATION_CARDS = (
                   _MOVED, "paper, section 3.4: 0.7..1.35"),
 )  # fmt: skip
 
-OPERATION_NAMES: tuple[str, ...] = tuple(row.name for row in OPERATION_CARDS)
+OPERATION_CARDS: dict[str, OperationCard] = {row.name: row for row in _TABLE}
+OPERATION_NAMES: tuple[str, ...] = tuple(OPERATION_CARDS)

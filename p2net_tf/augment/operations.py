@@ -321,7 +321,7 @@ _FUNCTIONS = {
 }
 
 OPERATIONS: dict[str, Operation] = {
-    row.name: Operation(**vars(row), **_FUNCTIONS[row.name]) for row in OPERATION_CARDS
+    name: Operation(**vars(card), **_FUNCTIONS[name]) for name, card in OPERATION_CARDS.items()
 }
 OPERATION_NAMES: tuple[str, ...] = tuple(OPERATIONS)
 _LOOKS_AT_PIXELS = np.array([row.looks_at_pixels for row in OPERATIONS.values()])  # no tensor: it starts TF

@@ -2,58 +2,152 @@
 
 A sample draws one of the sub-policies and goes through its stages, each applied with its probability. The
 paper (section 3.4) draws one sub-policy for a whole batch; one per sample has the same expectation and
-a smaller variance. One function, `augment`, does this for a batch, in a `tf.data` pipeline
-(`Policy.over`), in a Keras layer (`PolicyAugmentation`) and in the search.
+a smaller variance. One function, `policy_draws.augment`, does this for a batch, in a `tf.data` pipeline
+(`Policy.over`), in a Keras layer (`augment.layer`) and in the search. A policy that changes while a network
+trains is the other form of such a file: `augment.schedule`.
 
-```python
-policy = Policy.load("hand_crafted")                      # or a file, or the folder of a search
-crops, keypoints = policy(crops, keypoints, seed=(0, 1))
-model = PoseModel(network, augmentation=PolicyAugmentation(policy))
-```
+>>> import tensorflow as tf
+>>> policy = Policy.load("hand_crafted")  # or a file, or the folder of a search
+>>> [stage.operation for stage in policy.sub_policies[0]]
+['Rotate', 'Scale']
+>>> crops, keypoints = policy(tf.zeros((2, 64, 48, 3)), tf.ones((2, 17, 3)), seed=(0, 1))
+>>> crops.shape, keypoints.shape
+(TensorShape([2, 64, 48, 3]), TensorShape([2, 17, 3]))
+
+In a model it is a layer: `PoseModel(network, augmentation=PolicyAugmentation(policy))`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import keras
-import tensorflow as tf
+from pydantic import field_validator
 
-from p2net_tf.augment import operations as ops
-from p2net_tf.augment import stateless_random
-from p2net_tf.augment.policy_files import PolicyFile, Stage
+from p2net_tf.augment.operation_cards import LEVELS, OPERATION_CARDS, OPERATION_NAMES
+from p2net_tf.augment.policy_files import (
+    BUILTIN_POLICIES,
+    SCHEMA_VERSION,
+    Chance,
+    Level,
+    OperationName,
+    PolicyError,
+    Provenance,
+    Record,
+    Versioned,
+    fill,
+    is_schedule,
+    on_one_line,
+    policy_file,
+    read_policy_file,
+)
+from p2net_tf.utils.files import write_text
+from p2net_tf.utils.yaml_files import Document, dump_text
 
-_IDENTITY = ops.OPERATION_NAMES.index("Identity")
-_CHAIN_DRAWS = 1 << 20
-"""Keeps the draws of a chain apart from those of its operations, which `ops.apply_chain` numbers from 0."""
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from p2net_tf.augment.policy_draws import PolicyTensors
+
+_RANDOM_STAGES = {f"random_{stages}": stages for stages in range(1, 5)}
+_FOLDER = Path(__file__).parent / "builtin"
 
 
-class Policy(PolicyFile):
+class Stage(Record):
+    """One operation of a sub-policy.
+
+    Attributes:
+        operation: a name of `OPERATION_NAMES`.
+        probability: with which the operation is applied, 0..1; else the stage does nothing.
+        magnitude: level 0..10, which each operation maps to its own range.
+        spread: the level is drawn uniformly from `magnitude` +- `spread`, then clipped to 0..10.
+    """
+
+    operation: OperationName
+    probability: Chance
+    magnitude: Level
+    spread: Level = 0.0
+
+    def __str__(self) -> str:
+        words = with_levels(self.operation, self.magnitude, self.spread)
+        return words if self.probability == 1 else f"{words}, p {self.probability:.3g}"
+
+
+class Policy(Record):
     """K sub-policies, one of which every sample draws with equal chances.
 
-    Sub-policies may differ in length: `tensors` fills the shorter ones up with Identity. Attributes and files
-    are those of `PolicyFile`.
+    Sub-policies may differ in length: `tensors` fills the shorter ones up with Identity.
+
+    Attributes:
+        sub_policies: K tuples of at least one `Stage` each.
+        name: for tables and captions.
+        provenance: plain YAML values that say how the policy was made. Left without a date, so that the same
+            seed writes the same file.
     """
+
+    sub_policies: tuple[tuple[Stage, ...], ...]
+    name: str = "policy"
+    provenance: Provenance = {}
+
+    @field_validator("sub_policies")
+    @classmethod
+    def _not_empty(cls, sub_policies):
+        empty = [row for row, stages in enumerate(sub_policies) if not stages]
+        if not sub_policies or empty:
+            where = f"sub-policy {empty[0]}" if empty else "the policy"
+            raise ValueError(f"{where} is empty; 'Identity' is the operation that does nothing")
+        return sub_policies
+
+    @classmethod
+    def load(cls, source: str | Path) -> Policy:
+        """Reads a policy.
+
+        Args:
+            source: a YAML file, a folder that holds a `policy.yaml`, or a name that `is_built_in` (a name
+                wins over a file of that name; write `./random` for the file).
+
+        Raises:
+            PolicyError: no such policy, or all faults of the file, one per line.
+        """
+        if is_built_in(str(source)):
+            return _built_in(str(source))
+        return _read(policy_file(source))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the YAML that `load` reads back equal; the same policy gives the same bytes."""
+        write_text(path, self.to_yaml())
+
+    def to_yaml(self) -> str:
+        """The contents of the file: a head, then each sub-policy with one stage per line."""
+        head = {"schema_version": SCHEMA_VERSION, "name": self.name, "provenance": self.provenance}
+        lines = ["sub_policies:"]
+        for sub_policy in self.sub_policies:
+            for number, stage in enumerate(sub_policy):
+                lines.append(f"{'  - - ' if number == 0 else '    - '}{on_one_line(stage)}")
+        return dump_text(head) + "\n".join(lines) + "\n"
+
+    @property
+    def stages(self) -> int:
+        """N, of the longest sub-policy."""
+        return max(map(len, self.sub_policies))
 
     def tensors(self) -> PolicyTensors:
         """The policy as four constants `[K, N]`; sub-policies shorter than N end in Identity."""
-        padding = Stage("Identity", 0.0, 0.0)
-        rows = [[*stages, *[padding] * (self.stages - len(stages))] for stages in self.sub_policies]
+        from p2net_tf.augment.policy_draws import policy_tensors
 
-        def column(value, dtype=tf.float32):
-            return tf.constant([[value(stage) for stage in row] for row in rows], dtype)
+        return policy_tensors(self)
 
-        return PolicyTensors(
-            operations=column(lambda stage: ops.OPERATION_NAMES.index(stage.operation), tf.int32),
-            probabilities=column(lambda stage: stage.probability),
-            magnitudes=column(lambda stage: stage.magnitude),
-            spreads=column(lambda stage: stage.spread),
-        )
+    def __call__(self, crops, keypoints, seed, indices=None):
+        """Augments a batch, see `policy_draws.augment`.
 
-    def __call__(self, crops, keypoints, seed):
-        """Augments a batch, see `augment`."""
+        Args:
+            indices: numbers of the persons in a training, as `PolicySchedule.during` needs them; a policy is
+                the same for all.
+        """
+        from p2net_tf.augment.policy_draws import augment
+
         return augment(self.tensors(), crops, keypoints, seed)
 
     def over(self, dataset: tf.data.Dataset, seed: int = 0, start: int = 0) -> tf.data.Dataset:
@@ -63,132 +157,27 @@ class Policy(PolicyFile):
             start: number of the first batch; batch i has the seed `(seed, start + i)`, so a run that is
                 resumed at batch n goes on with `start=n`.
         """
-        tensors = self.tensors()
+        from p2net_tf.augment.policy_draws import augment_batches
 
-        def step(number, batch):
-            return augment(tensors, *batch, tf.stack([tf.constant(seed, tf.int64), number]))
-
-        numbered = dataset.enumerate(start)
-        step = tf.autograph.experimental.do_not_convert(step)
-        return numbered.map(step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return augment_batches(self.tensors(), dataset, seed, start)
 
 
-class PolicyTensors(NamedTuple):
-    """A policy of K sub-policies of N stages as numbers, `[K, N]` each.
-
-    They may be variables: who assigns other values changes the policy without a new trace.
-
-    Attributes:
-        operations: int32, rows of `ops.OPERATION_NAMES`.
-        probabilities: float32, 0..1.
-        magnitudes, spreads: float32, levels 0..10.
-    """
-
-    operations: tf.Tensor | tf.Variable
-    probabilities: tf.Tensor | tf.Variable
-    magnitudes: tf.Tensor | tf.Variable
-    spreads: tf.Tensor | tf.Variable
+def with_levels(operation: str, magnitude: float, spread: float) -> str:
+    """`Rotate 2..4`: the levels that an operation may have."""
+    low, high = max(0.0, magnitude - spread), min(LEVELS, magnitude + spread)
+    return with_level(operation, f"{low:.3g}..{high:.3g}" if spread else f"{low:.3g}")
 
 
-def augment(tensors: PolicyTensors, crops, keypoints, seed):
-    """Sends every sample through a sub-policy of its own.
-
-    Args:
-        crops: `[B, H, W, 3]` float, 0..1, of known height and width.
-        keypoints: `[B, K, 3]` in crop pixels.
-        seed: `[2]` integers for the batch, or `[B, 2]`, one per sample.
-
-    Returns:
-        `(crops, keypoints)` of the same shapes and types.
-
-    Raises:
-        ValueError: crops of integers, or of unknown size.
-    """
-    crops = tf.convert_to_tensor(crops)
-    seeds = stateless_random.sample_seeds(seed, tf.shape(crops)[0])
-    operations, levels = draw_chains(tensors, seeds)
-    return ops.apply_chain(crops, keypoints, operations, levels, seeds)
-
-
-def draw_chains(tensors: PolicyTensors, seeds):
-    """Draws a sub-policy per sample, which of its stages apply, and their levels.
-
-    Args:
-        seeds: `[B, 2]`, one per sample.
-
-    Returns:
-        `(operations [B, N] int32, levels [B, N] float32)` for `ops.apply_chain`; a stage that does not apply
-        is Identity at level 0.
-    """
-    count, stages = tensors.operations.shape
-    numbers = stateless_random.uniform(stateless_random.fold_in(seeds, _CHAIN_DRAWS), 1 + 2 * stages)
-    row = tf.cast(numbers[:, 0] * count, tf.int32)
-    operations, probabilities, magnitudes, spreads = (tf.gather(column, row) for column in tensors)
-    applied = numbers[:, 1 : 1 + stages] < probabilities
-    levels = magnitudes + spreads * (2.0 * numbers[:, 1 + stages :] - 1.0)
-    levels = tf.clip_by_value(levels, 0.0, ops.LEVELS)
-    return tf.where(applied, operations, _IDENTITY), tf.where(applied, levels, 0.0)
-
-
-@keras.saving.register_keras_serializable("p2net_tf")
-class PolicyAugmentation(keras.layers.Layer):
-    """A policy as a layer: augments `(crops, keypoints)` in training and is the identity otherwise.
-
-    Call i of the layer has the seed `(seed, i)`, as batch i of `Policy.over`; the count is a variable, is
-    saved with the layer, and so goes on where it stood. Replicas of a strategy draw apart.
-
-    Args:
-        policy: a `Policy`, its built-in name, or the path of its file.
-        seed: of all draws.
-    """
-
-    def __init__(self, policy: Policy | str | Path, seed: int = 0, **kwargs):
-        # Keypoints must not be rounded to the half precision of a network.
-        super().__init__(autocast=False, **kwargs)
-        self.policy = _as_policy(policy)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_jit = False  # the number of samples per operation is not known beforehand
-        self._tensors = self.policy.tensors()
-        self.built = True
-
-    def call(self, inputs, training=None):
-        crops, keypoints = inputs
-        if not training:
-            return crops, keypoints
-        return augment(self._tensors, crops, keypoints, self._next_seed())
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def _next_seed(self):
-        seed = tf.cast(self.seed_generator.next(), tf.int64)
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
-            return seed
-        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        return tf.stack([seed[0], seed[1] * context.num_replicas_in_sync + replica])
-
-    def save_own_variables(self, store):
-        """Keras itself saves no seed generators."""
-        store["seed_state"] = keras.ops.convert_to_numpy(self.seed_generator.state)
-
-    def load_own_variables(self, store):
-        self.seed_generator.state.assign(store["seed_state"])
-
-    def get_config(self):
-        return {**super().get_config(), "policy": self.policy.model_dump(mode="json"), "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "policy": Policy.model_validate(config["policy"])})
+def with_level(operation: str, level: str) -> str:
+    """`Rotate 3`, but only `Equalize`: some operations have no magnitude."""
+    return f"{operation} {level}" if OPERATION_CARDS[operation].has_level else operation
 
 
 def random_policy(
     stages: int = 2,
     magnitude: float = 5.0,
     spread: float = 5.0,
-    operations: Sequence[str] = ops.OPERATION_NAMES,
+    operations: Sequence[str] = OPERATION_NAMES,
 ) -> Policy:
     """RandAugment (Cubuk et al., 2020): every stage one of O operations with equal chances, always applied.
 
@@ -198,8 +187,51 @@ def random_policy(
         stages: N.
         magnitude, spread: level of every stage; the default is uniform in 0..10.
     """
-    return Policy.at_random(stages, magnitude, spread, operations)
+    rows = itertools.product([Stage(name, 1.0, magnitude, spread) for name in operations], repeat=stages)
+    provenance = {
+        "summary": f"RandAugment: {stages} of {len(operations)} operations at random",
+        "made_by": "p2net_tf.augment.policies.random_policy",
+        "stages": stages,
+        "magnitude": magnitude,
+        "spread": spread,
+        "operations": list(operations),
+    }
+    return Policy(sub_policies=tuple(rows), name="random", provenance=provenance)
 
 
-def _as_policy(policy: Policy | str | Path) -> Policy:
-    return policy if isinstance(policy, Policy) else Policy.load(policy)
+def is_built_in(name: str) -> bool:
+    """Of `BUILTIN_POLICIES`; `random_1` to `random_4`, of so many stages; or an operation, which is then
+    the only one, always applied, at levels uniform in 0..10."""
+    return name in (*BUILTIN_POLICIES, *_RANDOM_STAGES, *OPERATION_NAMES)
+
+
+def _built_in(name: str) -> Policy:
+    if name == "random":
+        return random_policy()
+    if name in _RANDOM_STAGES:
+        return random_policy(_RANDOM_STAGES[name]).model_copy(update={"name": name})
+    if name in OPERATION_NAMES:
+        stage = Stage(name, 1.0, LEVELS / 2, LEVELS / 2)
+        return Policy([[stage]], name=name, provenance={"summary": f"{name} alone, always applied"})
+    return _read(_FOLDER / f"{name}.yaml")
+
+
+class _File(Policy, Versioned):
+    """What a file holds: the policy and the version of its form."""
+
+
+def policy_of(document: Document) -> Policy:
+    """Raises:
+    PolicyError: all faults of the file, one per line.
+    """
+    if is_schedule(document):
+        raise PolicyError(
+            f"{document.source}: a schedule, which changes while a network trains, not a policy of "
+            "sub-policies; open it with PolicySchedule.load, or either form with load_policy"
+        )
+    file = fill(_File, document)
+    return Policy(sub_policies=file.sub_policies, name=file.name, provenance=file.provenance)
+
+
+def _read(path: Path) -> Policy:
+    return policy_of(read_policy_file(path))

@@ -138,8 +138,9 @@ class Expectation:
         streams = [seed + tf.constant([0, stream << 42], tf.int64) for stream in range(3)]
         keys = tf.random.stateless_uniform([1 + stages, repeats, people], streams[0])
         ranks = tf.cast(tf.argsort(tf.argsort(keys)), self.dtype)
-        offsets = tf.random.stateless_uniform(keys.shape, streams[1], dtype=self.dtype)
-        strata = tf.reshape(tf.transpose((ranks + offsets) / people), [batch, 1 + stages])
+        offsets = tf.random.stateless_uniform(tf.shape(keys), streams[1], dtype=self.dtype)
+        strata = tf.transpose((ranks + offsets) / tf.cast(people, self.dtype))
+        strata = tf.reshape(strata, [batch, 1 + stages])
         return strata, tf.random.stateless_uniform([batch, stages], streams[2], dtype=self.dtype)
 
     def operations(self, chains: Chains):

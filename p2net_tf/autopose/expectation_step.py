@@ -80,19 +80,28 @@ class ExpectationSearcher(Searcher):
         direction, loss = self._on_replicas(on_replica, outer, gradients)
         return direction, self._sum(loss)
 
-    def preconditioner(self, gradients):
-        """D: what Adam multiplies each gradient with, apart from the rate; 1 for plain gradient steps."""
+    def preconditioner(self, gradients=None):
+        """D: what Adam multiplies each gradient with, apart from the rate; 1 for plain gradient steps.
+
+        Args:
+            gradients: of the step that comes, which Adam's means will hold; None: as they are, which before
+                the first step is nothing.
+        """
         optimizer = self.model.optimizer
+        variables = self.model.network.trainable_variables
         if self.settings.inner_step == "sgd" or not isinstance(optimizer, keras.optimizers.Adam):
-            return [1.0] * len(gradients)
-        # With this step's gradient in the mean, as Adam has it: before its first step there is nothing else.
-        decay = optimizer.beta_2
-        correction = 1.0 - tf.pow(decay, tf.cast(optimizer.iterations + 1, tf.float32))
-        velocities = [
-            decay * velocity + (1.0 - decay) * tf.square(gradient)
-            for velocity, gradient in zip(adam_velocities(optimizer), gradients, strict=True)
-        ]
-        return [1.0 / (tf.sqrt(velocity / correction) + _EPSILON) for velocity in velocities]
+            return [1.0] * len(variables)
+        decay, steps = optimizer.beta_2, optimizer.iterations
+        velocities = [tf.convert_to_tensor(velocity) for velocity in adam_velocities(optimizer)]
+        if gradients is not None:
+            steps = steps + 1
+            velocities = [
+                decay * velocity + (1.0 - decay) * tf.square(gradient)
+                for velocity, gradient in zip(velocities, gradients, strict=True)
+            ]
+        correction = 1.0 - tf.pow(decay, tf.cast(steps, tf.float32))
+        means = [tf.math.divide_no_nan(velocity, correction) for velocity in velocities]
+        return [1.0 / (tf.sqrt(mean) + _EPSILON) for mean in means]
 
     @part_of_step
     def sample_scored(self, batch, number, exploration):

@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.utils.yaml_files import Probability, Section
+
+LEARN = "learn"
+"""What the configuration's `policy` says where the policy is learned while the network trains."""
 
 Level = Annotated[float, Field(ge=0, le=10)]
 
@@ -18,6 +22,31 @@ class PlantConfig(Section):
     """A name of `p2net policy list`."""
     magnitude: tuple[Level, Level] = (0.0, 10.0)
     """Levels between which each person's is drawn; both signs occur."""
+
+
+class OnlineConfig(Section):
+    """`policy: learn`: the policy is learned while the network trains, as one distribution over single
+    operations, of which every person draws several. The tables that these defaults come from are in
+    docs/auto_pose.md."""
+
+    every: PositiveInt = 5
+    """Training steps from one step of the policy to the next."""
+    draws: PositiveInt = 2
+    """Operations that a person in training draws, one after the other."""
+    uniform: Probability = 0.3
+    """Share of them drawn uniformly: variety that evidence does not have to pay for."""
+    probability: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    """With which an operation is applied at the start."""
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """Share of the validation gradient that is kept from one step of the policy to the next: it changes
+    slowly, and its mean over several outer batches is less noisy than that of one."""
+    scores: Literal["raw", "relative"] = "raw"
+    """relative: a person's scores are divided by its loss, so that hard people do not drown the others."""
+    join: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Share of the training after which the policy stays as it is, and the people it was judged by are
+    trained on like all others."""
+    magnitude_learning_rate: Annotated[float, Field(ge=0)] = 0.03
+    """Of the levels; slower than in a search, which begins anew where this one goes on."""
 
 
 class SearchConfig(Section):
@@ -34,7 +63,8 @@ class SearchConfig(Section):
     operations: list[str] | None = None
     """Candidates; None takes Table 1 and Identity."""
     warmup_steps: Annotated[int, Field(ge=0)] = 200
-    """Steps of the weights alone, on plain crops, before the policy moves."""
+    """Steps of the weights alone before the policy moves: on plain crops in `p2net search`; under
+    `policy: learn` on what the policy augments, and at most a tenth of the way to `online.join`."""
     steps: PositiveInt = 300
     """Steps of weights and policy."""
     batch_size: PositiveInt = 64
@@ -53,8 +83,13 @@ class SearchConfig(Section):
     """expectation: chains that each person of a score batch is seen with, to be compared with each other."""
     exploration: Probability = 0.3
     """Share of operations drawn uniformly at the end; it falls from 1, linearly."""
-    outer_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    """Share of the training images that make up the outer part; the weights never train on them."""
+    outer_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the training images that make up the outer part. None: 0.4 in `p2net search`, whose weights
+    never train on them; 0.2 under `policy: learn`, where they join the training."""
+    outer: list[DatasetConfig] = []
+    """policy: learn. Labelled people of where the network will work, to judge by in place of a part of the
+    training images. They join the training, too."""
+    online: OnlineConfig = OnlineConfig()
     people: PositiveInt = 5000
     """At most so many take part (the paper searches on 5k images); their crops are kept in memory."""
     plant: PlantConfig | None = None
@@ -69,3 +104,20 @@ class SearchConfig(Section):
         if zeta == 0:
             raise ValueError("with zeta 0 the weights do not move, and the gradient is zero (equation 8)")
         return zeta
+
+
+def join_step(search: SearchConfig, steps: int) -> int:
+    """The training step, of so many, from which on a policy that is learned meanwhile stays as it is."""
+    return round(search.online.join * steps)
+
+
+def first_policy_step(search: SearchConfig, steps: int) -> int:
+    """The training step before which such a policy moves for the first time; never before the first, behind
+    which alone Adam knows how it scales gradients."""
+    return max(1, min(search.warmup_steps, join_step(search, steps) // 10))
+
+
+def policy_steps(search: SearchConfig, steps: int) -> int:
+    """How often it moves in all."""
+    moving = join_step(search, steps) - first_policy_step(search, steps)
+    return -(-moving // search.online.every)

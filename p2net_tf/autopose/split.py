@@ -13,6 +13,8 @@ from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.data.settings import DataConfig
 from p2net_tf.utils.yaml_files import did_you_mean
 
+_OUTER_FRACTION = 0.4
+
 
 def open_split(
     data: DataConfig, search: SearchConfig, crop_size: tuple[int, int], seed: int, strict: bool = False
@@ -30,19 +32,33 @@ def open_split(
         SearchError: an unknown operation to plant.
         DataError: nothing usable, too few images for two parts, or anything broken under `strict`.
     """
-    if search.plant is not None and search.plant.operation not in OPERATIONS:
-        name = search.plant.operation
-        raise SearchError(f"search.plant.operation: unknown '{name}'{did_you_mean(name, OPERATION_NAMES)}")
+    demand_known_plant(search)
     samples, problems = open_datasets(data.train, data.skeleton, strict)
-    parts = split_people(samples, search.outer_fraction, search.people, seed)
+    parts = split_people(samples, search.outer_fraction or _OUTER_FRACTION, search.people, seed)
     inner, outer = (InMemoryCrops.read(part, crop_size, data.box_padding) for part in parts)
     if search.plant is not None:
         outer = outer.planted(search.plant, seed)
     return inner, outer, problems
 
 
+def demand_known_plant(search: SearchConfig) -> None:
+    """Raises:
+    SearchError: an unknown operation to plant.
+    """
+    if search.plant is not None and search.plant.operation not in OPERATIONS:
+        name = search.plant.operation
+        raise SearchError(f"search.plant.operation: unknown '{name}'{did_you_mean(name, OPERATION_NAMES)}")
+
+
 def split_people(samples: Samples, outer_fraction: float, limit: int, seed: int) -> tuple[Samples, Samples]:
-    """Inner and outer part of the training people, at most `limit` of them; no image is in both.
+    """The people at `split_rows`."""
+    return tuple(samples.take(rows) for rows in split_rows(samples, outer_fraction, limit, seed))
+
+
+def split_rows(
+    samples: Samples, outer_fraction: float, limit: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the inner and the outer part of the training people, at most `limit`; no image is in both.
 
     Raises:
         DataError: too few images for two parts.
@@ -60,4 +76,4 @@ def split_people(samples: Samples, outer_fraction: float, limit: int, seed: int)
             f"{samples.source}: {len(images)} images cannot be split into an inner and an outer part; "
             "add images or change search.outer_fraction"
         )
-    return samples.take(parts[0]), samples.take(parts[1])
+    return parts[0], parts[1]

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.augment.policies import Policy, augment
+from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.policy_draws import augment
 from p2net_tf.autopose.expectation import Expectation
 from p2net_tf.autopose.mixture import Mixture
 from p2net_tf.autopose.settings import SearchConfig
@@ -71,8 +72,8 @@ class Searcher:
         )
         schedules = [keras.optimizers.schedules.CosineDecay(rate, settings.steps) for rate in rates]
         with self._strategy.scope():
-            self._policy_optimizers = [Adam(schedule, beta_1=0.5) for schedule in schedules]
-            for optimizer, variable in zip(self._policy_optimizers, policy.variables, strict=True):
+            self.policy_optimizers = [Adam(schedule, beta_1=0.5) for schedule in schedules]
+            for optimizer, variable in zip(self.policy_optimizers, policy.variables, strict=True):
                 optimizer.build([variable])
             model.optimizer.build(model.trainable_variables)
         self._tables = tf.function(policy.tables, autograph=False)
@@ -161,7 +162,7 @@ class Searcher:
 
         def on_replica(gradients):
             for optimizer, gradient, variable in zip(
-                self._policy_optimizers, gradients, self.policy.variables, strict=True
+                self.policy_optimizers, gradients, self.policy.variables, strict=True
             ):
                 optimizer.apply_gradients([(gradient, variable)])
 
@@ -184,7 +185,7 @@ class Searcher:
     @property
     def variables(self) -> list[keras.Variable]:
         """Everything that a step changes."""
-        optimizers = [self.model.optimizer, *self._policy_optimizers]
+        optimizers = [self.model.optimizer, *self.policy_optimizers]
         moments = [variable for optimizer in optimizers for variable in optimizer.variables]
         return [*self.model.network.weights, *self.policy.variables, *moments]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.augment.listing import OPERATION_COLORS
 from p2net_tf.autopose.space import SearchSpace
 from p2net_tf.autopose.step import StepRecord
 from p2net_tf.utils.files import replacing
@@ -46,6 +47,10 @@ class Trajectory:
         self._records.append(record)
 
     @property
+    def records(self) -> tuple[StepRecord, ...]:
+        return tuple(self._records)
+
+    @property
     def last(self) -> StepRecord:
         return self._records[-1]
 
@@ -77,7 +82,9 @@ def plot_weights(trajectory: Trajectory, space: SearchSpace, path: Path) -> None
     steps = np.arange(1, len(trajectory) + 1)
     for k, n in np.ndindex(space.sub_policies, space.stages):
         for o, name in enumerate(space.operations):
-            axes[k, n].plot(steps, weights[:, k, n, o], color=_COLORS[o], label=name, linewidth=1.4)
+            axes[k, n].plot(
+                steps, weights[:, k, n, o], color=OPERATION_COLORS[name], label=name, linewidth=1.4
+            )
         axes[k, n].set_title(f"sub-policy {k + 1}, stage {n + 1}", fontsize=9)
         axes[k, n].set_ylim(0, 1)
         axes[k, n].grid(alpha=0.25)
@@ -88,9 +95,3 @@ def plot_weights(trajectory: Trajectory, space: SearchSpace, path: Path) -> None
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
     save_figure(figure, path)
-
-
-_COLORS = (
-    "#888888", "#1f77b4", "#17becf", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e", "#bcbd22",
-    "#2ca02c", "#000080",
-)  # fmt: skip

@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.autopose.expectation_step import ExpectationSearcher
+from p2net_tf.autopose.online import OnlineSearcher
+from p2net_tf.autopose.settings import policy_steps
 from p2net_tf.autopose.step import Searcher
 from p2net_tf.bench.subjects import describe_network, noise_people
 from p2net_tf.bench.timing import (
@@ -32,6 +34,11 @@ from p2net_tf.utils.files import write_text
 LIMIT = 2.5
 """Plain training steps that a search step of `expectation` may cost."""
 PLAIN, AUGMENTED = "training step", "training step under the policy"
+ONLINE = "step of the policy beside the training"
+ONLINE_LIMIT = 0.25
+"""Of a training's time that `policy: learn` may add."""
+_LONG = 100_000
+"""Steps of a training whose warm-up does not count."""
 
 
 def bench_search(
@@ -65,6 +72,9 @@ def bench_search(
     if mixture:
         other = _searcher(config, "mixture")
         functions["mixture"] = lambda: other.search_step(inner, outer, number)
+    online = _online_searcher(config)
+    online.train_plain(inner)  # Adam's scales are those of a step
+    functions[ONLINE] = lambda: online.policy_step(inner, outer, number)
     parts = _parts_of(searcher, inner, outer, number)
     circumstances = Circumstances(command, seed=config.seed)
     seconds = in_turns({name: timed(function) for name, function in (functions | parts).items()}, repeats)
@@ -77,6 +87,13 @@ def bench_search(
         "seconds": {name: quartiles(seconds[name]) for name in functions},
         "parts": {name: {**quartiles(seconds[name]), "share": shares[name]} for name in parts},
         "rest_share": 1.0 - sum(shares.values()),
+        "online": {
+            "every": settings.online.every,
+            "limit": ONLINE_LIMIT,
+            "steps_per_training_step": policy_steps(settings, _LONG) / _LONG,
+            "added": quartiles(seconds[ONLINE] / seconds[AUGMENTED] * policy_steps(settings, _LONG) / _LONG),
+            "memory_bytes": _online_bytes(online),
+        },
         "batch": {
             "inner": len(inner[0]),
             "outer": len(outer[0]),
@@ -89,6 +106,20 @@ def bench_search(
     }
     write_text(out, json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _online_searcher(config: ExperimentConfig) -> OnlineSearcher:
+    """Of one distribution over single operations, as `policy: learn` has it."""
+    single = config.search.model_copy(update={"sub_policies": 1, "stages": 1})
+    searcher = _searcher(config.model_copy(update={"search": single}), "expectation")
+    return OnlineSearcher(searcher.model, searcher.policy, single, config.seed)
+
+
+def _online_bytes(searcher: OnlineSearcher) -> int:
+    """What it keeps beside the training: means of the validation gradient, tables and their moments."""
+    moments = [variable for optimizer in searcher.policy_optimizers for variable in optimizer.variables]
+    kept = [*searcher.remembered, *searcher.policy.variables, *moments]
+    return sum(int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size for variable in kept)
 
 
 def _searcher(config: ExperimentConfig, relaxation: str) -> Searcher:

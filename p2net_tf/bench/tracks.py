@@ -13,6 +13,8 @@ from pathlib import Path
 
 from p2net_tf.bench.scene_detectors import Disturbance, DisturbedTruth, SceneDetector
 from p2net_tf.bench.timing import Circumstances
+from p2net_tf.data.samples import DataError
+from p2net_tf.data.synthetic.render import SKELETON
 from p2net_tf.data.synthetic.walks import SCENES, Scene, WalkFrame, WalkOptions, render_walk, walk_truth
 from p2net_tf.detection.opening import open_detector
 from p2net_tf.estimator import PoseEstimator
@@ -46,6 +48,8 @@ def bench_tracks(
 ) -> dict:
     """Renders and follows, writes the JSON, and returns the report.
 
+    The file is written after every kind of scene, so that an hour that is broken off is not lost.
+
     Args:
         model: as `PoseEstimator.load` takes it; of people of COCO's 17 keypoints.
         detector: as `PoseEstimator.predict` takes it; None takes the true boxes, with the errors of a
@@ -57,39 +61,49 @@ def bench_tracks(
 
     Raises:
         TrackScorerError: motmetrics, the extra `tracks`, is missing.
-        UserError: something cannot be opened.
+        UserError: something cannot be opened, or the network finds other keypoints.
     """
     import_motmetrics()  # before the minutes that rendering takes
     circumstances, options = Circumstances(command), options or WalkOptions()
     pose, make = PoseEstimator.load(model), _maker(detector)
+    if pose.skeleton.keypoints != SKELETON.keypoints:
+        raise DataError(
+            f"{model}: finds the keypoints of '{pose.skeleton.name}', rendered people have those of "
+            f"'{SKELETON.name}'; take a network of these, such as runs/demo after `p2net demo`"
+        )
     ways = {"every frame": 1, f"every {detect_every} frames": detect_every}
-    scored: dict[str, dict[str, list[Scored]]] = {way: {kind: [] for kind in kinds} for way in ways}
-    eyes = {way: [] for way in ways}
+    scored: dict[str, dict[str, list[Scored]]] = {way: {} for way in ways}
+    eyes: dict[str, list[SceneDetector]] = {way: [] for way in ways}
     seeds = range(seed, seed + scenes)
     for kind, number in track([(kind, number) for kind in kinds for number in seeds], "scenes"):
         frames = list(render_walk(number, kind, options))
         for way, every in ways.items():
             eyes[way].append(make(number))
-            scored[way][kind].append(_follow(pose, eyes[way][-1], frames, every, options.rate))
-    report = {
-        "title": f"people over time, {pose.card.name}",
-        "video": {
-            "size": f"{options.width}x{options.height}",
-            "rate": options.rate,
-            "frames": options.frames,
-        },
-        "scenes": scenes,
-        "seed": seed,
-        "detector": {
-            "is": detector or "the truth, disturbed",
-            **({} if detector else asdict(Disturbance())),
-            "looks": {way: _quality(seen) for way, seen in eyes.items()},
-        },
-        "results": {way: _results(by_kind, pose.skeleton) for way, by_kind in scored.items()},
-        **circumstances.to_dict(),
-    }
-    write_text(out, json.dumps(report, indent=2) + "\n")
+            seen = _follow(pose, eyes[way][-1], frames, every, options.rate)
+            scored[way].setdefault(kind, []).append(seen)
+        if number == seeds[-1]:
+            head = {"title": f"people over time, {pose.card.name}", "video": _video(options)}
+            head |= {"scenes": scenes, "seed": seed, "detector": _detector(detector, eyes)}
+            results = {way: _results(by_kind, pose.skeleton) for way, by_kind in scored.items()}
+            report = {**head, "results": results, **circumstances.to_dict()}
+            write_text(out, json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _video(options: WalkOptions) -> dict:
+    return {
+        "size": f"{options.width}x{options.height}",
+        "rate": options.rate,
+        "frames": options.frames,
+    }
+
+
+def _detector(detector: str | None, eyes: dict[str, list[SceneDetector]]) -> dict:
+    return {
+        "is": detector or "the truth, disturbed",
+        **({} if detector else asdict(Disturbance())),
+        "looks": {way: _quality(seen) for way, seen in eyes.items()},
+    }
 
 
 def _maker(detector: str | None) -> Callable[[int], SceneDetector]:

@@ -27,6 +27,14 @@ def print_search(report: dict, console: Console) -> None:
     console.print(
         f"expectation: {verdict} {report['limit']} training steps; {describe_load(report)}", soft_wrap=True
     )
+    online = report["online"]
+    verdict = "within" if online["added"]["median"] <= online["limit"] else "[red]above[/red]"
+    console.print(
+        f"policy: learn, {online['steps_per_training_step']:.2f} steps of the policy a training step: adds "
+        f"{online['added']['median']:.0%} to a training: {verdict} {online['limit']:.0%}; keeps "
+        f"{online['memory_bytes'] / 2**20:.1f} MB beside the people",
+        soft_wrap=True,
+    )
 
 
 def print_step(report: dict, console: Console) -> None:
@@ -133,7 +141,7 @@ def _number_cells(found: dict) -> list[str]:
     counts = ("switches", "fragmentations", "missed", "false")
     return [
         f"{found['kept']}/{found['scenes']}",
-        *(f"{found[name]:.3f}" for name in ("MOTA", "IDF1")),
+        *(_told(found[name], 1, 3) for name in ("MOTA", "IDF1")),
         *(str(found[name]) for name in counts),
     ]
 

@@ -63,7 +63,10 @@ def evaluate(
         Path | None,
         typer.Option(help="detectors: folder of boxes instead of the run's data; changes are then of it"),
     ] = None,
-    part: Annotated[str, typer.Option(help="test, validation or train")] = "test",
+    part: Annotated[
+        str | None,
+        typer.Option(help="of the configuration: test, validation or train", show_default="test"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,6 +88,11 @@ def evaluate(
 
     A detector is scored by COCO's box AP: `p2net evaluate detector.keras --data people split=val`.
     """
+    if data is not None and part is not None:
+        raise typer.BadParameter(f"--part is of a configuration; of the folder of --data take split={part}")
+    if data is not None and config is not None:
+        raise typer.BadParameter("give one of --data and --config")
+    part = part or "test"
     start(as_json)
     from p2net_tf.detection.card import is_detector
     from p2net_tf.experiments import detector_runs as detectors

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from p2net_tf.cli.options import AsJson, Detector, MinScore, Strict, is_override, start, writable_folder
-from p2net_tf.utils.console import console, messages
-from p2net_tf.utils.exceptions import Interrupted, UserError
+from p2net_tf.cli.options import Detector, MinScore, Strict, is_override, start, writable_folder
 
 if TYPE_CHECKING:
-    from p2net_tf.cli.prediction_files import Written
-    from p2net_tf.cli.video_files import WrittenVideo
-    from p2net_tf.data.samples import Problem
+    from p2net_tf.inference.sources import Sources
 
 app = typer.Typer()
 
@@ -28,10 +24,6 @@ class Table(StrEnum):
     parquet = "parquet"
 
 
-_MOST_SAID = 10
-"""Problems on the terminal; problems.json has all."""
-
-
 @app.command(
     epilog="Example: `p2net predict photo.jpg`; with boxes of yours: `p2net predict photo.jpg --boxes "
     "40,20,120,300`; of a video: `p2net predict street.mp4 --detect-every 5 --smooth`"
@@ -40,8 +32,9 @@ def predict(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="pictures, videos, folders or patterns of them, http addresses, rtsp streams, camera:0; and "
-            "key=value changes, such as evaluation.nms=oks"
+            help="pictures, videos, folders or patterns of them, http addresses (fetched for as long as they "
+            "are looked at, and not kept), rtsp streams, camera:0; and key=value changes, such as "
+            "evaluation.nms=oks"
         ),
     ],
     model: Annotated[
@@ -69,13 +62,20 @@ def predict(
         Table, typer.Option(help="of keypoints; parquet needs pyarrow: pip install 'p2net_tf\\[parquet]'")
     ] = Table.csv,
     strict: Strict = False,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="print JSON and nothing else: of pictures predictions.json, with videos a line for every "
+            "picture and frame",
+        ),
+    ] = False,
 ):
     """Find poses in pictures and videos.
 
     Of pictures: overlays with confidence, JSON in COCO result form, and a table of keypoints. Of a video:
-    people who keep their number, as an annotated video, JSON and a table; `--json` prints a line for every
-    frame.
+    people who keep their number, as an annotated video, JSON and a table. What cannot be read is set aside,
+    and in problems.json.
     """
     if sum([boxes is not None, whole_image, detector is not None]) > 1:
         raise typer.BadParameter("give one of --boxes, --detector and --whole-image")
@@ -84,6 +84,7 @@ def predict(
             "--min-score is for boxes of a detector; of --boxes take evaluation.box_threshold"
         )
     start(as_json)
+    from p2net_tf.cli.prediction_run import Prediction
     from p2net_tf.detection.opening import WHOLE_IMAGE
     from p2net_tf.inference.run_folder import is_network
     from p2net_tf.inference.sources import find_sources
@@ -92,89 +93,23 @@ def predict(
         if is_network(word):  # other verbs take it first
             raise typer.BadParameter(f"{word} is a network, not a picture: give it as --model {word}")
     overrides = [word for word in sources if is_override(word)]
-    found = find_sources([word for word in sources if word not in overrides], out)
-    if boxes is not None and found.videos:
-        raise typer.BadParameter(f"--boxes are of pictures; in {found.videos[0]} a detector looks for people")
-    if top is not None and found.videos:
-        raise typer.BadParameter(f"--top is of pictures; in {found.videos[0]} raise --min-score")
-    if whole_image:
-        detector = WHOLE_IMAGE
-    done, faults = 0, []
-    if found.pictures or not found.videos:
-        from p2net_tf.cli.prediction_files import NothingReadable, predict_files
+    with tempfile.TemporaryDirectory(prefix="p2net_") as downloads:
+        found = find_sources([word for word in sources if word not in overrides], downloads)
+        _demand_fit(found, boxes, top, detect_every, smooth)
+        settings = {"detector": WHOLE_IMAGE if whole_image else detector, "min_score": min_score}
+        prediction = Prediction(model, found, overrides, out, strict, as_json, table.value, settings)
+        prediction.run({"boxes": boxes, "top": top}, {"detect_every": detect_every, "smooth": smooth})
 
-        pictures = [Path(path) for path in found.pictures]
-        try:
-            written = predict_files(
-                model, pictures, boxes, out, overrides, top, strict, detector, min_score, table.value
-            )
-        except NothingReadable as error:
-            faults.append(error)
-            if found.videos:
-                _say_set_aside(error)
-        else:
-            _say_pictures(written, out, as_json)
-            done += 1
+
+def _demand_fit(found: Sources, boxes: str | None, top: int | None, detect_every: int, smooth: bool) -> None:
+    """No option is without effect."""
     if found.videos:
-        from p2net_tf.cli.video_files import predict_videos
-
-        settings = {"detector": detector, "min_score": min_score}
-        settings |= {"detect_every": detect_every, "smooth": smooth, "table": table.value, "strict": strict}
-        for written in predict_videos(model, found.videos, out, overrides, as_json, **settings):
-            if isinstance(written, UserError):
-                faults.append(written)
-                if done or len(found.videos) > 1:
-                    _say_set_aside(written)
-            else:
-                _say_video(written, as_json)
-                done += 1
-    if not done:
-        raise faults[0]
-
-
-def _say_set_aside(problem: Problem | UserError) -> None:
-    messages.print(f"[yellow]set aside[/yellow] {escape(str(problem))}", soft_wrap=True)
-
-
-def _say_pictures(written: Written, out: Path, as_json: bool) -> None:
-    broken = [problem for problem in written.problems if problem.severity == "error"]
-    for problem in written.problems:
-        if problem.severity != "error":
-            messages.print(f"[yellow]{problem.severity}[/yellow] {escape(str(problem))}", soft_wrap=True)
-    for problem in broken[:_MOST_SAID]:
-        _say_set_aside(problem)
-    if len(broken) > _MOST_SAID:
-        messages.print(f"{len(broken)} set aside in all: {out / 'problems.json'}", soft_wrap=True)
-    if not written.boxes:
-        messages.print("nobody was found: take a lower --min-score, or give --boxes or --whole-image")
-    if written.unlimited:
-        messages.print(
-            f"every one of {written.boxes} detected boxes has a pose; thin them out by evaluation.nms=oks, "
-            "evaluation.box_threshold=0.5 or --top"
-        )
-    if as_json:
-        console.file.write((out / "predictions.json").read_text(encoding="utf-8"))
-    else:
-        console.print(f"{written.poses} poses in {written.overlays} images: {out}", soft_wrap=True)
-
-
-def _say_video(written: WrittenVideo, as_json: bool) -> None:
-    if written.broken:
-        messages.print(
-            f"[yellow]passed over[/yellow] {escape(written.source)}: {written.broken} frames that cannot be "
-            "decoded",
-            soft_wrap=True,
-        )
-    if written.resized:
-        messages.print(
-            f"[yellow]scaled[/yellow] {escape(written.source)}: {written.resized} frames of another size "
-            "than the first, in the annotated video; in the other files they have their own pixels",
-            soft_wrap=True,
-        )
-    if written.interrupted:
-        raise Interrupted(f"{written.source}: {written.frames} frames are done, and in {written.files[0]}")
-    if not as_json:
-        console.print(
-            f"{written.people} people in {written.frames} frames: {escape(str(written.files[0]))}",
-            soft_wrap=True,
-        )
+        video = found.named(found.videos[0])
+        if boxes is not None:
+            raise typer.BadParameter(f"--boxes are of pictures; in {video} a detector looks for people")
+        if top is not None:
+            raise typer.BadParameter(f"--top is of pictures; in {video} raise --min-score")
+    elif not found.problems:
+        for name, given in (("--detect-every", detect_every > 1), ("--smooth", smooth)):
+            if given:
+                raise typer.BadParameter(f"{name} is of videos, and there is none")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.check import write_problems
-from p2net_tf.data.image_files import image_headers, unreadable_images
-from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.samples import Problem
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
@@ -34,10 +34,6 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-class NothingReadable(DataError):
-    """Not one of the pictures can be read."""
-
-
 @dataclass(frozen=True)
 class Written:
     """What `predict_files` did.
@@ -46,7 +42,7 @@ class Written:
         poses: how many were written.
         overlays: pictures that have one.
         boxes: how many were looked at.
-        problems: pictures and boxes that were set aside, and what else is to be said of them.
+        problems: boxes that were set aside, and what else is to be said of them.
         unlimited: detected boxes that neither suppression nor a limit has thinned out.
     """
 
@@ -59,7 +55,7 @@ class Written:
 
 def predict_files(
     model: str,
-    images: Sequence[Path],
+    images: Sequence[str],
     boxes: str | None,
     out: Path,
     overrides: Sequence[str] = (),
@@ -68,8 +64,9 @@ def predict_files(
     detector: str | None = None,
     min_score: float | None = None,
     table: str = "csv",
+    on_poses: Callable[[Poses, list[dict], Any], None] = lambda *_: None,
 ) -> Written:
-    """Finds poses and writes an overlay per image, `predictions.json` and `problems.json` into `out`.
+    """Finds poses and writes an overlay per image and `predictions.json` into `out`.
 
     And a table of keypoints, one row a person and keypoint.
 
@@ -78,33 +75,40 @@ def predict_files(
 
     Args:
         model: run folder, `.keras` file, or the name of a preset.
+        images: files that can be read.
         boxes: as `read_boxes` takes them; None where `detector` finds them.
         overrides: `key=value` on the run's configuration, e.g. `evaluation.nms=oks`.
         top: keep so many poses of an image, the best ones.
-        strict: a picture or box that cannot be read is an error.
+        strict: a box that cannot be read is an error.
         detector: as `open_detector` takes it; None: as `chosen_detector` says.
         min_score: its boxes must score above it; None: as it says itself.
         table: `csv` or `parquet`.
+        on_poses: called with those of every image, its entries of `predictions.json` and its id, when all is
+            written.
 
     Raises:
-        DataError: no readable image, boxes that match no image, or anything broken and `strict`.
+        DataError: boxes that match no image, or anything broken and `strict`.
     """
     pose, settings = open_estimator(model, overrides)
-    readable, problems = _readable(images, strict)
     if boxes is not None:
-        sizes, _ = image_headers(readable, exif_orientation=True)
-        given = read_boxes(boxes, readable, sizes, strict)
+        sizes, _ = image_headers(images, exif_orientation=True)
+        given = read_boxes(boxes, images, sizes, strict)
     else:
-        given = _detect(chosen_detector(detector, pose.skeleton), readable, min_score)
-    found = _keep(_predict(pose, settings, readable, given), pose.card, settings, top)
-    problems = (*problems, *given.problems, *given.notes)
+        given = _detect(chosen_detector(detector, pose.skeleton), images, min_score)
+    found = _keep(_predict(pose, settings, images, given), pose.card, settings, top)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
-    overlays = _write(found, given, out)
+    entries = [
+        poses.to_coco(image_id, given.category_id, Path(poses.source).name)
+        for image_id, poses in zip(given.image_ids, found, strict=True)
+    ]
+    write_json(make_folder(out) / "predictions.json", [entry for one in entries for entry in one])
+    overlays = _draw(found, out)
     _write_table(found, given, out / f"keypoints.{table}")
-    write_problems(problems, out / "problems.json")
+    for of_image in zip(found, entries, given.image_ids, strict=True):
+        on_poses(*of_image)
     count = sum(len(poses) for poses in found)
     unlimited = boxes is not None and given.detected and not thinned  # detectors thin out by themselves
-    return Written(count, overlays, len(given.owners), problems, unlimited)
+    return Written(count, overlays, len(given.owners), (*given.problems, *given.notes), unlimited)
 
 
 class _Recipe(Section):
@@ -128,23 +132,8 @@ def open_estimator(model: str, overrides: Sequence[str]) -> tuple[PoseEstimator,
     return pose.with_recipe(**settings.model_dump(include=set(TestRecipe.model_fields))), settings
 
 
-def _readable(images: Sequence[Path], strict: bool) -> tuple[list[str], list[Problem]]:
-    names = [str(image) for image in images]
-    problems = []
-    for name, reason in unreadable_images(names, exif_orientation=True).items():
-        kind = "image_missing" if reason == "missing" else "image_broken"
-        problems.append(Problem("error", kind, name, reason, "give the path of a picture"))
-    broken = {problem.file for problem in problems}
-    readable = [name for name in names if name not in broken]
-    if problems and strict:
-        raise DataError(str(problems[0]))
-    if problems and not readable:
-        raise NothingReadable(f"no image can be read; first: {problems[0]}")
-    return readable, problems
-
-
-def _detect(detector: PersonDetector, images: list[str], min_score: float | None) -> PictureBoxes:
-    every = track(detector.detect(images), "detecting", total=len(images))
+def _detect(detector: PersonDetector, images: Sequence[str], min_score: float | None) -> PictureBoxes:
+    every = track(detector.detect(list(images)), "detecting", total=len(images))
     found = [detector.likely(boxes, min_score) for boxes in every]
     return PictureBoxes(
         np.repeat(np.arange(len(found)), [len(boxes) for boxes in found]),
@@ -156,12 +145,14 @@ def _detect(detector: PersonDetector, images: list[str], min_score: float | None
 
 
 def _predict(
-    pose: PoseEstimator, settings: EvaluationConfig, images: list[str], given: PictureBoxes
+    pose: PoseEstimator, settings: EvaluationConfig, images: Sequence[str], given: PictureBoxes
 ) -> list[Poses]:
     # Boxes that no detector scored are certain.
     likely = (given.scores >= settings.box_threshold) | (not given.detected)
     rows = [np.flatnonzero((given.owners == number) & likely) for number in range(len(images))]
-    return pose.predict(images, [given.windows[mine] for mine in rows], [given.scores[mine] for mine in rows])
+    return pose.predict(
+        list(images), [given.windows[mine] for mine in rows], [given.scores[mine] for mine in rows]
+    )
 
 
 def _keep(
@@ -177,14 +168,7 @@ def _keep(
     return kept
 
 
-def _write(found: Sequence[Poses], given: PictureBoxes, folder: Path) -> int:
-    entries = [
-        entry
-        for image_id, poses in zip(given.image_ids, found, strict=True)
-        for entry in poses.to_coco(image_id, given.category_id, Path(poses.source).name)
-    ]
-    make_folder(folder)
-    write_json(folder / "predictions.json", entries)
+def _draw(found: Sequence[Poses], folder: Path) -> int:
     seen = [(number, poses) for number, poses in enumerate(found, start=1) if len(poses)]
     for number, poses in track(seen, "drawing"):
         # The number keeps pictures of the same name in different folders apart.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,9 @@ from PIL import Image, ImageOps
 
 from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.cli.prediction_files import keypoint_rows, open_estimator
-from p2net_tf.data.samples import DataError
-from p2net_tf.utils.console import console, progress
-from p2net_tf.utils.exceptions import UserError
+from p2net_tf.cli.prediction_sources import broken_video
+from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.utils.console import progress
 from p2net_tf.utils.files import make_folder, replacing
 from p2net_tf.video.people import PeopleFrame, VideoPoses
 from p2net_tf.video.reading import VideoError, VideoReader
@@ -56,41 +53,49 @@ class WrittenVideo:
     resized: int
     interrupted: bool
 
+    @property
+    def problems(self) -> list[Problem]:
+        """What is to be said of single frames."""
+        found = []
+        if self.broken:
+            detail = f"{self.broken} frames cannot be decoded, and are passed over"
+            found.append(Problem("warning", "frames_broken", self.source, detail, ""))
+        if self.resized:
+            detail = (
+                f"{self.resized} frames of another size than the first, scaled in the annotated video; in "
+                "the other files they have their own pixels"
+            )
+            found.append(Problem("warning", "frames_resized", self.source, detail, ""))
+        return found
+
 
 def predict_videos(
     model: str,
     sources: Sequence[str],
     out: Path,
     overrides: Sequence[str] = (),
-    as_lines: bool = False,
+    on_frame: Callable[[str, PeopleFrame], None] = lambda source, frame: None,
     table: str = "csv",
-    strict: bool = False,
     **settings: Any,
-) -> Iterator[WrittenVideo | UserError]:
+) -> Iterator[WrittenVideo | Problem]:
     """`predict_video` of each, as they are done; of one that cannot be read, what is wrong with it.
 
     Args:
-        model, overrides: as `predict_files` takes them.
-        as_lines: print a JSON document a frame on a line of its own.
+        model, overrides: as `predict_files` takes them; `evaluation.nms` and `evaluation.box_threshold` thin
+            out the people of a frame.
+        on_frame: called with the source and every frame.
         table: `csv` or `parquet`.
-        strict: a video that cannot be read is an error.
         settings: of `VideoPoses`.
-
-    Raises:
-        VideoError, DataError: `strict`, and what is wrong.
     """
-    pose, _ = open_estimator(model, overrides)
-    people = VideoPoses(pose, **settings)
+    pose, evaluation = open_estimator(model, overrides)
+    people = VideoPoses(pose, evaluation=evaluation, **settings)
     names: set[str] = set()
     for source in sources:
         name = _name_of(source, names)
-        print_line = partial(_print_line, source) if as_lines else (lambda frame: None)
         try:
-            yield predict_video(people, source, out, name, print_line, table)
+            yield predict_video(people, source, out, name, lambda frame: on_frame(source, frame), table)  # noqa: B023
         except (VideoError, DataError) as error:
-            if strict:
-                raise
-            yield error
+            yield broken_video(source, error)
 
 
 def predict_video(
@@ -152,21 +157,6 @@ def _name_of(source: str, taken: set[str]) -> str:
         name, count = f"{stem}_{count + 1}", count + 1
     taken.add(name)
     return name
-
-
-def _print_line(source: str, frame: PeopleFrame) -> None:
-    people = [
-        {key: value for key, value in entry.items() if key not in ("image_id", "category_id", "time")}
-        for entry in frame.to_coco()
-    ]
-    line = {"source": source, "frame": frame.number, "time": frame.time, "people": people}
-    try:
-        console.file.write(json.dumps(line) + "\n")
-        console.file.flush()
-    except BrokenPipeError:
-        # Python flushes once more at its end, and would complain of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
 
 
 def _padded(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -20,8 +20,9 @@ class ExperimentConfig(Section):
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()
     policy: str | None = None
-    """An augmentation policy: a YAML file, the folder of a search, or a built-in name (`p2net policy list`).
-    It takes the place of `augment`, of which only the flip stays. A path starts from the working folder."""
+    """An augmentation policy or a schedule of one: a YAML file, the folder of a search or a run, or a
+    built-in name (`p2net policy list`). It takes the place of `augment`, of which only the flip stays. A path
+    starts from the working folder. `learn`: learned by `search` while the network trains."""
     model: ModelConfig = P2NetConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()

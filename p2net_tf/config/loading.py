@@ -13,6 +13,7 @@ from p2net_tf.utils.yaml_files import ConfigError, Document, did_you_mean, dump_
 SCHEMAS = {"pose": ExperimentConfig, "detect": DetectorExperimentConfig}
 """By the key `task`, which configurations of poses leave out."""
 AnyExperiment = ExperimentConfig | DetectorExperimentConfig
+"""What a configuration file holds."""
 
 
 def load_pose_config(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -39,9 +40,9 @@ def load_pose_config(path: str | Path, overrides: Sequence[str] = ()) -> Experim
 def load_config(path: str | Path, *overrides: str | Sequence[str]) -> AnyExperiment:
     """`load_pose_config` of any task: the key `task: detect` makes an experiment one of a detector.
 
-    ```python
-    load_config("p2net_small_lsp_128x128", "training.epochs=5", "seed=1")
-    ```
+    >>> config = load_config("p2net_small_lsp_128x128", "training.epochs=5", "seed=1")
+    >>> config.training.epochs, config.seed, config.model.input_size
+    (5, 1, (128, 128))
 
     Args:
         path: of the YAML file, or the name of one that ships.

@@ -110,6 +110,7 @@ ModelConfig = Annotated[
     | Annotated[HourglassConfig, Tag("hourglass")],
     Discriminator(_name_of),
 ]
+"""The section of a network, chosen by its `name`; without one it is P2Net."""
 
 
 def describe_model(section: NetworkConfig) -> str:

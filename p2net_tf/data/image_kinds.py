@@ -98,6 +98,11 @@ def foreign_kind(head: bytes) -> str | None:
     return _text_kind(head)
 
 
+def is_video_head(head: bytes) -> bool:
+    """Whether a file with these first `HEAD_BYTES` is a video."""
+    return foreign_kind(head) == _VIDEO
+
+
 def _text_kind(head: bytes) -> str | None:
     text = _as_text(head)
     if text is None:

@@ -19,6 +19,7 @@ RATIOS = (1, 2, 4, 8)
 """What a JPEG can be decoded at a fraction of its size by."""
 EVERYTHING = (0, 0, 2**24, 2**24)
 """A window around any picture."""
+_JPEG_END = b"\xff\xd9"
 _SMOOTHING = 2
 """Pixels at the edges of a window of a JPEG that are off: its chroma is smoothed with what lies beyond."""
 
@@ -46,7 +47,9 @@ def decode_window(
 ) -> ImageWindow:
     """`image_files.decode_image` of a window, in a graph; at full size equal to it bit for bit.
 
-    What is broken behind the window is not noticed.
+    A JPEG without its end, as an interrupted download or a full disk leaves it, fails whatever the window is.
+    One that is damaged in its middle, behind the window, is not noticed: none of these pixels are asked for.
+    `image_files.unreadable_images`, which looks at all data before a training, decodes whole pictures.
 
     Args:
         contents: scalar string tensor, the bytes of the file.
@@ -64,7 +67,9 @@ def decode_window(
     window, ratio = tf.convert_to_tensor(window, tf.int32), tf.convert_to_tensor(ratio, tf.int32)
 
     def upright_jpeg():
-        return _chosen(ratio, ratios, lambda given: _decode_jpeg(contents, window, given))
+        # What lacks its end is decoded whole, and so fails: no decoder comes to the end of a window's file.
+        needed = tf.where(_has_end(contents), window, EVERYTHING)
+        return _chosen(ratio, ratios, lambda given: _decode_jpeg(contents, needed, given))
 
     def jpeg():
         if not exif_orientation:
@@ -92,6 +97,14 @@ def cut_window(found: ImageWindow, window) -> ImageWindow:
     last = tf.clip_by_value(window[2:] - found.corner, first + 1, sides)
     image = tf.slice(found.image, tf.concat([first, [0]], axis=0), tf.concat([last - first, [3]], axis=0))
     return found._replace(image=image, corner=found.corner + first)
+
+
+def _has_end(contents):
+    """Whether the last thing in the file is the marker that ends a JPEG.
+
+    Behind it some programs leave bytes of their own; such a picture is decoded whole for nothing.
+    """
+    return tf.strings.substr(contents, -len(_JPEG_END), len(_JPEG_END)) == _JPEG_END
 
 
 def _decode_jpeg(contents, window, ratio: int) -> ImageWindow:

@@ -6,12 +6,14 @@ run can be repeated, and resumed at any person, without replaying what came befo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.schedule import PolicySchedule
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.crops import from_levels, move_keypoints, plain_window
 from p2net_tf.data.decode_ratios import decode_ratios
@@ -34,6 +36,10 @@ from p2net_tf.data.warping import PackedImages, of_reduced, pixels_read, warp_pa
 from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
 
+PersonPolicy = Policy | Callable
+"""`(crops, keypoints, seeds [B, 2], indices [B]) -> (crops, keypoints)` of the persons of those numbers in a
+training: a `Policy`, or `PolicySchedule.during` of the training."""
+
 
 def training_dataset(
     samples: Samples,
@@ -43,7 +49,7 @@ def training_dataset(
     box_padding: float = geometry.BOX_PADDING,
     seed: int = 0,
     start_epoch: int = 0,
-    policy: Policy | None = None,
+    policy: PersonPolicy | None = None,
     steps: int | None = None,
     store: ImageCache | None = None,
 ) -> tf.data.Dataset:
@@ -56,7 +62,8 @@ def training_dataset(
     Args:
         augment: the hand-crafted baseline; None for plain crops.
         start_epoch: the first epoch given out, for resuming.
-        policy: augments the batches; the crops are then taken plain but for the flip of `augment`.
+        policy: augments the batches, a `Policy` or `PolicySchedule.during`; the crops are then taken plain
+            but for the flip of `augment`.
         steps: batches per epoch; an epoch then begins where the one before ended, even in the middle of a
             pass. None: an epoch is a pass.
         store: the decoded images; None decodes them whenever they are needed.
@@ -81,7 +88,16 @@ def fit_dataset(
 
     Keras opens a data set anew for every epoch. Which passes these are is drawn by `seed`, so that a second
     `fit` on the same data set goes on, and the same program gives the same batches again.
+
+    Raises:
+        ValueError: the policy is a schedule.
     """
+    if isinstance(policy, PolicySchedule):
+        raise ValueError(
+            f"the schedule '{policy.name}' goes by the progress of a training, which a data set that is "
+            "opened anew for every epoch does not know; give the model "
+            "augmentation=PolicyAugmentation(schedule, steps=epochs * steps_per_epoch)"
+        )
     steps = steps_per_pass(samples, batch_size)
     batches = training_batches(
         samples, crop_size, batch_size, augment, box_padding, seed, policy, passes=random_passes(seed)
@@ -115,7 +131,7 @@ def training_batches(
     augment: AugmentConfig | None = None,
     box_padding: float = geometry.BOX_PADDING,
     seed: int = 0,
-    policy: Policy | None = None,
+    policy: PersonPolicy | None = None,
     first_index: int = 0,
     shard: InputShard = WHOLE,
     store: ImageCache | None = None,
@@ -128,6 +144,7 @@ def training_batches(
     Args:
         batch_size: persons of a global batch; a batch of this pipeline has
             `batch_size / (shard.num_shards * shard.replicas)` of them.
+        policy: see `training_dataset`.
         first_index: the first number of `TrainingBatch.indices` given out.
         store: the decoded images; what is in the batches does not depend on it. None decodes them whenever
             they are needed.
@@ -138,11 +155,17 @@ def training_batches(
             larger. The images of a `store` are of the size that they were decoded at.
 
     Raises:
-        ValueError: the samples do not fill a batch, or it cannot be shared out evenly.
+        ValueError: the samples do not fill a batch, it cannot be shared out evenly, or the policy is a
+            schedule without a training.
         tf.errors.InvalidArgumentError: when batches are drawn: `FRUITLESS`, their pictures are gone.
         DataError: a service is to load pictures that only Pillow decodes.
     """
     local_size = batch_size // (shard.num_shards * shard.replicas)
+    if isinstance(policy, PolicySchedule):
+        raise ValueError(
+            f"the schedule '{policy.name}' goes by the progress of a training; give "
+            "schedule.during(epochs * steps_per_epoch * batch_size)"
+        )
     augment = drawn_before_cropping(augment, policy)
     people = _People(samples)
     ratios = None
@@ -171,7 +194,7 @@ def training_batches(
         if augment is not None:
             crops = jitter_color(crops, augment.color, person_seeds)
         if policy is not None:
-            crops, keypoints = policy(crops, keypoints, person_seeds)
+            crops, keypoints = policy(crops, keypoints, person_seeds, batch.indices)
         return batch._replace(crops=crops, keypoints=keypoints)
 
     loaded = endless_images(
@@ -251,10 +274,12 @@ def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
     return in_parallel(distribute(in_parallel(batches, sent), service), received)
 
 
-def drawn_before_cropping(augment: AugmentConfig | None, policy: Policy | None) -> AugmentConfig | None:
-    """What of `augment` is drawn: beside a policy the flip alone."""
-    if policy is None or augment is None:
-        return augment
+def drawn_before_cropping(augment: AugmentConfig | None, policy: object | None) -> AugmentConfig | None:
+    """What of `augment` is drawn: beside a policy, of whatever kind, the flip alone."""
+    return augment if policy is None or augment is None else flip_alone(augment)
+
+
+def flip_alone(augment: AugmentConfig) -> AugmentConfig:
     off = {"scale": 0.0, "rotation_probability": 0.0, "translation": 0.0, "half_body_probability": 0.0}
     return augment.model_copy(update={**off, "color": 0.0})
 

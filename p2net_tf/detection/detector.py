@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from p2net_tf.detection.networks import DetectionNetwork
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.inference.card import CardError
 from p2net_tf.inference.keras_file import load_model, save_network
-from p2net_tf.inference.pictures import PictureSource, as_list, load_picture, load_pictures
+from p2net_tf.inference.pictures import PictureSource, as_pictures, load_picture, load_pictures
 from p2net_tf.inference.run_folder import network_file
 
 
@@ -37,16 +37,17 @@ class PersonDetector(ABC):
 
     likely_score: float = 0.5
 
-    def detect(self, pictures: PictureSource | Sequence[PictureSource]) -> Iterator[Boxes]:
+    def detect(self, pictures: PictureSource | Iterable[PictureSource]) -> Iterator[Boxes]:
         """The `Boxes` of each picture, in order.
 
         Args:
-            pictures: one, or a list: paths, arrays `[H, W, 3]` or PIL images, of any sizes.
+            pictures: one, or several one after the other: paths, arrays `[H, W, 3]` or PIL images, of any
+                sizes.
 
         Raises:
             DataError: a picture cannot be read.
         """
-        return map(self.detect_in, load_pictures(as_list(pictures)))
+        return map(self.detect_in, load_pictures(as_pictures(pictures)))
 
     @abstractmethod
     def detect_in(self, picture: np.ndarray) -> Boxes:
@@ -58,10 +59,19 @@ class PersonDetector(ABC):
         Raises:
             DataError: `min_score` is no number from 0 to 1.
         """
-        is_number = isinstance(min_score, Real) and not isinstance(min_score, bool)
-        if min_score is not None and not (is_number and 0 <= min_score <= 1):
+        return boxes.above(self.least_score(min_score))
+
+    def least_score(self, min_score: float | None = None) -> float:
+        """What boxes must score above to be likely persons.
+
+        Raises:
+            DataError: `min_score` is no number from 0 to 1.
+        """
+        if min_score is None:
+            return self.likely_score
+        if not isinstance(min_score, Real) or isinstance(min_score, bool) or not 0 <= min_score <= 1:
             raise DataError(f"min_score is {min_score!r:.40}; give a number from 0 to 1")
-        return boxes.above(self.likely_score if min_score is None else min_score)
+        return min_score
 
     @property
     def digest(self) -> str | None:

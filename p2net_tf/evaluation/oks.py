@@ -19,6 +19,12 @@ SOFT_NMS_MAX_POSES = 20
 def oks_matrix(predictions, truth, areas, sigmas, boxes=None) -> np.ndarray:
     """OKS of every prediction with every true person, as pycocotools' `computeOks`.
 
+    One of two keypoints is right, the other is off by its standard deviation, `2 * sigma * sqrt(area)`:
+
+    >>> truth = [[[10, 10, 2], [50, 50, 2]]]
+    >>> oks_matrix([[[10, 10], [50, 60]]], truth, areas=[10_000], sigmas=[0.05, 0.05]).round(4).tolist()
+    [[0.8033]]
+
     Args:
         predictions: `[D, K, 2 or more]` x, y, ...
         truth: `[G, K, 3]` x, y, visibility.

@@ -13,8 +13,15 @@ from p2net_tf.keypoints.alignment import ALIGNMENTS
 
 def suppressed(poses: Poses, card: InferenceCard, settings: EvaluationConfig) -> Poses:
     """Those that `settings.nms` leaves, with its scores for them, best first; all where it is None."""
+    return poses.take(*left_by_suppression(poses, card, settings))
+
+
+def left_by_suppression(
+    poses: Poses, card: InferenceCard, settings: EvaluationConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """`(rows [m], scores [m])` of those that `suppressed` gives."""
     areas = ALIGNMENTS[card.alignment].suppression_areas(poses.boxes, card.aspect_ratio, card.box_padding)
-    rows, scores = suppress_poses(
+    return suppress_poses(
         settings.nms,
         np.zeros(len(poses), np.int64),
         poses.keypoints,
@@ -23,4 +30,3 @@ def suppressed(poses: Poses, card: InferenceCard, settings: EvaluationConfig) ->
         poses.skeleton.sigmas,
         settings.nms_threshold,
     )
-    return poses.take(rows, scores)

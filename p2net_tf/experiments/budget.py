@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from p2net_tf.autopose.settings import policy_steps
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.cells import ExperimentError
 
@@ -57,6 +58,21 @@ def charge(cost: float, budget: int) -> int:
         f"the search cost {cost:.0f} of {budget} gradient steps, which leaves none to train with; "
         "give a larger budget or a shorter search"
     )
+
+
+POLICY_STEP_COST = 1.8
+"""Gradient steps that a step of the policy beside the training is worth: the validation gradient 0.9 where
+its batch is as large as the training's, and the forward-mode pass 0.9 (`p2net bench search`)."""
+_SCORES_COST = 0.9
+
+
+def online_cost(config: ExperimentConfig, budget: int) -> float:
+    """Gradient steps that the policy costs in a training that gets what is left of `budget`."""
+    search, size = config.search, config.training.batch_size
+    share = (search.outer_batch_size or size) / size
+    price = _SCORES_COST + (POLICY_STEP_COST - _SCORES_COST) * share
+    most = max(steps for steps in range(budget + 1) if steps + price * policy_steps(search, steps) <= budget)
+    return price * policy_steps(search, most)
 
 
 def cut_training(config: ExperimentConfig, steps: int) -> ExperimentConfig:

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2net_tf.augment.policies import is_built_in
+from p2net_tf.augment.schedule import load_policy
+from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
 from p2net_tf.data.settings import name_sources
@@ -130,17 +133,18 @@ class Cell:
     def request(self) -> dict:
         """All that decides what it finds, one entry per section of the configuration."""
         sections = self.config.model_copy(update={"policy": None}).model_dump(mode="json")
-        if self.search is None:
-            sections = {name: value for name, value in sections.items() if name not in _SEARCHES}
         policy, more = self.config.policy, {"searched_by": self.search, "budget": self.budget}
-        sections["policy"] = None if policy is None else _load_policy(policy).to_yaml()
+        if self.search is None:
+            unread = [name for name in _SEARCHES if name != "search" or policy != LEARN]
+            sections = {name: value for name, value in sections.items() if name not in unread}
+        sections["policy"] = policy if policy in (None, LEARN) else load_policy(policy).to_yaml()
         return sections | {name: value for name, value in more.items() if value is not None}
 
     def prepare(self) -> None:
         """Leaves what a worker reads; of a policy a copy, as its file may change before the worker begins."""
         request, config = self.request(), self.config
         self.files.note_request(request)
-        if config.policy is not None and not is_built_in(config.policy):
+        if config.policy not in (None, LEARN) and not is_built_in(config.policy):
             write_text(self.folder / "policy.yaml", request["policy"])
             config = config.model_copy(update={"policy": str((self.folder / "policy.yaml").resolve())})
         dump_config(config, self.folder / "config.yaml")
@@ -179,25 +183,21 @@ def name_policy(source: str) -> tuple[str, str | None]:
     """`(label, what a training takes for `policy`)` of an augmentation.
 
     Args:
-        source: `hand_crafted` for no policy but the configuration's `augment`, a built-in name, or the file
-            or folder of a policy, which is known by its name without suffix.
+        source: `hand_crafted` for no policy but the configuration's `augment`, `learn`, a built-in name, or
+            the file or folder of a policy, which is known by its name without suffix.
 
     Raises:
         PolicyError: no such policy, or a broken one.
     """
     if source == "hand_crafted":
         return source, None
-    _load_policy(source)
+    if source == LEARN:
+        return source, LEARN
+    load_policy(source)
     if is_built_in(source):
         return source, source
     path = Path(source).resolve()
     return (path.parent.name if path.name == "policy.yaml" else path.stem), str(path)
-
-
-def is_built_in(label: str) -> bool:
-    from p2net_tf.augment.policy_files import BUILTIN_POLICIES
-
-    return label in BUILTIN_POLICIES
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -243,13 +243,6 @@ def read_kept(path: Path, kind: type) -> Any:
 
 def write_json(path: Path, document: dict) -> None:
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-def _load_policy(source: str):
-    # TensorFlow comes with it, and most configurations name no policy.
-    from p2net_tf.augment.policies import Policy
-
-    return Policy.load(source)
 
 
 def _in_one_line(error: Exception) -> str:

@@ -10,8 +10,12 @@ left of the budget, then one score on the test part.
 | `random` | the built-in random policy, a new draw for every person | the budget |
 | `tuner` | found by keras-tuner (`experiments.tuner`), a study per seed | the budget less the study |
 | `learned` | found by Auto-Pose, a search per seed | the budget less the search |
+| `online` | learned while the network trains (`policy: learn`) | the budget less the steps of the policy |
+| `random_1` .. `random_4`; `Rotate` and the like | so many random operations; this one alone | the budget |
+| `each-operation` | ten arms, one for every operation alone | the budget |
 | another built-in name, or the file or folder of a policy | that one, made elsewhere | the budget |
 
+`ARM+outer`, of arms that search nothing: the photographs of `search.outer` are simply added to the training.
 All arms flip by `augment.flip_probability`. Searches are handed the training part alone.
 
 | file | content |
@@ -27,13 +31,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from p2net_tf.augment.policies import is_built_in
+from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.budget import check_budget
 from p2net_tf.experiments.cells import (
     Cell,
     ExperimentError,
     check_seeds,
-    is_built_in,
     name_policy,
     note_other_sources,
 )
@@ -43,6 +48,9 @@ from p2net_tf.experiments.tables import Column, ScoreTable, column, format_numbe
 from p2net_tf.utils.provenance import describe_environment
 
 ARMS = ("none", "hand_crafted", "random", "tuner", "learned")
+ONLINE = "online"
+EACH_OPERATION = "each-operation"
+WITH_OUTER = "+outer"
 REFERENCE = "hand_crafted"
 SEARCHED = ("tuner", "learned")
 
@@ -98,11 +106,12 @@ def compare(
         raise ExperimentError("data.test is empty: arms are compared by their score on it; name a test part")
     check_budget(budget)
     policies = _policies(arms)
+    configs = {arm: _config_of(arm, config) for arm in policies}
     cells = {
         (arm, seed): Cell(
             f"{arm}, seed {seed}",
             folder / arm / f"seed{seed}",
-            config.model_copy(update={"seed": seed, "policy": policy}),
+            configs[arm].model_copy(update={"seed": seed, "policy": policy}),
             search=arm if arm in SEARCHED else None,
             budget=budget,
         )
@@ -179,12 +188,45 @@ def _policies(arms: Sequence[str]) -> dict[str, str | None]:
     if not arms:
         raise ExperimentError(f"arms: name at least one of {', '.join(ARMS)}, or a policy")
     policies = {}
-    for arm in arms:
-        label, policy = (arm, None) if arm in SEARCHED else name_policy(arm)
-        if label in policies or (label != arm and (label in ARMS or is_built_in(label))):
+    for arm in _each_operation(arms):
+        label, policy = _policy_of(arm)
+        named = label in (*ARMS, ONLINE) or is_built_in(label)
+        if label in policies or (label != arm and named):
             raise ExperimentError(f"arms: two arms are called '{label}'; rename the file of one")
         policies[label] = policy
     return policies
+
+
+def _each_operation(arms: Sequence[str]) -> list[str]:
+    from p2net_tf.augment.operations import OPERATION_NAMES
+
+    alone = [name for name in OPERATION_NAMES if name != "Identity"]
+    return [arm for given in arms for arm in (alone if given == EACH_OPERATION else [given])]
+
+
+def _policy_of(arm: str) -> tuple[str, str | None]:
+    """Label and policy of one arm."""
+    if arm in SEARCHED:
+        return arm, None
+    if arm == ONLINE:
+        return arm, LEARN
+    source = arm.removesuffix(WITH_OUTER)
+    if source != arm and source in (*SEARCHED, ONLINE):
+        raise ExperimentError(
+            f"arms: {arm}: {source} judges by photographs of its own; `online` by those of search.outer"
+        )
+    label, policy = name_policy(source)
+    return label + arm[len(source) :], policy
+
+
+def _config_of(arm: str, config: ExperimentConfig) -> ExperimentConfig:
+    """With the outer photographs among those of the training, where the arm has them."""
+    if not arm.endswith(WITH_OUTER):
+        return config
+    if not config.search.outer:
+        raise ExperimentError(f"arms: {arm}: search.outer names no photographs to add to the training")
+    data = config.data.model_copy(update={"train": [*config.data.train, *config.search.outer]})
+    return config.model_copy(update={"data": data})
 
 
 def _notes(arms: dict, budget: int, batch_size: int, reference: str | None) -> list[str]:
@@ -192,6 +234,8 @@ def _notes(arms: dict, budget: int, batch_size: int, reference: str | None) -> l
         f"Every cell has {budget} gradient steps of {batch_size} people. 'Search steps' is what a search "
         "cost in gradient-step equivalents, rounded up to leave a training of equal epochs; it is taken from "
         "the budget, so training and search steps add up to it exactly.",
+        "The steps of a policy that is learned while training count as a search does: what the gradient of "
+        "the validation loss and the scores of a batch cost.",
         "Searches saw the training part alone: the validation and the test part were withheld from them.",
         "The last network of a training is scored, once, on the test part; no choice was made by it, nor by "
         "the validation part, whose loss is that of the same network.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ import tensorflow as tf
 
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
-from p2net_tf.augment.policies import Policy, draw_chains
+from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.policy_draws import draw_chains
 from p2net_tf.augment.policy_files import with_level
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import DataError, Samples
@@ -51,9 +53,7 @@ def show_policy(
         ValueError: fewer than two columns.
         DataError: no person whose image can be read.
     """
-    if columns < 2:
-        raise ValueError(f"a row needs a plain crop and one after a draw, so 2 columns, not {columns}")
-    crops, keypoints = _people(samples, columns - 1, crop_size, box_padding, np.random.default_rng(seed))
+    crops, keypoints = people_to_show(samples, columns, crop_size, box_padding, seed)
     return draw_sheet(policy, crops, keypoints, samples.skeleton, path, seed, columns)
 
 
@@ -70,19 +70,50 @@ def draw_sheet(
         people = np.arange(columns - 1) + row
         chosen = [tf.gather(values, people % len(crops)) for values in (crops, keypoints)]
         seeds = stateless_random.sample_seeds([seed, row], columns - 1)
-        operations, levels = draw_chains(Policy(sub_policies=[stages]).tensors(), seeds)
-        drawn = ops.apply_chain(*chosen, operations, levels, seeds)
-        tiles.append(_tile(chosen[0][0], chosen[1][0], skeleton))
-        captions.append("\n".join([f"sub-policy {row}", *map(str, stages)]))
-        tiles += [_tile(crop, points, skeleton) for crop, points in zip(*drawn, strict=True)]
-        captions += [_applied(*chain) for chain in zip(operations.numpy(), levels.numpy(), strict=True)]
+        chains = draw_chains(Policy(sub_policies=[stages]).tensors(), seeds)
+        caption = "\n".join([f"sub-policy {row}", *map(str, stages)])
+        drawn = sheet_row(*chosen, chains, seeds, skeleton, caption)
+        tiles += drawn.tiles
+        captions += drawn.captions
     sheet = drawing.contact_sheet(tiles, columns, captions)
-    drawing.write_image(path, np.concatenate([_title(policy, count, shown, sheet.shape[1]), sheet]))
+    left_out = f"; {len(shown)} shown, {count - len(shown)} left out" if len(shown) < count else ""
+    text = f"policy {policy.name}: {count} sub-policies{left_out}"
+    drawing.write_image(path, np.concatenate([title_strip(text, sheet.shape[1]), sheet]))
     return shown
 
 
-def _people(samples, count, crop_size, box_padding, random) -> tuple[tf.Tensor, tf.Tensor]:
-    """Plain crops and keypoints of up to `count` people with as many labels as there are."""
+class SheetRow(NamedTuple):
+    """Pictures `[H, W, 3]` uint8 and what is written below each."""
+
+    tiles: list[np.ndarray]
+    captions: list[str]
+
+
+def sheet_row(crops, keypoints, chains, seeds, skeleton: Skeleton, caption: str) -> SheetRow:
+    """The first person plain, above `caption`; then everybody after their chain, above what was applied.
+
+    Args:
+        crops: `[P, H, W, 3]` in 0..1; `keypoints`: `[P, K, 3]`.
+        chains: `(operations [P, N], levels [P, N])` for `ops.apply_chain`, and `seeds` `[P, 2]`.
+    """
+    drawn = ops.apply_chain(crops, keypoints, *chains, seeds)
+    tiles = [_tile(crop, points, skeleton) for crop, points in zip(*drawn, strict=True)]
+    applied = [_applied(*chain) for chain in zip(*(part.numpy() for part in chains), strict=True)]
+    return SheetRow([_tile(crops[0], keypoints[0], skeleton), *tiles], [caption, *applied])
+
+
+def people_to_show(
+    samples: Samples, columns: int, crop_size: tuple[int, int], box_padding: float, seed: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Plain crops and keypoints for a row of `columns` tiles, of people with as many labels as there are.
+
+    Raises:
+        ValueError: fewer than two columns.
+        DataError: no person whose image can be read.
+    """
+    if columns < 2:
+        raise ValueError(f"a row needs a plain crop and one after a draw, so 2 columns, not {columns}")
+    random, count = np.random.default_rng(seed), columns - 1
     rows = random.permutation(len(samples))[: _CANDIDATES * count]
     # Who has few keypoints shows little of what a policy does to them.
     labeled = np.sum(samples.keypoints[rows, :, 2] > 0, axis=1)
@@ -110,9 +141,8 @@ def _applied(operations, levels) -> str:
     return "\n".join(lines or ["unchanged"])
 
 
-def _title(policy: Policy, count: int, shown: list[int], width: int) -> np.ndarray:
+def title_strip(text: str, width: int) -> np.ndarray:
+    """`[H, width, 3]`: what stands above a sheet."""
     strip = np.full((_TITLE_HEIGHT, width, 3), drawing.SHEET_BACKGROUND, np.uint8)
-    left_out = f"; {len(shown)} shown, {count - len(shown)} left out" if len(shown) < count else ""
-    text = f"policy {policy.name}: {count} sub-policies{left_out}"
     drawing.write_lines(strip, text, top=4, margin=8)
     return strip

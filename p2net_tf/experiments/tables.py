@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from p2net_tf.experiments.picture import draw_seeds
 from p2net_tf.experiments.statistics import describe_difference, difference, spread_of
 from p2net_tf.utils.files import write_text
 from p2net_tf.utils.plotting import save_figure
+
+_UNLIMITED = 10_000
 
 
 def make_row(seeds: Sequence[int], cells: Sequence[dict], reference: Sequence[float | None] | None) -> dict:
@@ -153,8 +155,30 @@ class ScoreTable:
         save_figure(figure, folder / f"{stem}.png")
 
     def print(self, console: Console) -> None:
-        """Prints the tables for a terminal of 80 columns, with a line per seed; then failures and notes."""
+        """Prints the tables, with a line per seed; then failures and notes.
+
+        Where the terminal is narrower than a table, its further columns follow in tables of their own.
+        """
         columns = [column for column in self.columns if column.on_terminal]
+        table = self._terminal(columns)
+        if _width(table, console) <= console.width:
+            console.print(table)
+        else:
+            console.print(self._terminal([]))
+            for part in self._parts(columns, console):
+                console.print(part)
+        if self.effects:
+            effects = _terminal_table("Effects", self.effect_headings, names=3)
+            for effect in self.effects:
+                effects.add_row(*effect)
+            console.print(effects)
+        for name, row in self.rows.items():
+            for seed, why in row["failed"].items():
+                console.print(f"! {row.get('name', name[0])}, seed {seed}: {why}", markup=False)
+        for note in self.notes:
+            console.print(f"- {note}", markup=False)
+
+    def _terminal(self, columns: Sequence[Column]) -> Table:
         words = [column.heading.replace(" ", "\n") for column in columns]
         headings = [*self.names, "mean ±\nspread", "by\nseed", *words, f"difference to\n{self.against}"]
         table = _terminal_table(self.title, headings, names=len(self.names))
@@ -168,17 +192,27 @@ class ScoreTable:
                 self._comparison(name).replace(", ", "\n"),
                 end_section=True,
             )
-        console.print(table)
-        if self.effects:
-            effects = _terminal_table("Effects", self.effect_headings, names=3)
-            for effect in self.effects:
-                effects.add_row(*effect)
-            console.print(effects)
-        for name, row in self.rows.items():
-            for seed, why in row["failed"].items():
-                console.print(f"! {row.get('name', name[0])}, seed {seed}: {why}", markup=False)
-        for note in self.notes:
-            console.print(f"- {note}", markup=False)
+        return table
+
+    def _parts(self, columns: Sequence[Column], console: Console) -> Iterator[Table]:
+        """Tables of as many of the columns as the terminal has room for, the names before them."""
+        columns = list(columns)
+        while columns:
+            count = len(columns)
+            while count > 1 and _width(self._further(columns[:count]), console) > console.width:
+                count -= 1
+            yield self._further(columns[:count])
+            columns = columns[count:]
+
+    def _further(self, columns: Sequence[Column]) -> Table:
+        words = [column.heading.replace(" ", "\n") for column in columns]
+        table = _terminal_table("", [*self.names, "seed", *words], names=len(self.names))
+        table.columns[-1].justify = "right"
+        seeds = "\n".join(map(str, self.seeds))
+        for place, name in enumerate(self.rows):
+            texts = ["\n".join(column.texts[place]) for column in columns]
+            table.add_row(*name, seeds, *texts, end_section=True)
+        return table
 
     def _comparison(self, name: tuple[str, ...]) -> str:
         if name == self.reference:
@@ -217,3 +251,8 @@ def _terminal_table(title: str, headings: Sequence[str], names: int) -> Table:
         words = number < names or number == len(headings) - 1
         table.add_column(heading, justify="left" if words else "right", no_wrap=True)
     return table
+
+
+def _width(table: Table, console: Console) -> int:
+    """Columns of a terminal on which nothing of the table is cut off."""
+    return console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum

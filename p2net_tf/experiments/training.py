@@ -140,11 +140,15 @@ def _train_in(
     with strategy.scope():
         model = task.build_model(samples, steps, replicas, download=not checkpoints.exist())
     training_input = task.training_input(strategy, samples, task.open_cache(samples))
-    calibration = Calibration(model.network, training_input.calibration())
+    # Of poses, whose augmentation may be a part of the model.
+    calibration = Calibration(
+        model.network, training_input.calibration(), getattr(model, "augmentation", None)
+    )
     validate = (
         None if validation is None else _validate(strategy, task, folder, samples, validation, calibration)
     )
-    state = RunState(model, {} if validate is None else {"validation": validate})
+    learners = task.learners(model, steps * config.training.epochs, lambda: state.step)
+    state = RunState(model, learners | ({} if validate is None else {"validation": validate}))
     if resume:
         _restore(state, checkpoints, strategy, steps)
     messages.print(describe_learning_rate(config.training, task.things))
@@ -159,12 +163,19 @@ def _train_in(
             checkpoints,
             HealthReport(folder, samples),
             [
+                *learners.values(),
                 *([] if validate is None else [validate]),
                 *callbacks,
                 HistoryLog(folder / "history.csv"),
                 keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
                 TrainingProgress(
-                    config.training.epochs, steps, config.training.batch_size, state.step, clock, closing
+                    config.training.epochs,
+                    steps,
+                    config.training.batch_size,
+                    state.step,
+                    clock,
+                    closing,
+                    [learner.describe for learner in learners.values()],
                 ),
             ],
             clock,
@@ -176,6 +187,7 @@ def _train_in(
         model.optimizer.finalize_variable_values(model.trainable_variables)
         with naming_lost_pictures(samples):
             calibration.measure()
+    task.finish(folder)
     save_network(model.network, folder / "last.keras", model.card)
     best = folder / "best.keras"
     if best.is_file() and not is_zipfile(best):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import keras
 import tensorflow as tf
@@ -16,7 +16,16 @@ from p2net_tf.data.image_cache import ImageCache, open_image_cache
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.data.scenes import Scenes
 from p2net_tf.training.network_model import NetworkModel
+from p2net_tf.training.run_state import Stateful
 from p2net_tf.training.training_input import TrainingInput
+
+
+class Learner(Stateful, Protocol):
+    """A Keras callback with a memory."""
+
+    def describe(self) -> str:
+        """What it has learned, in a few words for the progress line."""
+
 
 Config = TypeVar("Config", bound=AnyExperiment)
 Part = TypeVar("Part", Samples, Scenes)
@@ -95,6 +104,19 @@ class TrainingTask(ABC, Generic[Config, Part]):
         self, strategy: tf.distribute.Strategy, part: Part, store: ImageCache | None
     ) -> TrainingInput:
         """The batches to train on."""
+
+    def learners(self, model: NetworkModel, steps: int, state_step: Callable[[], int]) -> dict[str, Learner]:
+        """Callbacks with a memory that learn beside the network, by the names they have in checkpoints.
+
+        Args:
+            model: as `build_model` gave it.
+            steps: of the whole training.
+            state_step: gives the number of training steps done.
+        """
+        return {}
+
+    def finish(self, folder: Path) -> None:
+        """Writes into the run folder what there is at the end beside the networks."""
 
     @abstractmethod
     def judging(self, part: Part) -> Judging[Part]:

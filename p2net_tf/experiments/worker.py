@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import load_pose_config
-from p2net_tf.experiments.budget import charge, cut_training
+from p2net_tf.experiments.budget import charge, cut_training, online_cost
 from p2net_tf.experiments.cells import CellFiles, read_kept, write_json
 from p2net_tf.utils.exceptions import Interrupted
 from p2net_tf.utils.quiet import import_tensorflow
@@ -115,6 +116,8 @@ def run_cell(folder: Path, strict: bool = False, engines: Engines | None = None)
     if searcher := request.get("searched_by"):
         config, cost, search_seconds = _search(config, folder, engines.searches[searcher], strict)
     if budget is not None:
+        if config.policy == LEARN:
+            cost = online_cost(config, budget)
         charged = charge(cost, budget) if cost else 0
         config = cut_training(config, budget - charged)
         accounts = {

@@ -27,7 +27,7 @@ from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks.detection_network import DECODE_SCOPE
 from p2net_tf.export.model_card import card_of_detector, write_card
 from p2net_tf.export.requests import demand_image, demand_shape
-from p2net_tf.export.tflite import PRECISIONS, Quantization, convert
+from p2net_tf.export.tflite import PRECISIONS, Quantization, convert, write_one_signature
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import demand_utf8, newest_version, next_version, write_bytes
 
@@ -79,9 +79,7 @@ def export_detector_tflite(
     )
     with next_version(out) as scratch, tempfile.TemporaryDirectory() as source:
         spec = tf.TensorSpec((1, side, side, 3), tf.uint8, name="pictures")
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint("serving_default", _lite_function(detector), [spec])
-        archive.write_out(source, verbose=False)
+        write_one_signature(_lite_function(detector), spec, source)
         for precision in track(precisions, "converting to TFLite"):
             contents = convert(source, precision, quantization)
             write_bytes(scratch / f"{detector.card.name}_{precision}.tflite", contents)

@@ -23,6 +23,8 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class ExportOptions:
+    """How a network is exported."""
+
     exif: Exif = Exif.upright
     precision: Precision = Precision.float32
     fold_batch_norm: bool = False

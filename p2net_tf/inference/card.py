@@ -73,10 +73,13 @@ def _skeleton(value: Any) -> Any:
 class InferenceCard(Card):
     """What a network needs to be predicted with, exported and served.
 
-    ```python
-    card = InferenceCard.of(network, Skeleton.load("coco17"), box_padding=1.25)
-    card = card.updated(recipe={"flip_test": False})
-    ```
+    `InferenceCard.of(network, skeleton)` makes the card of a network; one of one's own:
+
+    >>> card = InferenceCard(skeleton=Skeleton.load("coco17"), input_size=(256, 192))
+    >>> card.box_padding, card.recipe.flip_test
+    (1.25, True)
+    >>> card.updated(recipe={"flip_test": False}).recipe.flip_test
+    False
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

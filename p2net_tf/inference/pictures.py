@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,53 @@ from PIL import Image
 from p2net_tf.data.image_files import decode_file
 from p2net_tf.data.pillow_images import to_rgb
 from p2net_tf.data.samples import DataError
+from p2net_tf.inference.downloads import WEB, fetched
 
 PictureSource = Any
-"""A path, an array `[H, W, 3]` (uint8, or float in 0..1) or `[H, W]`, or a PIL image."""
+"""A path or an `http` address, an array `[H, W, 3]` (uint8, or float in 0..1) or `[H, W]`, or a PIL image."""
 
 _AHEAD = 8
 _ROUNDING = 1e-3
 """Resampled floats overshoot 1 a little."""
 
 
-def as_list(pictures: PictureSource | Sequence[PictureSource]) -> list[PictureSource]:
-    """The pictures one by one, where one alone or several may be given."""
-    if isinstance(pictures, (list, tuple)):
-        return list(pictures)
-    if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
-        return list(pictures)
-    return [pictures]
+def as_pictures(source: PictureSource | Iterable[PictureSource]) -> Iterable[PictureSource]:
+    """The pictures one by one, where one alone or several may be given.
+
+    Returns:
+        A list; or the source itself, where it gives one picture after the other and may have no end.
+    """
+    if isinstance(source, list | tuple) or getattr(source, "ndim", None) in (1, 4):
+        return list(source)
+    # A file gives lines, bytes give numbers, and a dict gives its keys.
+    is_other = isinstance(source, str | bytes | bytearray | memoryview | Mapping) or _is_file(source)
+    if isinstance(source, Iterable) and not is_other and not hasattr(source, "__array__"):
+        return source
+    return [source]
 
 
-def load_pictures(sources: Sequence[PictureSource], exif_orientation: bool = True) -> Iterator[np.ndarray]:
-    """`load_picture` of each, a few of them ahead, side by side."""
-    load = partial(load_picture, exif_orientation=exif_orientation)
+def load_pictures(sources: Iterable[PictureSource], exif_orientation: bool = True) -> Iterator[np.ndarray]:
+    """`load_numbered` of each, a few of them ahead, side by side."""
+    waiting = enumerate(sources)
     with ThreadPoolExecutor(_AHEAD) as pool:
-        waiting = iter(sources)
-        queue = [pool.submit(load, source) for source in islice(waiting, _AHEAD)]
+        queue = [pool.submit(load_numbered, *item, exif_orientation) for item in islice(waiting, _AHEAD)]
         while queue:
             yield queue.pop(0).result()
-            queue += [pool.submit(load, source) for source in islice(waiting, 1)]
+            queue += [pool.submit(load_numbered, *item, exif_orientation) for item in islice(waiting, 1)]
+
+
+def load_numbered(number: int, source: PictureSource, exif_orientation: bool = True) -> np.ndarray:
+    """`load_picture` of one of several.
+
+    Raises:
+        DataError: it is no picture; names the file, or the number where there is none.
+    """
+    try:
+        return load_picture(source, exif_orientation)
+    except DataError as error:
+        if isinstance(source, str | Path):
+            raise
+        raise DataError(f"picture {number}: {error}") from None
 
 
 def load_picture(source: PictureSource, exif_orientation: bool = True) -> np.ndarray:
@@ -57,21 +77,44 @@ def load_picture(source: PictureSource, exif_orientation: bool = True) -> np.nda
     Raises:
         DataError: it is no picture; names file or shape, and the remedy.
     """
-    if isinstance(source, (str, Path)):
-        return _of_file(str(source), exif_orientation)
+    if isinstance(source, str | Path):
+        return _of_word(str(source), exif_orientation)
     if isinstance(source, Image.Image):
         return _of_pillow(source, exif_orientation)
     if isinstance(source, (np.ndarray, tf.Tensor)) or hasattr(source, "__array__"):
         return _of_array(np.asarray(source))
-    raise DataError(
-        f"{type(source).__name__} is no picture: give a path, an array [H, W, 3] (uint8, or float in 0..1) "
-        "or a PIL image"
-    )
+    raise no_picture(source)
+
+
+def no_picture(source: Any) -> DataError:
+    """What is to be said of something that is neither a path nor pixels."""
+    is_plain = source is None or isinstance(source, bool | int | float)
+    remedy = "give a path, an array [H, W, 3] (uint8, or float in 0..1) or a PIL image"
+    if isinstance(source, bytes | bytearray | memoryview) or _is_file(source):
+        remedy += "; PIL.Image.open makes one of an open file, or of io.BytesIO(bytes)"
+    return DataError(f"{source if is_plain else type(source).__name__} is no picture: {remedy}")
+
+
+def _is_file(source: Any) -> bool:
+    return hasattr(source, "read") and hasattr(source, "seek")
 
 
 def to_levels(picture: np.ndarray) -> np.ndarray:
     """`load_picture`'s array as uint8, to draw on."""
     return picture if picture.dtype == np.uint8 else np.uint8(np.rint(np.clip(picture, 0, 255)))
+
+
+def _of_word(word: str, exif_orientation: bool) -> np.ndarray:
+    if not word.startswith(WEB):
+        return _of_file(word, exif_orientation)
+    with tempfile.TemporaryDirectory(prefix="p2net_") as folder:
+        file = fetched(word, folder)
+        if file == word:
+            raise DataError(f"{word}: is a live stream, no picture; give it alone, as a video")
+        try:
+            return decode_file(file, exif_orientation)
+        except ValueError as error:
+            raise DataError(f"{word}: {error}") from None
 
 
 def _of_file(path: str, exif_orientation: bool) -> np.ndarray:

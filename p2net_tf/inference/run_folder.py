@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from p2net_tf.inference.keras_file import NetworkFileError
@@ -35,7 +36,8 @@ def network_file(path: str | Path) -> Path:
     for name in NETWORKS:
         if (path / name).is_file():
             return path / name
+    close = difflib.get_close_matches(str(path), PRESETS, n=1)
     raise NetworkFileError(
-        f"{path}: no run folder with best.keras, no .keras file, no preset ({', '.join(PRESETS)}); train "
-        "one with `p2net train`"
+        f"{path}: no run folder with best.keras, no .keras file, no preset ({', '.join(PRESETS)})"
+        + (f"; did you mean '{close[0]}'?" if close else "; train one with `p2net train`")
     )

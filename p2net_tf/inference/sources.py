@@ -1,33 +1,34 @@
-"""What a person means by a source: pictures, folders, patterns, addresses, videos, cameras."""
+"""What a person means by a source: pictures, folders, patterns, addresses, videos, cameras.
+
+The one place that knows: the command line asks `find_sources` of its words, Python's front door and the
+videos ask `open_source` of whatever they are given.
+"""
 
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
-import shutil
-import urllib.parse
-import urllib.request
-from collections.abc import Iterable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
-from p2net_tf.data.image_kinds import PICTURE_SUFFIXES
-from p2net_tf.data.samples import DataError
-from p2net_tf.utils.files import replacing
+from p2net_tf.data.image_kinds import HEAD_BYTES, PICTURE_SUFFIXES, is_video_head
+from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.inference.downloads import WEB, fetched
+from p2net_tf.inference.pictures import PictureSource, as_pictures, load_picture, no_picture
 
 VIDEO_SUFFIXES = frozenset((
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
-    ".webm", ".wmv",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".h265",
+    ".hevc", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 ))  # fmt: skip
 _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://")
 _CAMERA = re.compile(r"camera:(\d+)")
-_WEB = ("http://", "https://")
-_LARGEST = 2**30
-"""Bytes of a download."""
-_PATIENCE = 30
-"""Seconds without an answer."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,18 @@ class Sources:
     Attributes:
         pictures: paths, in the order given; those of a folder by name.
         videos: files, addresses of streams, and devices of cameras.
+        problems: words that mean nothing that is there.
+        addresses: where the fetched files are from, by their paths.
     """
 
     pictures: tuple[str, ...]
     videos: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, source: str) -> str:
+        """A picture or video in the user's own words."""
+        return self.addresses.get(source, source)
 
 
 def find_sources(words: Iterable[str], downloads: str | Path) -> Sources:
@@ -51,29 +60,131 @@ def find_sources(words: Iterable[str], downloads: str | Path) -> Sources:
     or `camera:0`.
 
     Args:
-        downloads: folder of the fetched files.
-
-    Raises:
-        DataError: a folder or pattern without pictures, or an address that cannot be fetched.
+        downloads: folder of the fetched files, which the caller removes.
     """
-    pictures, videos = [], []
+    pictures, videos, problems, addresses = [], [], [], {}
     for word in words:
-        for found in _meant(word, Path(downloads)):
-            (videos if is_video(found) else pictures).append(found)
-    return Sources(tuple(pictures), tuple(videos))
+        try:
+            for found in _meant(word, downloads):
+                (videos if is_video(found) else pictures).append(found)
+                if word.startswith(WEB):
+                    addresses[found] = word
+        except DataError as error:
+            detail = str(error).removeprefix(f"{word}: ")
+            problems.append(Problem("error", "source_missing", word, detail, remedy=""))
+    return Sources(tuple(pictures), tuple(videos), tuple(problems), addresses)
 
 
 def is_video(source: str) -> bool:
-    """Whether it is to be read as a video: by its suffix, or because it is a stream or a camera."""
-    return source.startswith((*_STREAMS, "/dev/video")) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+    """Whether it is to be read as a video: by its suffix, or its first bytes, or because it is a stream or a
+    camera."""
+    if is_live(source):
+        return True
+    suffix = Path(source).suffix.lower()
+    if suffix in VIDEO_SUFFIXES or suffix in PICTURE_SUFFIXES:
+        return suffix in VIDEO_SUFFIXES
+    try:
+        with open(source, "rb") as file:
+            return is_video_head(file.read(HEAD_BYTES))
+    except OSError:
+        return False
 
 
-def _meant(word: str, downloads: Path) -> list[str]:
+def is_live(source: str) -> bool:
+    """Whether it is the address of a stream, or a camera, and no file."""
+    return source.startswith((*_STREAMS, *WEB, "/dev/video"))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that are all there: paths, arrays, PIL images."""
+
+    pictures: list[PictureSource]
+
+
+@dataclass(frozen=True)
+class PictureStream:
+    """Pictures that come one after the other, once."""
+
+    pictures: Iterable[PictureSource]
+
+
+@dataclass(frozen=True)
+class Video:
+    """A file, the address of a stream, or the device of a camera."""
+
+    source: str
+
+
+def open_source(
+    source: Any, stack: ExitStack, files_are_videos: bool = False
+) -> Pictures | PictureStream | Video:
+    """What somebody's Python means.
+
+    Args:
+        source: a word as of `find_sources`; the number of a camera; an array `[H, W, 3]`, a PIL image, or
+            a list of pictures, which may be words, too; whatever else gives pictures one after the other.
+        stack: holds the fetched files as long as it is open.
+        files_are_videos: one file is a video whatever its name, such as a GIF that moves.
+
+    Raises:
+        DataError: it is none of these, an address cannot be fetched, or a folder holds pictures and videos.
+    """
+    if isinstance(source, Integral) and not isinstance(source, bool):
+        return Video(_camera(int(source)))
+    if isinstance(source, str | Path):
+        return _of_word(str(source), stack, files_are_videos)
+    if not isinstance(pictures := as_pictures(source), list):
+        return PictureStream(pictures)
+    return Pictures([path for picture in pictures for path in _pictures_of(picture)])
+
+
+def _of_word(word: str, stack: ExitStack, files_are_videos: bool) -> Pictures | Video:
+    downloads = ""
+    if word.startswith(WEB):
+        downloads = stack.enter_context(tempfile.TemporaryDirectory(prefix="p2net_"))
+    found = _meant(word, downloads)
+    if files_are_videos and (found == [word] or downloads):
+        return Video(found[0])
+    videos = [path for path in found if is_video(path)]
+    if not videos:
+        # Of what is fetched nothing is left but the pixels.
+        return Pictures([load_picture(path) for path in found] if downloads else found)
+    if len(found) > 1:
+        raise DataError(
+            f"{word}: {len(videos)} of {len(found)} files in it are videos; give each of them alone, and "
+            "pictures by a pattern such as '*.jpg'; or `p2net predict` takes them all"
+        )
+    return Video(videos[0])
+
+
+def _pictures_of(picture: Any) -> list[PictureSource]:
+    """One of a list: pictures alone, since each has its place in the answer."""
+    if not isinstance(picture, str | Path):
+        if picture is None or isinstance(picture, int | float):
+            raise no_picture(picture)
+        return [picture]
+    word = str(picture)
+    if word.startswith(WEB):
+        return [word]
+    found = _meant(word, "")
+    if video := next(filter(is_video, found), None):
+        raise DataError(f"{video}: is a video, in a list of pictures; give it alone")
+    return found
+
+
+def _camera(number: int) -> str:
+    if number < 0:
+        raise DataError(f"camera {number}: cameras are counted from 0")
+    return f"/dev/video{number}"
+
+
+def _meant(word: str, downloads: str | Path) -> list[str]:
     if camera := _CAMERA.fullmatch(word):
-        return [f"/dev/video{camera[1]}"]
+        return [_camera(int(camera[1]))]
     if word.startswith(_STREAMS):
         return [word]
-    if word.startswith(_WEB):
+    if word.startswith(WEB):
         return [fetched(word, downloads)]
     if os.path.isdir(word):
         return _in_folder(word, sorted(os.path.join(word, name) for name in os.listdir(word)))
@@ -88,38 +199,3 @@ def _in_folder(word: str, paths: list[str]) -> list[str]:
     if not found:
         raise DataError(f"{word}: no picture or video in it; give a folder, or a pattern, that has some")
     return found
-
-
-def fetched(address: str, folder: Path) -> str:
-    """A file from the web, kept in `folder` under its own name behind a part of its address's digest.
-
-    Raises:
-        DataError: it cannot be fetched, or is larger than a gigabyte.
-    """
-    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path)).name or "download"
-    goal = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:8]}_{name}"
-    if goal.is_file():
-        return str(goal)
-    try:
-        with urllib.request.urlopen(address, timeout=_PATIENCE) as answer, replacing(goal) as scratch:
-            if int(answer.headers.get("Content-Length") or 0) > _LARGEST:
-                raise DataError(f"{address}: more than a gigabyte; fetch it yourself, and give its path")
-            with open(scratch, "wb") as file:
-                shutil.copyfileobj(_Limited(answer, address), file)
-    except (OSError, ValueError) as error:  # urllib's own are OSErrors
-        raise DataError(f"{address}: cannot be fetched ({error}); give the path of a file") from None
-    return str(goal)
-
-
-class _Limited:
-    """What a server sends, as long as it is not too much: it need not say how much beforehand."""
-
-    def __init__(self, answer, address: str):
-        self._answer, self._address, self._left = answer, address, _LARGEST
-
-    def read(self, size: int) -> bytes:
-        block = self._answer.read(size)
-        self._left -= len(block)
-        if self._left < 0:
-            raise DataError(f"{self._address}: more than a gigabyte; fetch it yourself, and give its path")
-        return block

@@ -23,6 +23,11 @@ BOX_PADDING = 1.25
 def box_center_and_size(boxes, aspect_ratio: float, padding: float = BOX_PADDING):
     """The crop window of a box: same centre, grown to `aspect_ratio` (width / height), then by `padding`.
 
+    >>> import numpy as np
+    >>> centers, sizes = box_center_and_size(np.float32([[10, 20, 30, 80]]), aspect_ratio=0.75)
+    >>> np.array(centers).tolist(), np.array(sizes).tolist()
+    ([[25.0, 60.0]], [[75.0, 100.0]])
+
     Args:
         boxes: `[..., 4]` xywh.
         aspect_ratio: width / height of the crop.

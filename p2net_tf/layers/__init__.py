@@ -8,7 +8,7 @@ from p2net_tf.layers.exchange import ExchangeUnit
 from p2net_tf.layers.feature_pyramid import FeaturePyramid
 from p2net_tf.layers.normalization import BatchNormalization
 from p2net_tf.layers.preactivation import PreActivationBottleneck
-from p2net_tf.layers.resampling import BilinearUpsampling
+from p2net_tf.layers.resampling import BilinearUpsampling, NearestUpsampling
 
 __all__ = [
     "AttentionPartialModule",
@@ -19,6 +19,7 @@ __all__ = [
     "DilatedBottleneck",
     "ExchangeUnit",
     "FeaturePyramid",
+    "NearestUpsampling",
     "NormalizedConvolution",
     "PreActivationBottleneck",
 ]

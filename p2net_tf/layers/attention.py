@@ -16,6 +16,10 @@ class AttentionPartialModule(FreezableLayer):
 
     `T` is the global average of each channel (equation 4) and `phi` a 1x1 convolution to the same number
     of channels (equation 5), so the gate of a channel depends on all of them.
+
+    >>> module = AttentionPartialModule()
+    >>> module(ops.ones((1, 4, 4, 8))).shape, module.gates(ops.ones((1, 4, 4, 8))).shape
+    (TensorShape([1, 4, 4, 8]), TensorShape([1, 1, 1, 8]))
     """
 
     def build(self, input_shape):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -119,6 +121,35 @@ class ConvNorm(NormalizedConvolution):
             for part, rate in zip(parts, dilation_rates, strict=True)
         ]
         return self.activate(self.norm(ops.concatenate(maps, axis=0), training=training))
+
+    def of_upsampled(self, inputs: Sequence, upsamplings: Sequence[Callable], training=None):
+        """What `call` gives of `[upsample(x) for ...]`, concatenated; for a 1x1 convolution without stride.
+
+        It distributes over the channels of a concatenation and commutes with an upsampling, so each part is
+        convolved at its own resolution: fewer multiply-adds by the square of the factor.
+
+        Args:
+            inputs: maps `[B, H / f, W / f, C_f]`, whose channels add up to those that the layer was
+                built for.
+            upsamplings: one for each, from there to `[B, H, W, ...]`, linear, and of every channel alike,
+                in which the weights of a pixel add up to one.
+
+        Returns:
+            `[B, H, W, filters]`.
+
+        Raises:
+            ValueError: the convolution is not 1x1, or has a stride: these do not commute.
+        """
+        if (self.kernel_size, self.strides) != (1, 1):
+            raise ValueError(f"'{self.name}' is no 1x1 convolution of stride 1, which alone can be split")
+        ends = np.cumsum([x.shape[-1] for x in inputs])
+        with keras.name_scope(self.name):
+            kernels = ops.split(ops.convert_to_tensor(self.conv.kernel), ends[:-1].tolist(), axis=2)
+            maps = [ops.conv(x, kernel, padding="same") for x, kernel in zip(inputs, kernels, strict=True)]
+            if self.conv.use_bias:  # of a folded normalization
+                maps[0] = maps[0] + self.conv.bias
+            grown = [upsample(x) for upsample, x in zip(upsamplings, maps, strict=True)]
+            return self.activate(self.norm(sum(grown[1:], start=grown[0]), training=training))
 
     def compute_output_shape(self, input_shape):
         return self.conv.compute_output_shape(self._padded_shape(input_shape))

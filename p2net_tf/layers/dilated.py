@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import keras
+from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
 from p2net_tf.layers.freezing import FreezableLayer
@@ -15,6 +18,9 @@ class DilatedBottleneck(FreezableLayer):
     It widens the receptive field at constant resolution: 1x1 to `width`, 3x3 with dilation, 1x1 back to
     `filters`, plus the input (DetNet's block A) - through a 1x1 projection in its block B, and wherever the
     channels differ.
+
+    >>> tuple(DilatedBottleneck(16, dilation_rate=2)(keras.ops.ones((1, 8, 8, 4))).shape)
+    (1, 8, 8, 16)
 
     Args:
         filters: output channels, even.
@@ -64,10 +70,21 @@ class DilatedBottleneck(FreezableLayer):
 
     def call(self, inputs, training=None):
         x = self.reduce(inputs, training=training)
-        x = self.dilate(x, training=training)
-        x = self.expand(x, training=training)
         shortcut = inputs if self.project is None else self.project(inputs, training=training)
-        return keras.activations.relu(x + shortcut)
+        return self._sum(x, shortcut, training)
+
+    def of_upsampled(self, inputs: Sequence, upsamplings: Sequence[Callable], training=None):
+        """What `call` gives of the concatenation; see `ConvNorm.of_upsampled`."""
+        with keras.name_scope(self.name):
+            x = self.reduce.of_upsampled(inputs, upsamplings, training)
+            if self.project is not None:
+                return self._sum(x, self.project.of_upsampled(inputs, upsamplings, training), training)
+            grown = [upsample(part) for part, upsample in zip(inputs, upsamplings, strict=True)]
+            return self._sum(x, ops.concatenate(grown, axis=-1), training)
+
+    def _sum(self, reduced, shortcut, training):
+        x = self.dilate(reduced, training=training)
+        return keras.activations.relu(self.expand(x, training=training) + shortcut)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

@@ -7,6 +7,7 @@ from keras import ops
 
 from p2net_tf.layers.convolution import ConvNorm
 from p2net_tf.layers.freezing import FreezableLayer
+from p2net_tf.layers.resampling import NearestUpsampling
 from p2net_tf.layers.sequence import call_in_sequence
 
 
@@ -22,6 +23,10 @@ class ExchangeUnit(FreezableLayer):
     With a reach of all resolutions it is the fusion of HRNet (Sun et al., CVPR 2019).
 
     Takes a list of R maps `[B, H / 2**r, W / 2**r, widths[r]]`, finest first; returns the first `outputs`.
+
+    >>> maps = [ops.ones((1, 16, 16, 8)), ops.ones((1, 8, 8, 8))]
+    >>> [tuple(fused.shape) for fused in ExchangeUnit(widths=[8, 8])(maps)]
+    [(1, 16, 16, 8), (1, 8, 8, 8)]
 
     Args:
         widths: channels of each resolution.
@@ -52,12 +57,7 @@ class ExchangeUnit(FreezableLayer):
         name = f"from_{source}_to_{target}"
         if source > target:
             align = ConvNorm(self.widths[target], 1, activation=None, name=f"{name}_align", **options)
-            grow = keras.layers.UpSampling2D(
-                2 ** (source - target),
-                interpolation="nearest",
-                dtype=self.dtype_policy,
-                name=f"{name}_nearest",
-            )
+            grow = NearestUpsampling(2 ** (source - target), dtype=self.dtype_policy, name=f"{name}_nearest")
             return [align, grow]
         steps = target - source
         return [

@@ -8,6 +8,8 @@ from typing import Literal
 import keras
 from keras import ops
 
+from p2net_tf.layers.resampling import repeat_pixels
+
 
 @keras.saving.register_keras_serializable("p2net_tf")
 class FeaturePyramid(keras.layers.Layer):
@@ -85,7 +87,7 @@ class FeaturePyramid(keras.layers.Layer):
         maps = [lateral(x) for lateral, x in zip(self.laterals, inputs, strict=True)]
         for level in range(len(maps) - 1, 0, -1):
             factor = self.strides[level] // self.strides[level - 1]
-            maps[level - 1] = maps[level - 1] + _upsampled(maps[level], factor)
+            maps[level - 1] = maps[level - 1] + repeat_pixels(maps[level], factor)
         maps = [output(x) for output, x in zip(self.outputs, maps, strict=True)]
         return [*maps, *self._coarser(maps[-1])]
 
@@ -114,7 +116,3 @@ class FeaturePyramid(keras.layers.Layer):
 def _padded(shape):
     batch, *sides, channels = shape
     return (batch, *(side and side + 2 for side in sides), channels)
-
-
-def _upsampled(x, factor: int):
-    return x if factor == 1 else ops.repeat(ops.repeat(x, factor, axis=1), factor, axis=2)

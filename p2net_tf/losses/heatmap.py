@@ -32,7 +32,11 @@ class HeatmapLoss(keras.losses.Loss):
     """L2: squared error of the heatmaps, averaged over the labeled keypoints of each person.
 
     `y_true` are keypoints `[B, K, 3]` (x, y, visibility) in crop pixels, `y_pred` heatmaps `[B, h, w, K]`.
-    A person without a labeled keypoint costs 0.
+    A person without a labeled keypoint costs 0. Heatmaps of nothing cost 1:
+
+    >>> keypoints, nothing = ops.array([[[64.0, 64.0, 2.0]]]), ops.zeros((1, 32, 32, 1))
+    >>> round(float(HeatmapLoss(sigma=2.0)(keypoints, nothing)), 4)
+    1.0
 
     `y_true` may also be a pair of soft targets, `(heatmaps [B, h, w, K], labels [B, K] in 0..1)`: what
     mixtures of augmentations have (equation 6). A label is then the weight of its keypoint's error and

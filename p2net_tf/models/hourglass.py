@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from p2net_tf.layers import ConvNorm, PreActivationBottleneck
+from p2net_tf.layers import ConvNorm, NearestUpsampling, PreActivationBottleneck
 from p2net_tf.layers.freezing import FreezableLayer
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT, NetworkInput, PoseNetwork
 
@@ -36,9 +36,7 @@ class Hourglass(FreezableLayer):
         else:
             self.inner = PreActivationBottleneck(width, name="inner", **options)
         self.after = PreActivationBottleneck(width, name="after", **options)
-        self.double = keras.layers.UpSampling2D(
-            2, interpolation="nearest", dtype=self.dtype_policy, name="double"
-        )
+        self.double = NearestUpsampling(2, dtype=self.dtype_policy, name="double")
 
     def build(self, input_shape):
         self.stay.build(input_shape)

@@ -21,6 +21,9 @@ class RefineNet(FreezableLayer):
     coarser), upsampling to stride 4; then concatenation, one bottleneck and the head. Without the modules and
     the dilation it is CPN's (Chen et al., CVPR 2018, section 3.2.2).
 
+    The 1x1 convolutions that the last bottleneck begins with stand before the upsampling: the two commute,
+    and there they cost less by the square of the factor.
+
     Args:
         num_keypoints: K.
         width: channels of every resolution.
@@ -77,17 +80,28 @@ class RefineNet(FreezableLayer):
             for layer in branch:
                 layer.build(shape)
                 shape = layer.compute_output_shape(shape)
-        gathered = (*input_shape[0][:-1], len(STRIDES) * self.width)
-        self.gather.build(gathered)
-        self.head.build(self.gather.compute_output_shape(gathered))
+        self._gathered = (*input_shape[0][:-1], len(STRIDES) * self.width)
+        self.gather.build(self._gathered)
+        self.head.build(self.gather.compute_output_shape(self._gathered))
         self.built = True
 
     def call(self, inputs, training=None):
-        grown = [
-            call_in_sequence(branch, x, training) for branch, x in zip(self.branches, inputs, strict=True)
+        maps = [
+            call_in_sequence(branch[:-1], x, training)
+            for branch, x in zip(self.branches, inputs, strict=True)
         ]
-        gathered = self.gather(keras.ops.concatenate(grown, axis=-1), training=training)
+        upsamplings = [branch[-1] for branch in self.branches]
+        gathered = self.gather.of_upsampled(maps, upsamplings, training)
         return self.to_output(self.head(gathered))
+
+    @property
+    def spared_multiply_adds(self) -> int:
+        """Of a crop: how many fewer it does than the 1x1 convolutions of `gather` on the concatenation."""
+        _, height, width, channels = self._gathered
+        projected = 0 if self.gather.project is None else self.gather.project.filters
+        of_all = height * width * channels * (self.gather.reduce.filters + projected)
+        factors = [stride // STRIDES[0] for stride in STRIDES]
+        return sum(of_all * (factor**2 - 1) // (len(STRIDES) * factor**2) for factor in factors)
 
     def gates(self, inputs) -> dict:
         """What the Attention Partial Modules multiply their channels by, for the inputs of `call`.

@@ -26,12 +26,15 @@ def count_multiply_adds(model: keras.Model) -> dict[str, int]:
     """Multiply-adds of convolutions and dense layers for one crop, by the name of the top-level layer.
 
     Taken from the shapes that layers were built for, without a forward pass; so a layer that is called in
-    several places counts once. None of the project's networks has one.
+    several places counts once. None of the project's networks has one. A layer that does with fewer, at
+    another resolution than it was built for, tells how many it spares.
     """
-    return {
-        layer.name: sum(_positions(inner) * math.prod(inner.kernel.shape) for inner in _counted_layers(layer))
-        for layer in model.layers
-    }
+    return {layer.name: _multiply_adds(layer) for layer in model.layers}
+
+
+def _multiply_adds(layer) -> int:
+    total = sum(_positions(inner) * math.prod(inner.kernel.shape) for inner in _counted_layers(layer))
+    return total - sum(getattr(inner, "spared_multiply_adds", 0) for inner in sublayers(layer))
 
 
 def published_gflops(model: keras.Model) -> float:
@@ -39,7 +42,7 @@ def published_gflops(model: keras.Model) -> float:
 
     In units of 1024 ** 3 multiply-adds, and with one per weight of a transposed convolution and position of
     its *output*, which is four times what it costs. Heatmaps on the way that the prediction does not need
-    are left out.
+    are left out, and nothing is spared: the published code convolves what it has concatenated.
     """
     layers = _counted_layers(keras.Model(model.inputs, model.output[HEATMAPS_OUTPUT]))
     return sum(math.prod(layer.kernel.shape) * _output_positions(layer) for layer in layers) / 1024**3

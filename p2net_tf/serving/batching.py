@@ -27,6 +27,7 @@ LARGEST_QUEUE = 512 << 20
 _log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
+"""Inputs or outputs of a signature, by their names."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.files import write_bytes
 
 Color = tuple[int, int, int]
+"""RGB, 0..255."""
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (128, 128, 128)
 SHEET_BACKGROUND, SHEET_TEXT = (24, 26, 31), (205, 210, 218)
 PEOPLE_COLORS: tuple[Color, ...] = (

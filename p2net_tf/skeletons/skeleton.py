@@ -29,11 +29,11 @@ class Limb:
 class Skeleton:
     """Names, symmetry and scale of the keypoints of a data set.
 
-    ```python
-    mouse = Skeleton.load("mouse7.yaml")       # a card of one's own
-    coco = Skeleton.load("coco17")             # or a built-in one: coco17, lsp14, mpii16
-    coco.index("left_wrist")                   # 9
-    ```
+    >>> coco = Skeleton.load("coco17")  # a built-in card (coco17, lsp14, mpii16), or the path of one's own
+    >>> coco.num_keypoints, coco.index("left_wrist")
+    (17, 9)
+    >>> coco.keypoints[coco.flip_permutation[9]]
+    'right_wrist'
 
     Attributes:
         name: name of the card, e.g. `coco17`.

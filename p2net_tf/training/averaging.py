@@ -65,10 +65,13 @@ class Calibration:
         network: `[B, H, W, 3] ->` heatmaps.
         batches: `(crops, keypoints)` or `TrainingBatch`es, also distributed ones; the statistics become their
             mean over these batches.
+        augmentation: of `(crops, keypoints)`, where the batches come plain.
     """
 
-    def __init__(self, network: keras.Model, batches: tf.data.Dataset):
-        self._network, self._batches = network, batches
+    def __init__(
+        self, network: keras.Model, batches: tf.data.Dataset, augmentation: keras.layers.Layer | None = None
+    ):
+        self._network, self._batches, self._augmentation = network, batches, augmentation
         self._norms = [x for x in sublayers(network) if isinstance(x, BatchNormalization)]
         self._forward = tf.function(self._forward_once, autograph=False, reduce_retracing=True)
 
@@ -83,7 +86,7 @@ class Calibration:
     def measure(self) -> None:
         total, count = None, 0
         for batch in self._batches:
-            self._forward(batch[0])
+            self._forward(*batch[:2])
             found = self.statistics()
             total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
             count += 1
@@ -93,13 +96,18 @@ class Calibration:
     def _variables(self):
         return [variable for norm in self._norms for variable in (norm.moving_mean, norm.moving_variance)]
 
-    def _forward_once(self, crops):
+    def _on_replica(self, crops, keypoints):
+        if self._augmentation is not None:
+            crops, _ = self._augmentation((crops, keypoints), training=True)
+        return self._network(crops, training=True)
+
+    def _forward_once(self, crops, keypoints):
         """Without momentum the moving statistics become those of this batch; it is read while tracing."""
         momenta = [norm.momentum for norm in self._norms]
         for norm in self._norms:
             norm.momentum = 0.0
         try:
-            self._network.distribute_strategy.run(lambda x: self._network(x, training=True), (crops,))
+            self._network.distribute_strategy.run(self._on_replica, (crops, keypoints))
         finally:
             for norm, momentum in zip(self._norms, momenta, strict=True):
                 norm.momentum = momentum

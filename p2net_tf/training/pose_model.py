@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from p2net_tf.augment.policies import Policy, PolicyAugmentation
+from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.pipeline import fit_dataset, fitting_batch, validation_dataset
 from p2net_tf.data.samples import NO_SAMPLES, DataError, Samples
@@ -65,8 +66,9 @@ class PoseModel(NetworkModel):
             such a loss, and keeps all for another one.
         intermediate_weight, final_weight: weights of the two losses.
         weight_decay: L2 penalty `weight_decay / 2 * sum(kernel ** 2)` in the loss, as in CPN (paper: 1e-5).
-        augmentation: applied to every training batch, for data that come plain; None trains on them as they
-            are. XLA cannot compile it, so Keras then leaves `jit_compile` off, with a warning.
+        augmentation: applied to every training batch, for data that come plain: a `PolicyAugmentation`, or a
+            `LearnedPolicy`, which is learned meanwhile; None trains on them as they are. XLA cannot compile
+            it, so Keras then leaves `jit_compile` off, with a warning.
 
     Raises:
         CardError: the network gives no `heatmaps`, or of another size or number than the skeleton's.
@@ -87,7 +89,7 @@ class PoseModel(NetworkModel):
         intermediate_weight: float = 1.0,
         final_weight: float = 1.0,
         weight_decay: float = 0.0,
-        augmentation: PolicyAugmentation | None = None,
+        augmentation: keras.layers.Layer | None = None,
         card: InferenceCard | None = None,
         **kwargs,
     ):
@@ -212,11 +214,13 @@ class PoseModel(NetworkModel):
             training: shuffled and augmented anew in every epoch, without the rest that fills no batch; False:
                 everybody once, in order and as they are, for `validation_data`.
             augment: the hand-crafted augmentation; None is HRNet's, as configurations have it.
-            policy: a learned one in its place, with the flip of `augment` alone.
+            policy: a learned one in its place, with the flip of `augment` alone. A schedule is given to the
+                model instead, `PoseModel(augmentation=PolicyAugmentation(schedule, steps=...))`.
             seed: of order and augmentation.
 
         Raises:
             DataError: the model has no skeleton or the samples have another one.
+            ValueError: the policy is a schedule.
         """
         if not isinstance(samples, Samples):
             raise DataError(NO_SAMPLES.format(type(samples).__name__))
@@ -239,6 +243,18 @@ class PoseModel(NetworkModel):
 
     def call(self, crops, training=None):
         return self.network(crops, training=training)
+
+    def fit(self, *args, **kwargs):
+        """As `keras.Model.fit`, and an augmentation that is learned meanwhile takes its steps."""
+        make_learner = getattr(self.augmentation, "learner", None)
+        if make_learner is None:
+            return super().fit(*args, **kwargs)
+        given = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
+        del given["self"]
+        people, callbacks = given.get("x"), given.get("callbacks") or []
+        learner = make_learner(self, people if given.get("y") is None else (people, given["y"]))
+        callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        return super().fit(**{**given, "callbacks": [*([learner] if learner else []), *callbacks]})
 
     def losses_of(self, keypoints, heatmaps, weights=None) -> dict:
         """`{intermediate_loss, final_loss, loss}`: this replica's share of the global means.

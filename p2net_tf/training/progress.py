@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -23,10 +24,21 @@ class TrainingProgress(keras.callbacks.Callback):
         step: finished when it begins.
         clock: knows the rates.
         closing: takes the bar down at the end; Keras calls no callback after an interrupt.
+        remarks: give further words for every line.
     """
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, step: int, clock: Clock, closing: ExitStack):
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        batch_size: int,
+        step: int,
+        clock: Clock,
+        closing: ExitStack,
+        remarks: Sequence[Callable[[], str]] = (),
+    ):
         super().__init__()
+        self._remarks = remarks
         self._epochs, self._steps, self._batch_size = epochs, steps, batch_size
         self._step, self._clock, self._closing = step, clock, closing
 
@@ -49,6 +61,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def _print(self, where: str, logs: dict[str, float]) -> None:
         self._printed = time.monotonic()
         scores = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        scores = "  ".join([scores, *(remark() for remark in self._remarks)])
         rates = describe_rates(self._clock, self._batch_size)
         messages.print(f"{where}  {scores}  [dim]{rates}, eta {self._eta()}[/dim]", soft_wrap=True)
 

@@ -21,12 +21,14 @@ class TrainingInput:
         batch_size: samples of a global batch.
         batches: the endless batches of a share from a number of the endless sequence of samples on.
         in_order: False where a service gives batches in any order.
+        calibration_index: the number in the endless sequence that `calibration` begins at.
     """
 
     strategy: tf.distribute.Strategy
     batch_size: int
     batches: Callable[[int, InputShard], tf.data.Dataset]
     in_order: bool = True
+    calibration_index: int = 0
 
     def going_on(self, state: RunState) -> tf.data.Dataset:
         """Endless distributed batches, from where `state` stands."""
@@ -35,7 +37,9 @@ class TrainingInput:
     def calibration(self) -> tf.data.Dataset:
         """What the batch statistics of averaged weights are measured on."""
         return self._distributed(
-            lambda shard: self.batches(0, shard).take(CALIBRATION_BATCHES * shard.replicas)
+            lambda shard: self.batches(self.calibration_index, shard).take(
+                CALIBRATION_BATCHES * shard.replicas
+            )
         )
 
     def _distributed(self, batches_of) -> tf.data.Dataset:

@@ -15,7 +15,8 @@ from importlib.abc import MetaPathFinder
 PACKAGE = "p2net_tf"
 
 MODULES = {
-    "augment.policies": ("PolicyAugmentation",),
+    "augment.layer": ("PolicyAugmentation",),
+    "autopose.learned_policy": ("LearnedPolicy",),
     "detection.networks.box_head": ("TwoLayerHead", "StageHead"),
     "detection.networks.faster_rcnn": ("FasterRCNN",),
     "detection.networks.one_stage": ("DenseHead", "OneStageDetector"),
@@ -29,7 +30,7 @@ MODULES = {
     "layers.feature_pyramid": ("FeaturePyramid",),
     "layers.normalization": ("BatchNormalization",),
     "layers.preactivation": ("PreActivationBottleneck",),
-    "layers.resampling": ("BilinearUpsampling",),
+    "layers.resampling": ("BilinearUpsampling", "NearestUpsampling"),
     "losses.focal": ("FocalLoss",),
     "losses.heatmap": ("HeatmapLoss", "OHKMLoss"),
     "losses.keypoint_accuracy": ("KeypointAccuracy",),

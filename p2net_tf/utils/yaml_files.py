@@ -30,6 +30,7 @@ from p2net_tf.utils.schema_words import (
 Model = TypeVar("Model", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
 Probability = Annotated[float, Field(ge=0, le=1)]
+"""Of a setting: 0..1, both included."""
 
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -15,10 +17,14 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
-from p2net_tf.estimator import PoseEstimator
-from p2net_tf.inference.pictures import load_picture, to_levels
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.evaluation.suppression import left_by_suppression
+from p2net_tf.inference.card import InferenceCard
+from p2net_tf.inference.pictures import PictureSource, load_numbered, to_levels
 from p2net_tf.inference.poses import Poses
+from p2net_tf.inference.sources import Video, open_source
 from p2net_tf.skeletons import drawing
+from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.video.following import moved_windows, unlike_rows
 from p2net_tf.video.reading import Frame, VideoReader, read_ahead
 from p2net_tf.video.smoothing import PoseSmoother, SmoothingSettings
@@ -26,6 +32,15 @@ from p2net_tf.video.tracking import UNKNOWN, Tracker, TrackerSettings
 
 _NEAR = 0.3
 """Intersection over union from which on a doubtful box may be somebody who is followed."""
+
+
+class Estimator(Protocol):
+    """What finds keypoints in boxes: a `PoseEstimator`."""
+
+    card: InferenceCard
+    skeleton: Skeleton
+
+    def in_boxes(self, picture: PictureSource, boxes: np.ndarray, box_scores: np.ndarray) -> Poses: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,37 +93,41 @@ class VideoPoses:
             two. False leaves them as they are found.
         min_score: boxes above it may begin a track; None: the detector's own `likely_score`.
         tracker: further settings of the tracker, whose scores are those of the detector here.
+        evaluation: `box_threshold` and `nms` thin out what is followed, as they do in pictures; None: nothing
+            does.
 
     Raises:
-        ValueError: `detect_every` below 1.
+        DataError: `detect_every` is no whole number above 0, or `min_score` none from 0 to 1.
         UserError: the detector cannot be opened.
     """
 
     def __init__(
         self,
-        pose: PoseEstimator,
+        pose: Estimator,
         detector: PersonDetector | str | Path | None = None,
         detect_every: int = 1,
         smooth: bool | SmoothingSettings = False,
         min_score: float | None = None,
         tracker: TrackerSettings | None = None,
+        evaluation: EvaluationConfig | None = None,
     ):
-        if detect_every < 1:
-            raise ValueError(f"detect_every is {detect_every}; give 1 or more")
+        if not isinstance(detect_every, Integral) or isinstance(detect_every, bool) or detect_every < 1:
+            raise DataError(f"detect_every is {detect_every!r:.40}; give 1 or more")
         self.pose, self.detector = pose, chosen_detector(detector, pose.skeleton)
         self.detect_every = detect_every
         self._smoothing = SmoothingSettings() if smooth is True else smooth or None
-        high = self.detector.likely_score if min_score is None else min_score
+        self.evaluation = evaluation or EvaluationConfig()
+        high = self.detector.least_score(min_score)
         self._settings = replace(tracker or TrackerSettings(), high_score=high, low_score=high / 2)
 
     def predict(
-        self, source: str | Path | VideoReader | Iterable[np.ndarray], rate: float = 30.0
+        self, source: str | Path | int | VideoReader | Iterable[PictureSource], rate: float = 30.0
     ) -> Iterator[PeopleFrame]:
         """The people of every frame, as they are asked for; no frame is kept.
 
         Args:
-            source: a video file, the address of a stream, an open `VideoReader`, or pictures one after the
-                other, as `PoseEstimator.predict` takes one.
+            source: a video file, an address, the number of a camera, an open `VideoReader`, or the pictures
+                of a list, a folder or a generator, which are frames here.
             rate: of such pictures, per second.
 
         Raises:
@@ -117,10 +136,9 @@ class VideoPoses:
         """
         following = _Following(self, Tracker(self.pose.skeleton.sigmas, self._settings))
         with ExitStack() as stack:
-            frames = self._detected(source, rate, stack)
             found = (
                 PeopleFrame(frame.number, frame.time, *following.next(frame, boxes))
-                for frame, boxes in frames
+                for frame, boxes in self._detected(source, rate, stack)
             )
             yield from smoothed(found, self._smoothing) if self._smoothing else found
 
@@ -128,16 +146,21 @@ class VideoPoses:
         """Frames with what the detector finds in those that it looks at.
 
         Of a video it looks at the next frame while the poses of this one are found: neither of the two fills
-        all cores, and boxes do not depend on who is followed.
+        all cores, and boxes do not depend on who is followed. Pictures come when they are asked for.
         """
-        frames = _frames(source, rate, stack)
-        found = (
-            (frame, None if number % self.detect_every else self.detector.detect_in(frame.picture))
-            for number, frame in enumerate(frames)
-        )
-        if isinstance(source, (str, Path, VideoReader)):
-            return stack.enter_context(closing(read_ahead(found, 1)))
-        return found
+        opened = source if isinstance(source, VideoReader) else open_source(source, stack, True)
+        if isinstance(opened, Video):
+            opened = stack.enter_context(VideoReader(opened.source))
+        if not isinstance(opened, VideoReader):
+            return self._looked_at(_numbered(opened.pictures, rate))
+        # Ends before the video is closed: a thread that decodes a closed one brings the process down.
+        frames = stack.enter_context(closing(read_ahead(opened)))
+        return stack.enter_context(closing(read_ahead(self._looked_at(frames), 1)))
+
+    def _looked_at(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Boxes | None]]:
+        for number, frame in enumerate(frames):
+            looks = number % self.detect_every == 0
+            yield frame, self.detector.detect_in(frame.picture) if looks else None
 
 
 def smoothed(
@@ -170,10 +193,19 @@ class _Following:
             boxes: what the detector finds; None where it does not look.
         """
         poses = self._follow(frame.picture) if boxes is None else self._look(frame.picture, boxes)
+        poses = self._thinned(poses)
         ids = self._tracker(poses.boxes, poses.box_scores, poses.keypoints, poses.keypoint_scores)
         self._last, self._ids = poses, ids
         known = np.flatnonzero(ids != UNKNOWN)
         return poses.take(known), ids[known]
+
+    def _thinned(self, poses: Poses) -> Poses:
+        settings = self._people.evaluation
+        if settings.nms is None:
+            return poses
+        rows, scores = left_by_suppression(poses, self._people.pose.card, settings)
+        self._carried = self._carried[rows]
+        return poses.take(rows, scores)
 
     def _look(self, picture: np.ndarray, boxes: Boxes) -> Poses:
         """In the detector's boxes, and in those of people it lost just now."""
@@ -223,28 +255,12 @@ class _Following:
         high, low = self._tracker.settings.high_score, self._tracker.settings.low_score
         boxes = boxes.above(low)
         wanted = (boxes.scores > high) | (self._tracker.overlaps(boxes.windows) >= _NEAR)
+        wanted &= boxes.scores >= self._people.evaluation.box_threshold
         return boxes.windows[wanted], boxes.scores[wanted]
 
 
-def _frames(source, rate: float, stack: ExitStack) -> Iterable[Frame]:
-    if isinstance(source, (str, Path)):
-        source = stack.enter_context(VideoReader(source))
-    if isinstance(source, VideoReader):
-        # Ends before the video is closed: a thread that decodes a closed one brings the process down.
-        return stack.enter_context(closing(read_ahead(source)))
-    if not isinstance(source, Iterable):
-        raise DataError(
-            f"{type(source).__name__} is no video: give its path, the address of a stream, or pictures "
-            "[H, W, 3] one after the other"
-        )
+def _numbered(pictures: Iterable[PictureSource], rate: float) -> Iterator[Frame]:
     if not rate > 0:
         raise DataError(f"rate is {rate}; give pictures per second, above 0")
-    return _numbered(source, rate)
-
-
-def _numbered(pictures: Iterable, rate: float) -> Iterator[Frame]:
     for number, picture in enumerate(pictures):
-        try:
-            yield Frame(to_levels(load_picture(picture)), number / rate, number)
-        except DataError as error:
-            raise DataError(f"picture {number}: {error}") from None
+        yield Frame(to_levels(load_numbered(number, picture)), number / rate, number)

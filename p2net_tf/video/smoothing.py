@@ -75,11 +75,13 @@ class _PersonFilter:
 class OneEuroFilter:
     """A low-pass filter whose cutoff rises with speed: still joints do not tremble, fast ones lag little.
 
-    ```python
-    smooth = OneEuroFilter(min_cutoff=1.0, beta=0.05)
-    for time, keypoints in frames:               # [..., 2], the same joints every time
-        print(smooth(keypoints, time))
-    ```
+    >>> smooth = OneEuroFilter(min_cutoff=1.0, beta=0.0)
+    >>> for time, x in enumerate([0.0, 1.0, 0.0, 1.0]):  # or `[..., 2]`, the same joints every time
+    ...     print(smooth(np.array(x), time / 25).round(3))
+    0.0
+    0.201
+    0.161
+    0.329
 
     Every number is filtered by itself. Where one is not finite, a joint that was not found, it stays so, and
     its filter waits.

@@ -9,22 +9,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from crop_batches import SIZE, assert_same, batch
 
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
-from p2net_tf.augment.policies import (
-    Policy,
-    PolicyAugmentation,
-    PolicyTensors,
-    Stage,
-    augment,
-    draw_chains,
-    random_policy,
-)
+from p2net_tf.augment.layer import PolicyAugmentation
+from p2net_tf.augment.policies import Policy, Stage, random_policy
+from p2net_tf.augment.policy_draws import PolicyTensors, augment, draw_chains
 from p2net_tf.augment.policy_files import BUILTIN_POLICIES, PolicyError
 
 NAMES = ops.OPERATION_NAMES
-SIZE = (32, 24)
 
 MIXED = Policy(
     [
@@ -34,20 +28,6 @@ MIXED = Policy(
     ],
     "mixed",
 )
-
-
-def batch(count: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    crops = random.uniform(size=(count, *SIZE, 3)).astype(np.float32)
-    keypoints = np.concatenate([random.uniform(8, 16, (count, 5, 2)), np.full((count, 5, 1), 2)], axis=-1)
-    return crops, keypoints.astype(np.float32)
-
-
-def assert_same(*results):
-    first, *others = [[np.asarray(part) for part in result] for result in results]
-    for other in others:
-        for one, twin in zip(first, other, strict=True):
-            np.testing.assert_array_equal(one, twin)
 
 
 class TestDraws:
@@ -296,7 +276,8 @@ import json
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from p2net_tf.augment.policies import Policy, PolicyAugmentation, Stage
+from p2net_tf.augment.layer import PolicyAugmentation
+from p2net_tf.augment.policies import Policy, Stage
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     layer = PolicyAugmentation(Policy([[Stage("Brightness", 1, 5, 5)]]))

@@ -71,7 +71,7 @@ def first_policy_gradients(monkeypatch, **changes) -> list[np.ndarray]:
     optimizers = [keras.optimizers.SGD(1.0) for _ in searcher.policy.variables]
     for optimizer, variable in zip(optimizers, searcher.policy.variables, strict=True):
         optimizer.build([variable])
-    monkeypatch.setattr(searcher, "_policy_optimizers", optimizers)
+    monkeypatch.setattr(searcher, "policy_optimizers", optimizers)
     before = policy_of(searcher)
     go(searcher, 1)
     return [old - new for old, new in zip(before, policy_of(searcher), strict=True)]

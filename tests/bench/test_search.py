@@ -43,11 +43,20 @@ def test_prints_what_it_writes(measured):
 
 def test_every_step_has_seconds_and_a_ratio_to_the_plain_one(measured):
     report = measured[1]
-    searched = {"expectation", "mixture"}
+    searched = {"expectation", "mixture", "step of the policy beside the training"}
     assert report["seconds"].keys() == searched | {"training step", "training step under the policy"}
     assert report["ratio"].keys() == searched | {"training step under the policy"}
     for values in (*report["seconds"].values(), *report["ratio"].values()):
         assert 0 < values["lower"] <= values["median"] <= values["upper"]
+
+
+def test_what_learning_adds_to_a_training(measured):
+    online = measured[1]["online"]
+    assert (online["every"], online["limit"]) == (5, 0.25)
+    assert online["steps_per_training_step"] == pytest.approx(0.7 / 5, abs=1e-3)
+    assert 0 < online["added"]["lower"] <= online["added"]["median"] <= online["added"]["upper"]
+    # Of three operations one, one and two numbers, with two moments each; counts and rates.
+    assert 4 * 3 * 12 <= online["memory_bytes"] < 4 * 3 * 12 + 100
 
 
 def test_every_part_of_a_search_step_is_measured(measured):

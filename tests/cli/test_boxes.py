@@ -183,3 +183,18 @@ class TestEvaluate:
             call("evaluate", lonely, "--data", tmp_path / "nowhere")
         with pytest.raises(NetworkFileError, match="no run folder with best.keras"):
             call("evaluate", tmp_path / "nowhere.keras", "--data", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--part", "validation"),
+            "--part is of a configuration; of the folder of --data take split=validation",
+        ),
+        (("--config", "mine.yaml"), "give one of --data and --config"),
+    ],
+)
+def test_what_does_not_go_with_a_folder(tmp_path, options, words):
+    said = call("evaluate", "detector.keras", "--data", tmp_path, *options, code=2).output
+    assert words in " ".join(said.replace("│", " ").split())

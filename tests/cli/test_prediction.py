@@ -11,8 +11,8 @@ from calls import call
 from saved_networks import saved_two_convolutions
 from tiny_detectors import tiny_detector
 
-from p2net_tf.cli.prediction import _say_pictures
 from p2net_tf.cli.prediction_files import Written
+from p2net_tf.cli.prediction_run import say_pictures
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.settings import DatasetConfig
@@ -206,7 +206,17 @@ def test_what_else_is_in_a_file_of_boxes_is_said_once(data_root, tmp_path, netwo
         call("predict", tmp_path / "one.jpg", *files)
 
 
+def test_json_of_pictures_is_that_of_their_file(data_root, tmp_path, network):
+    names = [shutil.copy(path, tmp_path) for path in pictures(data_root)[:2]]
+    box = {"file_name": pictures(data_root)[0].name, "bbox": [10, 10, 50, 80]}
+    (tmp_path / "boxes.json").write_text(json.dumps([box]))
+    files = ["--model", network[0], "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out"]
+    said = call("predict", *names, *files, "--json").stdout
+    assert json.loads(said) == json.loads((tmp_path / "out/predictions.json").read_text())
+    assert len(json.loads(said)) == 1
+
+
 @pytest.mark.parametrize("boxes", [0, 1])
 def test_pictures_of_nobody_are_told(boxes, tmp_path, capsys):
-    _say_pictures(Written(0, 0, boxes, (), False), tmp_path, as_json=False)
+    say_pictures(Written(0, 0, boxes, (), False), tmp_path, as_json=False)
     assert ("nobody was found: take a lower --min-score" in "".join(capsys.readouterr())) == (not boxes)

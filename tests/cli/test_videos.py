@@ -12,7 +12,10 @@ from saved_networks import saved_two_convolutions
 pytest.importorskip("av", reason="PyAV, the extra 'video', is not installed")
 
 from p2net_tf.cli import video_files
+from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.walks import WalkOptions, render_walk
+from p2net_tf.detection.boxes import Boxes
+from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.utils.exceptions import Interrupted
 from p2net_tf.video.reading import Frame, VideoError, VideoReader
 from p2net_tf.video.writing import VideoWriter
@@ -68,6 +71,21 @@ def test_lines_for_pipes(network, video, tmp_path):
     assert len(lines[3]["people"][0]["keypoints"]) == 17 * 3
 
 
+def test_pictures_and_videos_print_lines_of_one_form(network, video, tmp_path):
+    picture = tmp_path / "still.png"
+    Image.new("RGB", (64, 64)).save(picture)
+    said = call(
+        "predict", video, picture, "--model", network, "--whole-image", "--json", "--out", tmp_path / "out"
+    ).stdout
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["source"] for line in lines] == [str(picture)] + [str(video)] * FRAMES
+    for line in lines:
+        (person,) = line["people"]
+        assert {"keypoints", "score", "box"} <= person.keys()
+    assert lines[0].keys() == {"source", "image_id", "people"}
+    assert lines[1].keys() == {"source", "frame", "time", "people"}
+
+
 @pytest.mark.slow
 def test_a_folder_of_both(network, video, tmp_path):
     """Each in its way; a video of the same name in another folder has files of its own."""
@@ -77,7 +95,7 @@ def test_a_folder_of_both(network, video, tmp_path):
     out = tmp_path / "out"
     call("predict", video.parent, tmp_path / "other", "--model", network, "--whole-image", "--out", out)
     assert {path.name for path in out.iterdir()} == {
-        "predictions.json", "problems.json", "still_1.jpg",
+        "predictions.json", "keypoints.csv", "problems.json", "still_1.jpg",
         *(f"my_walk{number}.{suffix}" for number in ("", "_2") for suffix in ("mp4", "json", "csv")),
     }  # fmt: skip
 
@@ -121,6 +139,8 @@ def test_a_video_that_breaks_off(network, video, tmp_path):
         (["a.jpg", "--boxes", "1,2,3,4", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
         (["a.jpg", "--whole-image", "--min-score", "0.5"], "--min-score is for boxes of a detector"),
         (["a.jpg", "--whole-image", "--detector", "x"], "give one of --boxes"),
+        (["a.jpg", "--smooth"], "--smooth is of videos, and there is none"),
+        (["a.jpg", "--detect-every", "5"], "--detect-every is of videos, and there is none"),
         (["p2net_small_lsp", "a.jpg"], "is a network, not a picture: give it as --model p2net_small_lsp"),
         (["mine.keras", "a.jpg"], "give it as --model mine.keras"),
     ],
@@ -129,18 +149,67 @@ def test_what_does_not_go_together(arguments, words):
     assert words in " ".join(call("predict", *arguments, code=2).output.replace("│", " ").split())
 
 
-def test_what_cannot_be_read_does_not_end_the_run(network, video, tmp_path):
+def test_what_cannot_be_read_is_told_before_the_rest_is_worked_on(network, video, tmp_path, monkeypatch):
     damaged, text, out = video.with_name("damaged.mp4"), video.with_name("text.jpg"), tmp_path / "out"
+    missing, folder = video.with_name("missing.mp4"), tmp_path / "empty"
     damaged.write_text("no video")
     text.write_text("no picture")
+    folder.mkdir()
     common = ("--model", network, "--whole-image", "--out", out)
-    said = " ".join(call("predict", text, damaged, video, *common).output.split())
-    assert f"set aside {damaged}: cannot be opened as a video" in said
+    words = (text, damaged, missing, folder, video)
+    listed = {"image_broken": 1, "video_broken": 1, "video_missing": 1, "source_missing": 1}
+    open_estimator = video_files.open_estimator
+
+    def after_the_list(*arguments):
+        assert json.loads((out / "problems.json").read_text())["kinds"] == listed
+        return open_estimator(*arguments)
+
+    monkeypatch.setattr(video_files, "open_estimator", after_the_list)
+    said = " ".join(call("predict", *words, *common).output.split())
+    assert f"set aside video_broken: {damaged}: cannot be opened as a video" in said
+    assert f"set aside video_missing: {missing}: missing; give the path of a video" in said
+    assert f"set aside source_missing: {folder}: no picture or video in it" in said
     assert f"image_broken: {text}" in said and "1 people in 8 frames" in said
-    with pytest.raises(VideoError, match="damaged.mp4"):
-        call("predict", damaged, video, "--strict", *common)
-    with pytest.raises(VideoError, match="damaged.mp4"):
-        call("predict", damaged, *common)
+    assert json.loads((out / "problems.json").read_text())["kinds"] == listed
+    monkeypatch.undo()
+    monkeypatch.setattr(VideoReader, "__iter__", lambda self: pytest.fail("it was worked on"))
+    for sources, kind, name in (
+        ((video, damaged, "--strict"), VideoError, "damaged.mp4"),
+        ((video, missing, "--strict"), VideoError, "missing.mp4"),
+        ((video, folder, "--strict"), DataError, "empty"),
+        ((damaged,), VideoError, "damaged.mp4"),
+    ):
+        with pytest.raises(kind, match=name):
+            call("predict", *sources, *common)
+
+
+def test_frames_that_cannot_be_decoded_are_listed(network, video, tmp_path, monkeypatch):
+    frames = VideoReader.__iter__
+
+    def with_broken_ones(self):
+        self.broken = 3
+        return frames(self)
+
+    monkeypatch.setattr(VideoReader, "__iter__", with_broken_ones)
+    out = tmp_path / "out"
+    said = call("predict", video, "--model", network, "--whole-image", "--out", out).output
+    assert "3 frames cannot be decoded" in said
+    (problem,) = json.loads((out / "problems.json").read_text())["problems"]
+    assert problem["kind"] == "frames_broken" and problem["file"] == str(video)
+
+
+@pytest.mark.parametrize(("threshold", "people"), [(0.5, 1), (1.0, 0)])
+def test_overrides_of_the_evaluation_hold_for_videos(
+    network, video, tmp_path, monkeypatch, threshold, people
+):
+    class Doubtful(PersonDetector):
+        def detect_in(self, picture):
+            return Boxes([[10, 10, 50, 80]], [0.9])
+
+    monkeypatch.setattr("p2net_tf.video.people.chosen_detector", lambda *_: Doubtful())
+    common = ("--model", network, "--out", tmp_path / "out")
+    said = call("predict", video, *common, f"evaluation.box_threshold={threshold}").output
+    assert f"{people} people in 8 frames" in said
 
 
 def test_frames_of_another_size_and_a_reader_who_leaves(network, tmp_path, monkeypatch):

@@ -102,3 +102,45 @@ def test_what_cannot_be_reduced_comes_whole_and_says_so():
 def test_broken_bytes_are_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_window(tf.constant(contents_of(noise())[:200]))
+
+
+class TestDamageBehindTheWindow:
+    """In the lower half of a picture, of which a window in the upper half is asked for."""
+
+    WINDOW = (2, 3, 30, 60)
+
+    @pytest.fixture(scope="class")
+    def contents(self) -> bytes:
+        return contents_of(noise((160, 120)), quality=90)
+
+    @pytest.mark.parametrize("ratio", [1, 2])
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda contents: contents[: len(contents) * 3 // 4],
+            lambda contents: contents[:-1],
+            lambda contents: contents[: len(contents) * 3 // 4] + bytes(len(contents) // 4),
+        ],
+        ids=["cut", "without its last byte", "zeros to the end"],
+    )
+    def test_a_picture_without_its_end_fails_as_it_does_whole(self, contents, damage, ratio):
+        broken = tf.constant(damage(contents))
+        for decode in (decode_image, lambda broken: decode_window(broken, self.WINDOW, ratio, RATIOS)):
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                decode(broken)
+
+    def test_bytes_behind_the_end_are_none(self, contents):
+        padded = decode_window(tf.constant(contents + bytes(100)), self.WINDOW)
+        assert padded.image.shape == (160, 120, 3)
+        np.testing.assert_array_equal(padded.image, decode_image(tf.constant(contents)))
+
+    def test_a_hole_in_the_middle_is_not_noticed_and_not_shown(self, contents):
+        """Who only reads the window cannot know; the check before a training reads everything."""
+        place = len(contents) * 3 // 4
+        broken = tf.constant(contents[:place] + b"\xff\xd8" + contents[place + 2 :])
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode_image(broken)
+        found = decode_window(broken, self.WINDOW)
+        sound = decode_window(tf.constant(contents), self.WINDOW)
+        assert sound.image.shape[0] < 40
+        np.testing.assert_array_equal(found.image, sound.image)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from p2net_tf.config.loading import load_config
+from p2net_tf.data.annotations.keypoint_names import match_joints
 from p2net_tf.data.datasets import open_datasets
 from p2net_tf.data.map_keypoints import map_keypoints
 from p2net_tf.data.samples import DataError
@@ -39,6 +40,33 @@ def test_by_name(data_root):
     assert note.kind == "keypoints_mapped" and note.severity == "note"
     assert "12 keypoints of 'lsp14' are those of 'coco17'; not labeled: nose, left_eye" in note.detail
     assert note.detail.endswith("left out: neck, head_top")
+
+
+def test_by_what_others_call_the_joint(data_root):
+    """MPII's upper neck is LSP's neck; its thorax is nothing of LSP's."""
+    mpii, card = Skeleton.load("mpii16"), Skeleton.load("lsp14")
+    samples, _ = open_datasets([lsp(data_root)], "lsp14")
+    there = map_keypoints(samples, mpii)
+    assert "by other names: neck for upper_neck; not labeled: pelvis, thorax" in there.problems[-1].detail
+    back = map_keypoints(there, card)
+    assert "by other names: upper_neck for neck; left out: pelvis, thorax" in back.problems[-1].detail
+    known = samples.keypoints[..., 2:] > 0
+    np.testing.assert_array_equal(back.keypoints, np.where(known, samples.keypoints, 0))
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "places"),
+    [
+        (("head_bottom", "nose"), ("nose", "neck"), [1, 0]),
+        (("top_head", "neck"), ("upper_neck", "head_top"), [1, 0]),
+        (("neck", "upper_neck"), ("neck", "head_top"), [0, None]),
+        (("neck", "upper_neck"), ("head_bottom",), [None]),  # which of the two?
+        (("hip", "left_hip", "right_hip"), ("right_hip", "pelvis"), [2, 0]),
+        (("left_hip", "right_hip", "thorax"), ("pelvis", "neck"), [None, None]),
+    ],
+)
+def test_joints_by_names(names, wanted, places):
+    assert match_joints(names, wanted) == places
 
 
 def test_beside_others(data_root):

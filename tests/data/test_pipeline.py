@@ -9,13 +9,15 @@ from ten_people import AUGMENT, BATCH, CARD, COUNT, CROP, assert_same, numbers, 
 
 from p2net_tf.augment.baseline import CropWindow, sample_window
 from p2net_tf.augment.policies import Policy, Stage
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.check import check_samples
 from p2net_tf.data.crops import plain_crop, take_crop, warp
 from p2net_tf.data.datasets import open_datasets, read_dataset
+from p2net_tf.data.image_batches import WHOLE, InputShard
 from p2net_tf.data.image_files import FileReader, decode_image
 from p2net_tf.data.image_sources import ImageRecords
-from p2net_tf.data.pipeline import evaluation_dataset, training_dataset
+from p2net_tf.data.pipeline import evaluation_dataset, fit_dataset, training_batches, training_dataset
 from p2net_tf.data.records import read_record_samples, write_records
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.settings import DatasetConfig
@@ -124,6 +126,35 @@ class TestPolicy:
         """The nine elements of three batches, each as it is."""
         found = batches(samples, 3, None, policy=Policy([[Stage("Brightness", 1, 5, 5)]]))
         return [crop.tobytes() for crops, _ in found for crop in crops.numpy()]
+
+
+class TestSchedule:
+    DARKENING = PolicySchedule(
+        draws=1, knots=[Knot(0, [Share("Brightness", 1, 5)]), Knot(0.5, [Share("Brightness", 1, 0)])]
+    )
+    """From plain to a tenth of the light, half way through."""
+    LENGTH = 12
+
+    def test_everybody_is_at_the_progress_of_their_number(self, tmp_path):
+        """Person i of 12: a factor of 1 - 0.9 * min(i / 6, 1), whatever the batches, shards and the start."""
+        samples = people(tmp_path)
+        policy = self.DARKENING.during(self.LENGTH)
+        for first, size, shard in ((0, BATCH, WHOLE), (6, 2, WHOLE), (0, 4, InputShard(1, 2))):
+            options = {"first_index": first, "shard": shard}
+            plain = training_batches(samples, CROP, size, **options)
+            dark = training_batches(samples, CROP, size, policy=policy, **options)
+            for one, other in zip(plain.take(5), dark.take(5), strict=True):
+                factors = 1 - 0.9 * np.minimum(other.indices.numpy() / 6, 1)
+                np.testing.assert_array_equal(one.indices, other.indices)
+                expected = one.crops * factors[:, None, None, None]
+                np.testing.assert_allclose(other.crops, expected, atol=2e-6)
+
+    def test_without_the_length_of_a_training_it_is_refused(self, tmp_path):
+        samples = people(tmp_path)
+        with pytest.raises(ValueError, match=r"'schedule' goes by .* give schedule\.during\(epochs \* steps"):
+            training_batches(samples, CROP, BATCH, policy=self.DARKENING)
+        with pytest.raises(ValueError, match=r"opened anew .* augmentation=PolicyAugmentation\(schedule, st"):
+            fit_dataset(samples, CROP, BATCH, policy=self.DARKENING)
 
 
 def plain_matrices(samples):

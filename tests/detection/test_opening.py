@@ -43,6 +43,7 @@ def pictures(tmp_path):
     ("word", "found"),
     [
         ("whole_image", True),
+        ("none", True),
         ("hub:retinanet", True),
         ("runs/first.keras", True),
         (".", True),
@@ -57,8 +58,25 @@ def test_open_detector():
     detector = Counting()
     assert open_detector(detector) is detector
     assert isinstance(open_detector("whole_image"), WholeImageDetector)
-    with pytest.raises(NetworkFileError, match=r"nowhere: no run folder with best.keras, no .keras file"):
-        open_detector("nowhere")
+    assert isinstance(open_detector("none"), WholeImageDetector)
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("nowhere", "nowhere: no such file or folder, and no detector of this name; known: detector_small_p"),
+        ("detector_smal_people", "did you mean 'detector_small_people'"),
+        ("whole-image", "did you mean 'whole_image'"),
+    ],
+)
+def test_a_detector_that_is_not_there(word, words):
+    with pytest.raises(NetworkFileError, match=words):
+        open_detector(word)
+
+
+def test_an_empty_folder_is_no_detector(tmp_path):
+    with pytest.raises(NetworkFileError, match="no run folder with best.keras, no .keras file"):
+        open_detector(tmp_path)
 
 
 def test_kept_boxes_are_asked_for_once(pictures, tmp_path):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from p2net_tf.augment.policies import Policy, Stage
 from p2net_tf.augment.policy_files import PolicyError
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share, load_policy
 from p2net_tf.cli import app
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
@@ -230,6 +231,71 @@ class TestCells:
         FOUND.model_copy(update={"name": "other"}).save(tmp_path / "mine.yaml")
         with pytest.raises(ExperimentError, match=r"mine/seed0 was made with another policy; delete it"):
             MadeUp().run(tmp_path / "out", arms, [0])
+
+    def test_a_schedule_is_an_arm_and_counts_by_its_content(self, tmp_path):
+        file, made_up = tmp_path / "old_run/policy.yaml", MadeUp()
+        schedule = PolicySchedule(draws=2, knots=[Knot(0, [Share("Rotate", 0.5, 3)])])
+        schedule.save(file)
+        assert list(made_up.run(tmp_path / "out", [str(file)], [0])["arms"]) == ["old_run"]
+        ((_, _, config),) = made_up.trained
+        assert load_policy(config.policy) == schedule and "seed0" in config.policy
+        schedule.model_copy(update={"draws": 3}).save(file)
+        with pytest.raises(ExperimentError, match=r"old_run/seed0 was made with another policy; delete it"):
+            MadeUp().run(tmp_path / "out", [str(file)], [0])
+
+
+class TestArmsOfThePolicyThatIsLearnedMeanwhile:
+    SEARCH = {"warmup_steps": 100, "online": {"every": 8, "join": 0.7}}
+
+    def test_the_policy_pays_for_its_steps(self, tmp_path):
+        made_up = MadeUp()
+        report = made_up.run(tmp_path, ["online"], [0], make_config(search=self.SEARCH))
+        ((_, _, config),) = made_up.trained
+        assert config.policy == "learn"
+        (steps,) = report["arms"]["online"]["training_steps"]
+        # Of 875 steps it moves before 61, 69, .. of the first 612: 69 times at 1.8 steps, 999.2 in all.
+        assert report["arms"]["online"]["search_cost"] == [pytest.approx(124.2)]
+        assert steps + report["arms"]["online"]["search_steps"][0] == BUDGET
+        assert 125 <= report["arms"]["online"]["search_steps"][0] <= 130
+
+    def test_a_smaller_outer_batch_costs_less(self, tmp_path):
+        search = {**self.SEARCH, "outer_batch_size": 2}  # of 4
+        report = MadeUp().run(tmp_path, ["online"], [0], make_config(search=search))
+        (cost,) = report["arms"]["online"]["search_cost"]
+        assert cost / 1.35 == pytest.approx(round(cost / 1.35))
+        assert cost < 110
+
+    def test_another_search_is_another_request(self, tmp_path):
+        MadeUp().run(tmp_path, ["online"], [0], make_config(search=self.SEARCH))
+        with pytest.raises(ExperimentError, match="online/seed0 was made with another search"):
+            MadeUp().run(tmp_path, ["online"], [0], make_config(search={"warmup_steps": 7}))
+
+    def test_outer_photographs_can_simply_be_added(self, tmp_path):
+        source = {"format": "coco", "root": "where_it_will_work"}
+        made_up = MadeUp()
+        config = make_config(search={"outer": [source]})
+        made_up.run(tmp_path, ["random_2+outer", "hand_crafted+outer", "none"], [0], config)
+        roots = {arm: [part.root for part in config.data.train] for (arm, _), _, config in made_up.trained}
+        added = ["nowhere", "where_it_will_work"]
+        assert roots == {"random_2+outer": added, "hand_crafted+outer": added, "none": ["nowhere"]}
+        policies = {arm: config.policy for (arm, _), _, config in made_up.trained}
+        assert policies == {"random_2+outer": "random_2", "hand_crafted+outer": None, "none": "none"}
+
+    @pytest.mark.parametrize(
+        ("arm", "message"),
+        [("random+outer", "search.outer names no photographs"), ("online+outer", "photographs of its own")],
+    )
+    def test_where_there_are_none_to_add(self, tmp_path, arm, message):
+        with pytest.raises(ExperimentError, match=message):
+            MadeUp().run(tmp_path, [arm], [0])
+
+    def test_each_operation_alone(self, tmp_path):
+        made_up = MadeUp()
+        made_up.run(tmp_path, ["each-operation", "random_3"], [0])
+        arms = [arm for (arm, _), _, _ in made_up.trained]
+        assert len(arms) == 11 and "Identity" not in arms
+        assert Policy.load("Rotate").sub_policies == ((Stage("Rotate", 1.0, 5.0, 5.0),),)
+        assert (len(Policy.load("random_3").sub_policies), Policy.load("random_3").stages) == (11**3, 3)
 
 
 class TestResuming:

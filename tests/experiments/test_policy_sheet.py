@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 
 from p2net_tf.augment.policies import Policy, Stage
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.experiments import schedule_sheet
 from p2net_tf.experiments.policy_sheet import show_policy
+from p2net_tf.experiments.schedule_sheet import draw_chart, show_schedule
 from p2net_tf.skeletons import drawing
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.plotting import png_of
 
 CARD = Skeleton.parse(
     """
@@ -101,3 +105,43 @@ def test_broken_images_are_passed_over_until_none_is_left(samples, tmp_path):
         show(DARK, samples.take([]), tmp_path / "sheet.png")
     with pytest.raises(ValueError, match="2 columns, not 1"):
         show(DARK, samples, tmp_path / "sheet.png", columns=1)
+
+
+class TestSchedule:
+    DARKENING = PolicySchedule(
+        name="darkening",
+        draws=1,
+        knots=[
+            Knot(0, [Share("Brightness", 1, 5), Share("Identity", 0, 0)]),
+            Knot(1, [Share("Brightness", 1, 0), Share("Identity", 0, 0)]),
+        ],
+    )
+
+    def test_the_same_people_at_three_moments_below_the_chart(self, samples, tmp_path):
+        """Brightness leaves 1, then 0.55, then 0.1 of everybody; the first of a row is plain."""
+        path = tmp_path / "sheet.png"
+        show_schedule(self.DARKENING, samples, path, SIZE, columns=4, box_padding=1.0)
+        whole, chart = cv2.imread(str(path))[..., ::-1], draw_chart(self.DARKENING)
+        np.testing.assert_array_equal(whole[: len(chart), : chart.shape[1]], chart)
+        width = GAP + 4 * (SIZE[1] * FACTOR + GAP)
+        cv2.imwrite(str(path), whole[len(chart) :, :width, ::-1])
+        grey = tiles(path, lines=2, rows=3, columns=4)[:, :, 150, 100, 0]
+        plain = grey[0, 1:]
+        assert len(set(plain)) == 3 and set(plain) < {100, 140, 180, 220}
+        np.testing.assert_allclose(grey[:, 1:], np.outer([1, 0.55, 0.1], plain), atol=1)
+        np.testing.assert_array_equal(grey[:, 0], plain[0])
+
+    def test_the_chart_has_the_shares_as_areas(self, monkeypatch):
+        """Read from the figure: five of seven have an area each, and the rest one together."""
+        figures = []
+        monkeypatch.setattr(schedule_sheet, "png_of", lambda figure: figures.append(figure) or png_of(figure))
+        names = ["Rotate", "Scale", "Cutout", "Solarize", "Sharpness", "Brightness", "Equalize"]
+        begin = [Share(name, 0.2 - 0.02 * place, 4, 1) for place, name in enumerate(names)]
+        draw_chart(PolicySchedule(draws=2, knots=[Knot(0, begin), Knot(0.5, [Share("Rotate", 0.4, 8)])]))
+        areas, lines, strength = figures[0].axes
+        tops = [area.get_paths()[0].get_extents().y1 for area in areas.collections]
+        np.testing.assert_allclose(tops, [0.4, 0.4, 0.54, 0.68, 0.8, 0.98], atol=1e-6)
+        assert [text.get_text() for text in areas.texts] == [*names[:5], "2 others"]
+        assert [line.get_label() for line in lines.lines] == names[:5]
+        x, y = strength.lines[0].get_data()
+        np.testing.assert_allclose(y, np.interp(x, [0, 0.5], [2 * 0.98, 0.8]), atol=1e-9)

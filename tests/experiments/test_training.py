@@ -12,6 +12,7 @@ from tiny_runs import StopInSecondEpoch
 
 from p2net_tf.augment.policies import Policy, Stage
 from p2net_tf.augment.policy_files import PolicyError
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments import training as trainer
@@ -193,6 +194,26 @@ class TestPolicy:
         file.unlink()
         resumed = weights(quick_train(config, tmp_path / "stopped", resume=True))
         assert_equal_weights(resumed, undisturbed)
+
+    def test_a_schedule_is_replayed_over_the_run_and_resumed(
+        self, straight, tiny, quick_train, quick_stop, tmp_path
+    ):
+        """Its end decides, too: a schedule without it gives other weights."""
+        first, last = Knot(0, [Share("Rotate", 0.8, 5, 5)]), Knot(0.75, [Share("Brightness", 1, 2, 2)])
+        schedule = PolicySchedule(draws=2, knots=[first, last])
+        file = tmp_path / "mine.yaml"
+        schedule.save(file)
+        config = tiny(policy=str(file), data={"validation": []})
+        undisturbed = weights(quick_train(config, tmp_path / "straight"))
+        assert (tmp_path / "straight/policy.yaml").read_bytes() == file.read_bytes()
+        quick_stop(config, tmp_path / "stopped")
+        file.unlink()
+        assert open_policy(config, tmp_path / "stopped", resume=True) == schedule
+        assert_equal_weights(weights(quick_train(config, tmp_path / "stopped", resume=True)), undisturbed)
+        PolicySchedule(draws=2, knots=[first]).save(file)
+        constant = weights(quick_train(config, tmp_path / "constant"))
+        for other in (constant, straight[1]):
+            assert any(np.any(a != b) for a, b in zip(undisturbed, other, strict=True))
 
     def test_another_policy_is_read_anew(self, tiny, tmp_path):
         self.POLICY.save(tmp_path / "run/policy.yaml")

@@ -64,14 +64,27 @@ def test_names():
     with pytest.raises(PresetError, match="no preset 'p2net_smal_lsp'; did you mean 'p2net_small_lsp'"):
         preset_file("p2net_smal_lsp")
     with pytest.raises(PresetError, match="there is a preset 'p2net_small_lsp' already"):
-        register_preset("p2net_small_lsp", Preset("mine", file="x"))
+        register_preset("p2net_small_lsp", Preset("mine", file="x", sha256="0" * 64))
 
 
-@pytest.mark.parametrize("where", [{}, {"file": "a", "url": "b", "sha256": "c"}, {"url": "b"}])
+@pytest.mark.parametrize("where", [{}, {"file": "a", "url": "b", "sha256": "c"}, {"url": "b"}, {"file": "a"}])
 def test_a_preset_is_a_file_or_a_url_with_its_digest(where):
-    with pytest.raises(ValueError, match="either a file, or a url with its sha256"):
+    with pytest.raises(ValueError, match="either a file or a url, and its sha256"):
         Preset("nothing", **where)
 
 
-def test_the_files_that_ship_are_there():
-    assert all(preset_file(name).is_file() for name, preset in presets.PRESETS.items() if preset.file)
+def test_the_files_that_ship_are_those_that_were_published():
+    for name, preset in presets.PRESETS.items():
+        if preset.file is not None:
+            assert hashlib.sha256(preset_file(name).read_bytes()).hexdigest() == preset.sha256
+
+
+@pytest.mark.parametrize("contents, problem", [(b"version 1 of LFS", "another file"), (None, "No such")])
+def test_a_shipped_file_that_is_damaged_or_lost_is_refused(tmp_path, monkeypatch, contents, problem):
+    monkeypatch.setattr(presets, "weights_folder", lambda: tmp_path)
+    file = tmp_path / presets.PRESETS["p2net_small_lsp"].file
+    file.parent.mkdir()
+    if contents is not None:
+        file.write_bytes(contents)
+    with pytest.raises(PresetError, match=f"preset 'p2net_small_lsp': .*{problem}.*install p2net_tf anew"):
+        preset_file("p2net_small_lsp")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from layer_checks import check_layer, conv_norm, randomize_weights
+from layer_checks import check_layer, check_of_upsampled, conv_norm, randomize_weights
 
-from p2net_tf.layers import ConvNorm
+from p2net_tf.layers import BilinearUpsampling, ConvNorm
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,26 @@ def test_stride_one_commutes_with_a_flip(dilation_rate):
     layer.conv.kernel.assign(np.asarray(layer.conv.kernel)[:, ::-1])
     mirrored = np.asarray(layer(x[:, :, ::-1], training=False))
     np.testing.assert_allclose(mirrored[:, :, ::-1], plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_1x1_convolution_goes_before_the_upsampling():
+    check_of_upsampled(ConvNorm(5, 1, dtype="float64"))
+
+
+def test_so_it_does_when_its_normalization_is_folded():
+    rng = np.random.default_rng(0)
+    layer, grow = ConvNorm(5, 1), BilinearUpsampling(2)
+    parts = [rng.normal(size=shape).astype("float32") for shape in ((1, 4, 6, 2), (1, 2, 3, 3))]
+    layer.build((None, 4, 6, 5))
+    randomize_weights(layer, rng)
+    expected = layer.of_upsampled(parts, [lambda x: x, grow])
+    layer.fold()
+    np.testing.assert_allclose(layer.of_upsampled(parts, [lambda x: x, grow]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"kernel_size": 3}, {"kernel_size": 1, "strides": 2}])
+def test_others_do_not_commute(options):
+    layer = ConvNorm(5, name="wide", **options)
+    layer.build((None, 4, 4, 2))
+    with pytest.raises(ValueError, match="'wide' is no 1x1 convolution of stride 1"):
+        layer.of_upsampled([np.ones((1, 4, 4, 2))], [lambda x: x])

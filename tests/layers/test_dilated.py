@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_checks import check_layer, conv_norm, randomize_weights
+from layer_checks import check_layer, check_of_upsampled, conv_norm, randomize_weights
 
 from p2net_tf.layers import DilatedBottleneck
 
@@ -51,3 +51,9 @@ def _projects(channels: int) -> bool:
     layer = DilatedBottleneck(8)
     layer.build((None, 4, 4, channels))
     return layer.project is not None
+
+
+@pytest.mark.parametrize("filters", [6, 13])
+def test_its_1x1_convolutions_go_before_the_upsampling(filters):
+    """With a projection and without one: 3 + 4 + 6 channels come in."""
+    check_of_upsampled(DilatedBottleneck(filters, dtype="float64"))

@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 from networks import tiny_network, two_convolutions
 
-from p2net_tf.augment.policies import Policy, PolicyAugmentation, Stage
+from p2net_tf.augment.layer import PolicyAugmentation
+from p2net_tf.augment.policies import Policy, Stage
+from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.losses.heatmap import HeatmapLoss, OHKMLoss
 from p2net_tf.training.pose_model import PoseModel
 from p2net_tf.training.scoring import Scoring
@@ -146,6 +148,36 @@ class TestAugmentation:
         third, expected = loaded.augmentation(people, training=True), policy(*people, (3, 2))
         for one, other in zip(third, expected, strict=True):
             np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.slow
+    def test_a_schedule_follows_the_steps_of_fit_and_goes_on_from_a_file(self, tmp_path):
+        """Losses are those of crops as dark as the step says: of 6 steps the first three become darker."""
+        knots = [Knot(0, [Share("Brightness", 1, 5)]), Knot(0.5, [Share("Brightness", 1, 0)])]
+        schedule = PolicySchedule(draws=1, knots=knots)
+        crops, keypoints = random_people(4)
+
+        class Losses(keras.callbacks.Callback):
+            def __init__(self):
+                super().__init__()
+                self.found = []
+
+            def on_train_batch_end(self, batch, logs=None):
+                self.found.append(logs["loss"])
+
+        def losses(model, crops, epochs):
+            seen = Losses()
+            model.fit(batches((crops, keypoints), 4), epochs=epochs, verbose=0, callbacks=[seen])
+            return seen.found
+
+        model = tiny_model(augmentation=PolicyAugmentation(schedule, steps=6))
+        found = losses(model, crops, 2)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        assert (loaded.augmentation.policy, loaded.augmentation.steps) == (schedule, 6)
+        found += losses(loaded, crops, 2)
+        expected = [losses(tiny_model(), crops * factor, 1)[0] for factor in (1, 0.7, 0.4, 0.1)]
+        assert found == pytest.approx(expected, rel=1e-4)
+        assert len({round(loss, 6) for loss in found}) == 4
 
 
 @pytest.mark.slow

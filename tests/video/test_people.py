@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.synthetic.render import SKELETON
 from p2net_tf.data.synthetic.walks import WalkOptions
 from p2net_tf.detection.boxes import Boxes
 from p2net_tf.detection.detector import PersonDetector
+from p2net_tf.evaluation.settings import EvaluationConfig
+from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.poses import Poses
-from p2net_tf.video.people import VideoPoses, _frames
+from p2net_tf.video.people import VideoPoses
 from p2net_tf.video.reading import VideoError
 from p2net_tf.video.writing import VideoWriter
 from tests.seen_walks import Detector, Estimator, Scene
@@ -153,12 +155,69 @@ def test_the_detector_looks_at_one_frame_at_least():
 @pytest.mark.parametrize(
     ("source", "rate", "words"),
     [
-        (iter([np.zeros((8, 8, 3), np.uint8), None]), 30, "picture 1: NoneType is no picture"),
-        (iter(["nowhere.jpg"]), 30, "picture 0: nowhere.jpg: "),
-        (5, 30, "int is no video: give its path"),
+        (iter([np.zeros((8, 8, 3), np.uint8), None]), 30, "picture 1: None is no picture"),
+        (iter(["nowhere.jpg"]), 30, "nowhere.jpg: "),
+        (2.5, 30, "2.5 is no picture: give a path"),
         (iter([]), 0, "rate is 0; give pictures per second"),
     ],
 )
 def test_what_is_no_video(source, rate, words):
-    with ExitStack() as stack, pytest.raises(DataError, match=words):
-        list(_frames(source, rate, stack))
+    nobody = SimpleNamespace(skeleton=SKELETON, in_boxes=lambda picture, *_: empty(picture))
+    with pytest.raises(DataError, match=words):
+        list(VideoPoses(nobody, detector=NoOne()).predict(source, rate))
+
+
+def test_pictures_come_when_they_are_asked_for():
+    """A generator may be a camera: no frame is taken ahead of the one that is looked at."""
+    scene, taken = walk(3), []
+
+    def pictures():
+        for number, picture in enumerate(scene.pictures()):
+            taken.append(number)
+            yield picture
+
+    frames = video_poses(scene).predict(pictures())
+    for number in range(3):
+        assert next(frames).number == number and taken == list(range(number + 1))
+
+
+def test_a_folder_is_a_row_of_frames(tmp_path):
+    scene = walk(3)
+    for number in (1, 0, 2):
+        Image.fromarray(scene.frames[number].picture).save(tmp_path / f"{number}.png")
+    frames = list(video_poses(scene).predict(tmp_path, 10))
+    assert [int(frame.poses.source[0, 0, 0]) for frame in frames] == [0, 1, 2]
+    assert [frame.time for frame in frames] == [0, 0.1, 0.2]
+
+
+def test_a_gif_moves(tmp_path):
+    pictures = [Image.fromarray(np.full((64, 64, 3), 60 * n, np.uint8)) for n in range(4)]
+    pictures[0].save(tmp_path / "wave.gif", save_all=True, append_images=pictures[1:], duration=100)
+    nobody = SimpleNamespace(skeleton=SKELETON, in_boxes=lambda picture, *_: empty(picture))
+    assert len(list(VideoPoses(nobody, detector=NoOne()).predict(tmp_path / "wave.gif"))) == 4
+
+
+class Twice(Detector):
+    """Everybody, and once more a little beside, with a lower score."""
+
+    def detect_in(self, picture):
+        boxes = super().detect_in(picture)
+        beside = boxes.windows + np.float32([3, 0, 0, 0])
+        scores = np.r_[boxes.scores, np.full(len(beside), 0.7)]
+        return Boxes(np.concatenate([boxes.windows, beside]), scores)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize(
+    ("settings", "people"),
+    [({}, 4), ({"nms": "oks"}, 2), ({"box_threshold": 0.8}, 2)],
+)
+def test_who_is_found_twice_is_thinned_out_as_in_pictures(settings, people, every):
+    scene, start = walk(3), 15  # when both are in the picture
+    estimator = Estimator(scene)
+    estimator.card = InferenceCard(skeleton=SKELETON, input_size=(64, 64), box_padding=1.25)
+    chosen = EvaluationConfig(**settings)
+    found = VideoPoses(estimator, Twice(scene), every, evaluation=chosen).predict(scene.pictures(start))
+    looks = [next(found) for _ in range(6)][:: min(every, 5)]
+    assert [len(frame.ids) for frame in looks] == [people] * len(looks)
+    assert {tuple(sorted(frame.ids.tolist())) for frame in looks} == {tuple(range(1, people + 1))}

@@ -13,6 +13,15 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SIDES = {"left": "left", "l": "left", "lft": "left", "right": "right", "r": "right", "rgt": "right"}
 _SHORTEST = 3
 """Letters of an abbreviation."""
+_ONE_JOINT = (
+    ("neck", "upper_neck", "head_bottom"),
+    ("head_top", "top_head", "head"),
+    ("pelvis", "hip", "mid_hip", "hip_center", "root"),
+    ("nose", "nose_tip"),
+)
+"""Joints that data sets call by different names: LSP and CrowdPose, MPII, PoseTrack; CrowdPose, Halpe; MPII,
+Halpe, OpenPose, SMPL. Convolutional Pose Machines trains on MPII's upper neck and LSP's neck as one joint.
+A thorax, which lies between the shoulders, is no neck. With `left` or `right` none of them is meant."""
 
 
 def match_names(names: Sequence[Any], wanted: Sequence[str]) -> list[int | None]:
@@ -24,6 +33,28 @@ def match_names(names: Sequence[Any], wanted: Sequence[str]) -> list[int | None]
     if len(set(known)) < len(known):
         return exact
     return _places([_resolve(_parts(name), known) for name in names], known)
+
+
+def match_joints(names: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
+    """`match_names`, and for those that it does not find, what other data sets call the same joint."""
+    places = match_names(names, wanted)
+    free = [None if place in places else name for place, name in enumerate(names)]
+    joints = [_joint(name) for name in free]
+    sought = [None if place is not None else _joint(name) for place, name in zip(places, wanted, strict=True)]
+    return [
+        joints.index(joint)
+        if joint is not None and joints.count(joint) == 1 and sought.count(joint) == 1
+        else place
+        for place, joint in zip(places, sought, strict=True)
+    ]
+
+
+def _joint(name: str | None) -> int | None:
+    """Which of `_ONE_JOINT` it is."""
+    if name is None:
+        return None
+    parts = _parts(name)
+    return next((row for row, same in enumerate(_ONE_JOINT) if parts in map(_parts, same)), None)
 
 
 def say_nothing(names: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ AREA_OF_BOX = 0.53
 POINT_BOX = 64.0
 """Side in pixels of the box around keypoints without an extent."""
 BoxForm = Literal["xywh", "xyxy", "cxcywh"]
+"""What the four numbers of a box are: corner and size, two corners, or centre and size."""
 Coordinates = Literal["pixels", "normalized", "percent", "declared"]
 """What x and y count: pixels of the picture file; its width and height as 1 or as 100; or pixels of the size
 that the image entry declares, where pictures were resized after they were labeled."""

@@ -28,6 +28,7 @@ class Label:
         place: in that file, for messages: `object 2`, `line 7`.
         kind: key of its class; None where it names none.
         box: `[4]`, in the coordinates and the form of the format.
+        fault: what is said of one that has not four numbers.
     """
 
     image: Image
@@ -37,6 +38,7 @@ class Label:
     kind: str | None
     box: np.ndarray
     crowd: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def _pixels(label: Label, form: BoxForm, scales: Scales, notebook: Notebook) -> 
     """`[4]` xywh; None where it is none, which is then listed."""
     box = as_xywh(label.box, form)
     if not (np.all(np.isfinite(box)) and box[2] > 0 and box[3] > 0):
-        detail = f"{label.place}: {[round(value, 4) for value in label.box.tolist()]} is no box with an area"
+        said = label.fault or f"{[round(value, 4) for value in label.box.tolist()]} is no box with an area"
+        detail = f"{label.place}: {said}"
         refuse(label, "box_empty", detail, "correct or remove it", notebook)
         return None
     factors = scales.factors(label.image)

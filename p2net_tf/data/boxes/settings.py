@@ -10,7 +10,9 @@ from p2net_tf.data.settings import DataSource
 PERSON = "person"
 """The class of people, whatever a set calls it."""
 BoxFormat = Literal["coco", "voc", "yolo", "lsp", "lspet"]
+"""How a set of boxes is laid out."""
 Unlabeled = Literal["ignore", "background"]
+"""What lies beside the one labeled person of a picture."""
 
 
 class BoxDatasetConfig(DataSource):

@@ -230,6 +230,7 @@ def _labels(images: list[tuple[Image, VocFile]], notebook: Notebook) -> list[Lab
                 found.name,
                 _in_order(found.corners, notebook),
                 found.difficult,
+                found.fault,
             )
             labels.append(label)
     return labels

@@ -27,12 +27,14 @@ class VocObject:
     Attributes:
         corners: `[4]` xmin, ymin, xmax, ymax as they stand; NaN where one is missing.
         polygon: whether they are the extent of one.
+        fault: which corner is no number, and what stands there; "" where all are.
     """
 
     name: str | None
     corners: np.ndarray
     difficult: bool
     polygon: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,21 @@ def _object(node: Element) -> VocObject:
     box, polygon = _child(node, "bndbox"), _child(node, "polygon")
     corners = np.asarray([_number(_child(box, name)) for name in _CORNERS])
     drawn = box is None and polygon is not None
+    values = {name: _text(_child(box, name)) for name in _CORNERS}
     return VocObject(
         _text(_child(node, "name")) or None,
         _extent(polygon) if drawn else corners,
         is_set(_text(_child(node, "difficult"))),
         drawn,
+        "" if drawn or not np.isnan(corners).any() else _fault(box, values),
     )
+
+
+def _fault(box: Element | None, values: dict[str, str]) -> str:
+    if box is None:
+        return "has no bndbox"
+    name, text = next((name, text) for name, text in values.items() if number(text) is None)
+    return f"{name} is {text!r:.30}, no finite number" if text else f"has no {name}"
 
 
 def _extent(polygon: Element) -> np.ndarray:

@@ -19,6 +19,7 @@ from p2net_tf.data.synthetic.render import OCCLUDER, SKELETON, annotate, owner_b
 from p2net_tf.data.synthetic.scenery import background, fill, light
 
 Scene = Literal["walking", "crossing", "hiding", "leaving", "returning", "overtaking", "crowd"]
+"""What the people of a rendered video do."""
 SCENES: tuple[Scene, ...] = (
     *("walking", "crossing", "hiding", "leaving"),
     *("returning", "overtaking", "crowd"),

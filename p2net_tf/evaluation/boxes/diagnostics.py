@@ -17,11 +17,18 @@ from p2net_tf.evaluation.coco_diagnostics import (
 _AGREED, _BETTER = 0.4, 1.5
 """Boxes are meant in another form where in it they overlap true ones by so much (median IoU), and so many
 times as much as in the form that is read."""
+_LARGEST_AREA = 2.0
+"""Times the box: segments are within it, but for rounding."""
 
 
 def always_said(case: BoxCase) -> list[str]:
     """Findings worth a sentence at any AP."""
-    return unknown_images(case.dataset, case.detections) + _unknown_classes(case)
+    return [
+        *unknown_images(case.dataset, case.detections),
+        *_unknown_classes(case),
+        *_mirrored(case),
+        *_too_large_areas(case),
+    ]
 
 
 def why_so_low(case: BoxCase) -> list[str]:
@@ -46,6 +53,31 @@ def _unknown_classes(case: BoxCase) -> list[str]:
     return [
         f"{len(unknown)} of {len(case.used)} predictions do not count, their category ids (e.g. "
         f"{unknown[0]['category_id']!r}) are not in the ground truth: give those of its 'categories'"
+    ]
+
+
+def _mirrored(case: BoxCase) -> list[str]:
+    """As pycocotools has it, they are boxes that match nothing."""
+    rows = np.flatnonzero(np.any(case.boxes[:, 2:] < 0, axis=1))
+    if not len(rows):
+        return []
+    return [
+        f"{len(rows)} of {len(case.used)} predicted boxes have a width or height below 0, e.g. "
+        f"{case.boxes[rows[0]].tolist()}: they match nothing, and count as false; give x, y, width and height"
+    ]
+
+
+def _too_large_areas(case: BoxCase) -> list[str]:
+    """They only sort objects into small, medium and large ones, as pycocotools has it."""
+    areas = np.asarray([entry["area"] for entry in case.dataset["annotations"]], np.float64)
+    whole = np.prod(case.truth_boxes[:, 2:], axis=1)
+    rows = np.flatnonzero((areas > _LARGEST_AREA * whole) & (whole > 0))
+    if not len(rows):
+        return []
+    row = rows[0]
+    return [
+        f"{len(rows)} of {len(areas)} objects have an area that their box cannot have, e.g. {areas[row]:.4g} "
+        f"in one of {whole[row]:.4g}: by it they are counted as small, medium or large; give square pixels"
     ]
 
 

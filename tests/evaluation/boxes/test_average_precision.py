@@ -235,3 +235,27 @@ def test_boxes_on_other_pictures_are_left_out():
 def test_what_is_refused(truth, results, words):
     with pytest.raises(DataError, match=words):
         evaluate_boxes(truth, results)
+
+
+def test_boxes_and_areas_that_cannot_be_are_told():
+    """At any AP, which is that of pycocotools all the same."""
+    person = {"image_id": 1, "category_id": 1, "iscrowd": 0}
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {**person, "id": 1, "bbox": [10, 10, 20, 40], "area": 1e12},
+            {**person, "id": 2, "bbox": [50, 10, 20, 40], "area": 700},
+        ],
+    }
+    found = {"image_id": 1, "category_id": 1}
+    results = [
+        {**found, "bbox": [10, 10, 20, 40], "score": 0.9},
+        {**found, "bbox": [50, 10, 20, 40], "score": 0.8},
+        {**found, "bbox": [70, 10, -20, 40], "score": 0.1},
+    ]
+    result = evaluate_boxes(truth, results)
+    assert result["AP"] == pytest.approx(1)
+    mirrored, area = result.diagnostics
+    assert "1 of 3 predicted boxes have a width or height below 0, e.g. [70.0, 10.0, -20.0, 40.0]" in mirrored
+    assert "1 of 2 objects have an area that their box cannot have, e.g. 1e+12 in one of 800" in area

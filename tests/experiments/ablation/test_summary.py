@@ -3,12 +3,15 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from p2net_tf.experiments.ablation.axes import parse_axes
 from p2net_tf.experiments.ablation.grid import Grid, Setting
 from p2net_tf.experiments.ablation.summary import summarize, table_of
+from p2net_tf.experiments.tables import Column
 from p2net_tf.utils.console import console
 
 SCORES = {
@@ -126,3 +129,17 @@ class TestTable:
             "! apm=off, loss.sigma=2, seed 5: out",
         ):
             assert words in printed
+
+    def test_a_terminal_that_is_too_narrow_has_further_columns_below(self, report):
+        """Nothing is cut off: Table 4 has ten columns."""
+        columns = [Column(f"box score {n}", [[f"9.{n}{row}{seed}5" for seed in range(3)] for row in range(4)])
+                   for n in range(7)]  # fmt: skip
+        table = replace(table_of(report), columns=columns)
+        for width in (80, 250):
+            narrow = Console(file=io.StringIO(), width=width)
+            table.print(narrow)
+            printed = narrow.file.getvalue()
+            for text in (text for column in columns for texts in column.texts for text in texts):
+                assert printed.count(text) == 1
+            assert "\N{HORIZONTAL ELLIPSIS}" not in printed and "3 seeds cannot tell" in printed
+            assert max(map(len, printed.splitlines())) <= width
