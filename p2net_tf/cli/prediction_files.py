@@ -11,7 +11,7 @@ import numpy as np
 
 from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import Problem
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.data.image_files import image_sizes
+from p2net_tf.data.image_headers import image_sizes
 from p2net_tf.data.image_sources import Pictures, open_images
 from p2net_tf.data.image_windows import EVERYTHING, decode_window
 from p2net_tf.data.warping import PackedImages, pack_pixels

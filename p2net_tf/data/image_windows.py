@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from p2net_tf.data.exif import jpeg_orientation, orient
 from p2net_tf.data.image_files import DCT_METHOD, decode_other, is_jpeg
+from p2net_tf.data.unreadable_images import JPEG_END, JPEG_TAIL
 
 RATIOS = (1, 2, 4, 8)
 """What a JPEG can be decoded at a fraction of its size by."""
 EVERYTHING = (0, 0, 2**24, 2**24)
 """A window around any picture."""
-_JPEG_END = b"\xff\xd9"
 _SMOOTHING = 2
 """Pixels at the edges of a window of a JPEG that are off: its chroma is smoothed with what lies beyond."""
 
@@ -49,7 +49,7 @@ def decode_window(
 
     A JPEG without its end, as an interrupted download or a full disk leaves it, fails whatever the window is.
     One that is damaged in its middle, behind the window, is not noticed: none of these pixels are asked for.
-    `image_files.unreadable_images`, which looks at all data before a training, decodes whole pictures.
+    `unreadable_images`, which looks at all data before a training, decodes whole pictures.
 
     Args:
         contents: scalar string tensor, the bytes of the file.
@@ -100,11 +100,13 @@ def cut_window(found: ImageWindow, window) -> ImageWindow:
 
 
 def _has_end(contents):
-    """Whether the last thing in the file is the marker that ends a JPEG.
+    """Whether the marker that ends a JPEG is among the last bytes of the file.
 
-    Behind it some programs leave bytes of their own; such a picture is decoded whole for nothing.
+    A picture with more behind it is decoded whole for nothing.
     """
-    return tf.strings.substr(contents, -len(_JPEG_END), len(_JPEG_END)) == _JPEG_END
+    places = range(-JPEG_TAIL, 1 - len(JPEG_END))
+    ends = tf.strings.substr(contents, list(places), [len(JPEG_END)] * len(places))
+    return tf.reduce_any(ends == JPEG_END)
 
 
 def _decode_jpeg(contents, window, ratio: int) -> ImageWindow:

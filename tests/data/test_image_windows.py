@@ -129,10 +129,13 @@ class TestDamageBehindTheWindow:
             with pytest.raises(tf.errors.InvalidArgumentError):
                 decode(broken)
 
-    def test_bytes_behind_the_end_are_none(self, contents):
-        padded = decode_window(tf.constant(contents + bytes(100)), self.WINDOW)
-        assert padded.image.shape == (160, 120, 3)
-        np.testing.assert_array_equal(padded.image, decode_image(tf.constant(contents)))
+    @pytest.mark.parametrize(("behind", "whole"), [(b"\n", False), (bytes(14), False), (bytes(100), True)])
+    def test_a_picture_with_bytes_behind_its_end_is_sound(self, contents, behind, whole):
+        """Where there are many, its end is not looked for, and all of it is decoded."""
+        found, pixels = decode_window(tf.constant(contents + behind), self.WINDOW), decode_image(contents)
+        assert (found.image.shape[0] == 160) == whole
+        (top, left), (height, width) = found.corner.numpy(), found.image.shape[:2]
+        np.testing.assert_array_equal(found.image, pixels[top : top + height, left : left + width])
 
     def test_a_hole_in_the_middle_is_not_noticed_and_not_shown(self, contents):
         """Who only reads the window cannot know; the check before a training reads everything."""
