@@ -18,12 +18,13 @@ from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.evaluation.suppression import suppressed
-from p2net_tf.experiments.runs import load_run
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.inference.boxes import PictureBoxes, read_boxes
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
+from p2net_tf.inference.without_graphs import without_graphs
 from p2net_tf.skeletons import drawing
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import make_folder
@@ -90,12 +91,14 @@ def predict_files(
         DataError: boxes that match no image, or anything broken and `strict`.
     """
     pose, settings = open_estimator(model, overrides)
-    if boxes is not None:
-        sizes, _ = image_headers(images, exif_orientation=True)
-        given = read_boxes(boxes, images, sizes, strict)
-    else:
-        given = _detect(chosen_detector(detector, pose.skeleton), images, min_score)
-    found = _keep(_predict(pose, settings, images, given), pose.card, settings, top)
+    with without_graphs(len(images) == 1):
+        if boxes is not None:
+            sizes, _ = image_headers(images, exif_orientation=True)
+            given = read_boxes(boxes, images, sizes, strict)
+        else:
+            given = _detect(chosen_detector(detector, pose.skeleton), images, min_score)
+        poses_of_all = _predict(pose, settings, images, given)
+    found = _keep(poses_of_all, pose.card, settings, top)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     entries = [
         poses.to_coco(image_id, given.category_id, Path(poses.source).name)

@@ -134,8 +134,10 @@ class TestDamageBehindTheWindow:
         """Where there are many, its end is not looked for, and all of it is decoded."""
         found, pixels = decode_window(tf.constant(contents + behind), self.WINDOW), decode_image(contents)
         assert (found.image.shape[0] == 160) == whole
-        (top, left), (height, width) = found.corner.numpy(), found.image.shape[:2]
-        np.testing.assert_array_equal(found.image, pixels[top : top + height, left : left + width])
+        top, left, bottom, right = self.WINDOW
+        y, x = found.corner.numpy()
+        seen = found.image[top - y : bottom - y, left - x : right - x]
+        np.testing.assert_array_equal(seen, pixels[top:bottom, left:right])
 
     def test_a_hole_in_the_middle_is_not_noticed_and_not_shown(self, contents):
         """Who only reads the window cannot know; the check before a training reads everything."""
