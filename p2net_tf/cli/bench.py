@@ -212,6 +212,35 @@ def bench_video(
     _show(report, print_video, out, as_json)
 
 
+@app.command("evaluation", epilog="Example: `p2net bench evaluation $P2NET_DATA/lspet --json`")
+def bench_evaluation(
+    root: Root,
+    data_format: Format = DataFormat.lspet,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "lsp14",
+    model: Annotated[str, typer.Option(help="run folder, .keras file, or the name of a preset")] = (
+        "p2net_small_lsp"
+    ),
+    boxes: Annotated[
+        list[int] | None, typer.Option(help="how many; repeat for others [default: 2000, 4000, 8000]", min=1)
+    ] = None,
+    per_picture: Annotated[int, typer.Option(help="boxes of a picture", min=1)] = 32,
+    rounds: Annotated[int, typer.Option(help="in which the numbers of boxes take turns", min=1)] = 3,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_evaluation.json"),
+    as_json: AsJson = False,
+):
+    """How time and memory of an evaluation grow with the boxes of a detector."""
+    start(as_json)
+    from p2net_tf.bench.evaluation import BOXES
+    from p2net_tf.bench.evaluation import bench_evaluation as measure
+    from p2net_tf.cli.bench_tables import print_evaluation
+
+    samples = read_samples(root, data_format, split, annotations, skeleton)
+    report = measure(model, samples, out, boxes or BOXES, per_picture, rounds, command_line())
+    _show(report, print_evaluation, out, as_json)
+
+
 @app.command("tracks", epilog="Example: `p2net bench tracks --model runs/demo --scene crossing --json`")
 def bench_tracks(
     model: Annotated[

@@ -102,6 +102,22 @@ def print_video(report: dict, console: Console) -> None:
     )
 
 
+def print_evaluation(report: dict, console: Console) -> None:
+    """For each number of boxes what its stages take, and how they grow."""
+    stages = report["stages"]
+    table = Table("boxes", "pictures", "MB at most", title="Core ms per box", title_justify="left")
+    for name in stages:
+        table.add_column(name, justify="right")
+    for number in report["boxes"]:
+        head = (number, report["pictures"][number], f"{report['most_megabytes'][number]:.0f}")
+        cells = (f"{found['core_milliseconds_per_box'][number]:.2f}" for found in stages.values())
+        table.add_row(*map(str, head), *cells)
+    table.add_section()
+    table.add_row("power of the boxes", "", "", *(f"{one['power']:.2f}" for one in stages.values()))
+    console.print(table)
+    console.print(f"{report['title']}, {report['model']}; {describe_load(report)}", soft_wrap=True)
+
+
 def print_tracks(report: dict, console: Console) -> None:
     """For each way of looking a table of numbers, and one of poses as they are found and smoothed."""
     video, detector = report["video"], report["detector"]
