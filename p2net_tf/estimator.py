@@ -40,6 +40,7 @@ from p2net_tf.models.attention_gates import attention_gates
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.backend import demand_tensorflow
 from p2net_tf.utils.console import messages, track
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.yaml_files import Document, validate
 from p2net_tf.video.people import PeopleFrame, VideoPoses
 from p2net_tf.video.reading import VideoReader
@@ -373,11 +374,13 @@ class PoseEstimator:
         """
         from p2net_tf.export.export import export_network
 
-        return export_network(self.network, self.card, folder, format, calibration, **options)
+        return export_network(
+            self.network, self.card, as_path(folder, "folder"), format, calibration, **options
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes a `.keras` file with the card inside, which alone is enough for `load`."""
-        if Path(path).suffix != ".keras":
+        if as_path(path).suffix != ".keras":
             raise CardError(f"{path}: networks are kept in .keras files; give such a name")
         save_network(self.network, path, self.card)
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from p2net_tf.augment.operation_cards import LEVELS, OPERATION_NAMES
 from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.yaml_files import ConfigError, Document, did_you_mean, read_document, validate
 
 SCHEMA_VERSION = 1
@@ -84,7 +85,7 @@ def policy_file(source: str | Path) -> Path:
     Raises:
         PolicyError: there is none.
     """
-    path = Path(source)
+    path = as_path(source, "policy")
     path = path / _FILE_NAME if path.is_dir() else path
     if not path.is_file():
         known = did_you_mean(str(source), [*BUILTIN_POLICIES, *OPERATION_NAMES])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import write_bytes
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.resources import configs_folder
 from p2net_tf.utils.yaml_files import ConfigError, did_you_mean
 
@@ -48,7 +49,7 @@ def find_config(path: str | Path) -> Path:
     Raises:
         ConfigError: no such file; names the nearest configuration, or all there are.
     """
-    path = Path(path)
+    path = as_path(path, "config")
     names = [path] if path.suffix in (".yaml", ".yml") else [path, path.with_name(f"{path.name}.yaml")]
     for candidate in [*names, *(folder / name for folder in CONFIG_FOLDERS for name in names)]:
         if candidate.is_file():

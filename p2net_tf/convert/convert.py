@@ -24,6 +24,7 @@ from p2net_tf.models.pose_network import IMAGENET_MEAN, IMAGENET_STD, PoseNetwor
 from p2net_tf.models.summary import count_parameters
 from p2net_tf.utils.console import progress
 from p2net_tf.utils.files import write_text
+from p2net_tf.utils.paths import as_path
 
 Channels = Literal["rgb", "bgr"]
 
@@ -95,7 +96,7 @@ def convert_checkpoint(
     Raises:
         ConversionError: the checkpoint cannot be read or is not of this model, or there is a file already.
     """
-    source, out = Path(source), Path(out)
+    source, out = as_path(source, "source"), as_path(out, "out")
     config_file = out.parent / "config.yaml"
     _check_options(source, model, stride_in_1x1)
     check_output(out, [config_file], force)

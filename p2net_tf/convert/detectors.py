@@ -23,6 +23,7 @@ from p2net_tf.detection.detector import NetworkDetector
 from p2net_tf.detection.networks import FasterRCNN
 from p2net_tf.models.summary import count_parameters
 from p2net_tf.utils.console import progress
+from p2net_tf.utils.paths import as_path
 
 MODEL = "fasterrcnn_resnet50_fpn"
 PUBLISHED_EPSILON, OUR_EPSILON = 0.0, 1e-5
@@ -77,7 +78,7 @@ def convert_detector(source: str | Path, out: str | Path, force: bool = False) -
     Raises:
         ConversionError: it cannot be read, is another network, or there is a file already.
     """
-    source, out = Path(source), Path(out)
+    source, out = as_path(source, "source"), as_path(out, "out")
     check_output(out, force=force)
     with progress("converting, steps", total=2) as advance:
         detector = read_detector(source)

@@ -11,6 +11,7 @@ import numpy as np
 
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.files import write_text
+from p2net_tf.utils.paths import as_path
 
 _LISTS = ("detections", "annotations", "predictions", "results", "boxes")
 """Under these names a document may hold its entries."""
@@ -22,7 +23,11 @@ def find_annotations(root: Path, given: str | Path | None, usual: Sequence[str])
     Raises:
         DataError: none of them exists.
     """
-    candidates = [root / name for name in usual] if given is None else [root / given, Path(given)]
+    if given is None:
+        candidates = [root / name for name in usual]
+    else:
+        given = as_path(given, "annotations")
+        candidates = [root / given, given]
     for path in candidates:
         if path.is_file():
             return path
@@ -36,8 +41,9 @@ def load_json(path: str | Path) -> Any:
     Raises:
         DataError: the file is missing or not JSON; names file and position.
     """
+    path = as_path(path)
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the path of a JSON file") from None
     except json.JSONDecodeError as error:

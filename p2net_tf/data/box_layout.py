@@ -22,6 +22,7 @@ from p2net_tf.data.label_fit import (
     PERCENT,
     SMALL_PICTURE,
     boxes_fit,
+    in_thousandths,
     reach_of_boxes,
     slack_of,
 )
@@ -134,7 +135,8 @@ def _percents(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
 
 def _bounds(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
     """Boxes that leave the picture in one form and not in another."""
-    found = leaving_boxes(boxes, sizes, remedies.read, remedies.form)
+    thousandths = None if "coordinates" in remedies.settled else remedies.coordinates("thousandths")
+    found = leaving_boxes(boxes, sizes, remedies.read, remedies.form, thousandths)
     if found is None:
         return None
     kind, detail, remedy = found
@@ -144,7 +146,11 @@ def _bounds(boxes: np.ndarray, sizes: np.ndarray, remedies: Remedies):
 
 
 def leaving_boxes(
-    boxes: np.ndarray, sizes: np.ndarray, read: BoxForm, remedy_of: Callable[[str], str]
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    read: BoxForm,
+    remedy_of: Callable[[str], str],
+    thousandths: str | None = None,
 ) -> tuple[str, str, str | None] | None:
     """`(kind, detail, remedy)` of boxes many of which leave their pictures; None where they do not.
 
@@ -152,6 +158,7 @@ def leaving_boxes(
 
     Args:
         remedy_of: what to do about boxes that are of this form.
+        thousandths: what to do about those in thousandths of their pictures; None where they are none.
     """
     slack = slack_of(sizes)
     outside = np.mean(~boxes_fit(boxes, sizes, slack))
@@ -166,11 +173,23 @@ def leaving_boxes(
         if np.mean(boxes_fit(other, sizes, slack) & np.all(other[:, 2:] > 0, axis=1)) > _NEARLY_ALL
     }
     detail = f"{outside:.0%} of the boxes leave their pictures"
+    # As sizes they reach to 1000 with their corners, and as two corners themselves.
+    reach = next(filter(in_thousandths, (reach_of_boxes(boxes).max(), np.abs(written).max())), None)
+    if not fitting and thousandths is not None and reach is not None:
+        return COORDINATES, f"{detail}, {thousandths_of(reach)}", thousandths
     if not fitting:
         return FORM, detail, None
     kind = AXES if list(fitting) == ["with x for y"] else FORM
     detail += f", {' or '.join(fitting)} none would"
     return kind, detail, ", or ".join(dict.fromkeys(fitting.values()))
+
+
+def thousandths_of(reach: float) -> str:
+    """Of labels that leave pictures of all sizes and end near 1000."""
+    return (
+        f"and no number is larger than {reach:.4g}: they may be thousandths of the pictures, 0 to 1000, as "
+        "vision-language models write them"
+    )
 
 
 @dataclass(frozen=True)
@@ -238,13 +257,15 @@ def _readings(boxes: dict, people: dict, pictures: list, remedies: Remedies):
         yield "as corners with y first", lambda b: corners(b)[:, [1, 0, 3, 2]], AXES, X_FIRST
     if "coordinates" not in remedies.settled:
         mine, theirs = (np.concatenate([of[picture] for picture in pictures]) for of in (boxes, people))
-        if (
-            reach_of_boxes(mine).max() <= PERCENT
-        ):  # fractions or percents, of which the sizes of the pictures tell
+        reach = reach_of_boxes(mine).max()
+        if reach <= PERCENT:  # fractions or percents, of which the sizes of the pictures tell
             return
+        remedy = "write them in pixels of the picture files"
+        if remedies.keys and in_thousandths(reach):
+            remedy = f"{remedies.coordinates('thousandths')}; or {remedy}"
         scale = np.sqrt(np.median(_areas(theirs)) / max(np.median(_areas(mine)), 1e-12))
         detail = f"{scale:.3g} times as large"
-        yield detail, lambda b: b * scale, COORDINATES, "write them in pixels of the picture files"
+        yield detail, lambda b: b * scale, COORDINATES, remedy
 
 
 def _as(form: BoxForm, read: BoxForm) -> Callable[[np.ndarray], np.ndarray]:

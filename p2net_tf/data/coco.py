@@ -21,6 +21,7 @@ from p2net_tf.data.annotations.reading import USUAL, Reading
 from p2net_tf.data.samples import Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.paths import as_path
 
 _USUAL = ("annotations/person_keypoints_{split}.json", "{split}/_annotations.coco.json")
 """Where annotation files lie: as COCO has them, and as Roboflow exports them."""
@@ -155,7 +156,7 @@ def read_coco_pictures(
 
 
 def _open(root, split: str, annotations, skeleton, reading: Reading, exif_orientation: bool) -> Document:
-    root = Path(root)
+    root = as_path(root, "root")
     card = skeleton if isinstance(skeleton, Skeleton) else Skeleton.load(skeleton)
     path = find_annotations(root, annotations, [name.format(split=split) for name in _USUAL])
     return Document(path, root, image_folder(root, split), card, reading, exif_orientation)

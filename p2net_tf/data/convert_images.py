@@ -18,6 +18,7 @@ from p2net_tf.data.samples import DataError
 from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import replacing
+from p2net_tf.utils.paths import as_path
 
 _THREADS = 4
 _UPRIGHT = 1
@@ -50,7 +51,7 @@ def convert_images(
     Raises:
         DataError: no such folder, `out` is the folder itself, files would be replaced or two get one name.
     """
-    folder, out = Path(folder), Path(out)
+    folder, out = as_path(folder, "folder"), as_path(out, "out")
     targets = _targets(folder, out)
     reader = FileReader(list(targets), exif_orientation=False)
     faults = unreadable_images(list(targets))

@@ -11,6 +11,8 @@ FRACTION = 1.6
 """No coordinate of a set of fractions is larger: half a pixel is added to each on reading, and boxes of
 detectors leave their pictures a bit."""
 PERCENT = 101.0
+THOUSANDTHS = 900.0, 1001.0
+"""Between these is the largest number of a set in thousandths of the pictures: somebody stands at an end."""
 SMALL_PICTURE = 150.0
 """Pixels; in smaller pictures coordinates up to 100 say nothing."""
 FEW = 4
@@ -26,6 +28,11 @@ _SLACK = 0.02
 """Part of its size by which labels may leave a picture."""
 _MARGIN = 0.25
 """Part of its longer side by which keypoints may leave their box."""
+
+
+def in_thousandths(reach: float) -> bool:
+    """Whether `reach`, the largest number of a set, is the end of a picture in thousandths."""
+    return THOUSANDTHS[0] < reach <= THOUSANDTHS[1]
 
 
 def labels_fit(samples: Samples, sizes: np.ndarray, slack: float | np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_xywh, overlaps
 from p2net_tf.data.annotations.reading import BoxForm
-from p2net_tf.data.box_layout import X_FIRST, Remedies, box_layout_problems, leaving_boxes
+from p2net_tf.data.box_layout import X_FIRST, Remedies, box_layout_problems, leaving_boxes, thousandths_of
 from p2net_tf.data.extents import keypoint_extents
 from p2net_tf.data.label_fit import (
     AGREED,
@@ -26,6 +26,7 @@ from p2net_tf.data.label_fit import (
     MOST,
     PERCENT,
     SMALL_PICTURE,
+    in_thousandths,
     labels_fit,
     labels_in_boxes,
     reach,
@@ -39,6 +40,7 @@ KINDS = ("coordinates", "axes", "box_form", "box_fit", "category", "scores")
 """Of errors that make all labels of a set useless."""
 
 _NORMALIZED = "set coordinates: normalized for this data set"
+_THOUSANDTHS = "set coordinates: thousandths for this data set"
 _SLACK = 0.02
 """Of numbers that should be equal, and parts that should be all."""
 _OUT = 0.3
@@ -50,6 +52,8 @@ refused. (Of 150 people of COCO and 10,000 of LSPET nobody has less than 0.8.)""
 _SOME_CORNERS = 0.2
 _CORNER = 0.55
 """Part of width and height that the labels of pictures of twice the size do not leave."""
+_SURELY_IN_A_CORNER = 30
+"""Pictures of which not one has a label beyond, where that is no chance."""
 _TOPS = ("head_top", "nose", "neck", "upper_neck")
 _BOTTOMS = ("left_ankle", "right_ankle", "left_hip", "right_hip")
 _STANDING = 10
@@ -177,8 +181,12 @@ def _too_large(samples: Samples, sizes: np.ndarray) -> list[Problem]:
         return []
     detail = (
         f"{out.sum()} of {labeled.sum()} keypoints lie outside of their pictures, those of {people} of "
-        f"{len(samples)} people: they are of pictures of another size"
+        f"{len(samples)} people"
     )
+    points, _ = _reach(samples)
+    if in_thousandths(points):
+        return [_of_set(samples, "error", "coordinates", f"{detail}, {thousandths_of(points)}", _THOUSANDTHS)]
+    detail += ": they are of pictures of another size"
     remedy = "declare that size in the image entries, with coordinates: declared for this data set"
     return [_of_set(samples, "error", "coordinates", detail, remedy)]
 
@@ -241,7 +249,9 @@ def _box_bounds(samples: Samples, sizes: np.ndarray, read: BoxForm) -> list[Prob
     if np.any(samples.keypoints[..., 2] > NOT_LABELED) or len(samples) < FEW:
         return []
     boxes = samples.boxes.astype(np.float64)
-    found = leaving_boxes(boxes, sizes, read, lambda form: f"set boxes: {form} for this data set")
+    thousandths = None if "coordinates" in samples.settled else _THOUSANDTHS
+    form_remedy = "set boxes: {} for this data set".format
+    found = leaving_boxes(boxes, sizes, read, form_remedy, thousandths)
     if found is None or found[2] is None:
         return []
     return [_of_set(samples, "error", *found)]
@@ -259,7 +269,8 @@ def _upside_down(samples: Samples, sizes: np.ndarray) -> list[Problem]:
 
 def _in_a_corner(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     """Labels of smaller pictures than the files hold: they end half way across and down."""
-    if len(np.unique(samples.image_paths)) < _STANDING or not np.any(samples.keypoints[..., 2] > NOT_LABELED):
+    pictures = len(np.unique(samples.image_paths))
+    if pictures < _STANDING or not np.any(samples.keypoints[..., 2] > NOT_LABELED):
         return []
     labeled = samples.keypoints[..., 2:] > NOT_LABELED
     ends = np.max(np.where(labeled, samples.keypoints[..., :2], 0), axis=1) / sizes
@@ -267,10 +278,18 @@ def _in_a_corner(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     if max(across, down) > _CORNER:
         return []
     detail = f"no keypoint lies beyond {across:.0%} of the width and {down:.0%} of the height of its picture"
+    points, _ = _reach(samples)
+    if in_thousandths(points):  # of large photographs
+        detail += f", {thousandths_of(points)}"
+        remedy = f"{_THOUSANDTHS}, or coordinates: pixels if that is right"
+        return [_of_set(samples, "error", "coordinates", detail, remedy)]
     remedy = (
         "are they of smaller pictures? declare that size in the image entries, with coordinates: declared"
     )
-    return [_of_set(samples, "warning", "labels_in_corner", detail, remedy)]
+    if pictures < _SURELY_IN_A_CORNER:
+        return [_of_set(samples, "warning", "labels_in_corner", detail, remedy)]
+    remedy += ", or set coordinates: pixels for this data set if that is right"
+    return [_of_set(samples, "error", "coordinates", detail, remedy)]
 
 
 def _lying(samples: Samples) -> list[Problem]:

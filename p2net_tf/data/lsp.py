@@ -18,6 +18,7 @@ from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.paths import as_path
 
 TRAIN_IMAGES = 1000
 """The first 1000 of LSP's 2000 images are its training part, the rest its test part."""
@@ -40,7 +41,7 @@ def read_lsp(root: str | Path, split: str = "train", exif_orientation: bool = Fa
     Raises:
         DataError: `joints.mat` is missing or has another form, or `split` is unknown or begins after its end.
     """
-    joints = _joints(Path(root), (3, 14, None))
+    joints = _joints(as_path(root, "root"), (3, 14, None))
     xy = np.transpose(joints[:2], (2, 1, 0)) - 0.5
     visibility = np.where(joints[2].T == 1, OCCLUDED, VISIBLE)
     rows = {"train": slice(0, TRAIN_IMAGES), "test": slice(TRAIN_IMAGES, None), "all": slice(None)}
@@ -66,7 +67,7 @@ def read_lspet(root: str | Path, exif_orientation: bool = False) -> Samples:
     Raises:
         DataError: `joints.mat` is missing or has another form.
     """
-    joints = _joints(Path(root), (14, 3, None))
+    joints = _joints(as_path(root, "root"), (14, 3, None))
     xy = np.transpose(joints[:, :2], (2, 0, 1)) - 0.5
     visibility = np.where(joints[:, 2].T == 1, VISIBLE, NOT_LABELED)
     samples = _samples(Path(root), "im{:05d}.jpg", xy, visibility, slice(None), exif_orientation)

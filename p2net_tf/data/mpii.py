@@ -20,6 +20,7 @@ from p2net_tf.data.annotation_files import find_annotations, finite_numbers, loa
 from p2net_tf.data.samples import DataError, Problem, Samples
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.paths import as_path
 
 MATLAB_OFFSET = 0.5
 """MATLAB's pixel 1 has its centre at 0.5 in continuous coordinates."""
@@ -54,7 +55,7 @@ def read_mpii(
     Raises:
         DataError: the file is missing or of another form, or the split is not in it.
     """
-    table = _read_table(Path(root), split, annotations, single_person)
+    table = _read_table(as_path(root, "root"), split, annotations, single_person)
     return table.samples()
 
 
@@ -67,7 +68,7 @@ def read_head_boxes(
         `[N, 4]` float32 xywh in image pixels; NaN where the file has none. HRNet's JSON has them in
         `gt_<split>.mat` beside it. PCKh's head size is 0.6 times the diagonal.
     """
-    heads = _read_table(Path(root), split, annotations, single_person).heads
+    heads = _read_table(as_path(root, "root"), split, annotations, single_person).heads
     return np.asarray(heads, np.float32).reshape(-1, 4)
 
 

@@ -9,6 +9,7 @@ from p2net_tf.data.annotation_files import find_annotations, load_json
 from p2net_tf.data.annotations.values import as_list
 from p2net_tf.data.boxes.coco import likely_annotations
 from p2net_tf.data.boxes.recognise import recognise_boxes
+from p2net_tf.utils.paths import as_path
 
 BOXES = {"boxes": "coco", "voc": "voc", "yolo": "yolo"}
 """What sets of boxes are called beside those of people, and their format."""
@@ -23,7 +24,7 @@ def recognise(root: str | Path, split: str, annotations: str | Path | None = Non
     Raises:
         DataError: an annotation file that cannot be read.
     """
-    root = Path(root)
+    root = as_path(root, "root")
     if annotations is not None and Path(annotations).suffix.lower() != ".json":
         return "yolo"
     if (root / f"annotations/person_keypoints_{split}.json").is_file() and annotations is None:

@@ -24,6 +24,7 @@ from p2net_tf.skeletons.card import SkeletonError
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import make_folder, replacing
+from p2net_tf.utils.paths import as_path
 
 HEADER = "records.json"
 _VERSION = 1
@@ -77,7 +78,7 @@ def write_records(
     Raises:
         DataError: `folder` holds records already, or no image is readable.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     reasons = unreadable_images(samples.image_paths, samples.exif_orientation)
     groups = _rows_by_image(samples, set(reasons))
     if not groups:
@@ -121,7 +122,7 @@ def read_records(
     Raises:
         DataError: there is no header, it is of another form, or a shard is missing.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     header = read_header(folder)
     paths = [str(folder / name) for name in header.shards]
     dataset = stream_shards(paths, header.skeleton.num_keypoints, parallel_reads)
@@ -178,7 +179,7 @@ def read_header(folder: str | Path) -> RecordsHeader:
     Raises:
         DataError: as `read_records`.
     """
-    path = Path(folder) / HEADER
+    path = as_path(folder, "folder") / HEADER
     if not path.is_file():
         raise DataError(f"{path}: not found; write_records leaves it when it is done, so write them again")
     data = load_json(path)

@@ -40,8 +40,8 @@ class DataSource(Section):
     """coco: name or id of the people's category; None takes those whose keypoints are the card's."""
     coordinates: Coordinates | None = None
     """coco: what x and y count: `pixels` of the picture files, `normalized` (the width and the height are 1),
-    `percent`, or `declared`: pixels of the size that the image entry declares. None: pixels, and the check
-    tells where the numbers say otherwise."""
+    `percent`, `thousandths` (0..1000, as vision-language models write), or `declared`: pixels of the size
+    that the image entry declares. None: pixels, and the check tells where the numbers say otherwise."""
     boxes: BoxForm | None = None
     """coco: what the four numbers of a `bbox` are. None: `xywh`, and the check tells where they are not."""
 

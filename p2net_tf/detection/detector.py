@@ -21,6 +21,7 @@ from p2net_tf.inference.card import CardError
 from p2net_tf.inference.keras_file import load_model, save_network
 from p2net_tf.inference.pictures import PictureSource, as_pictures, load_picture, load_pictures
 from p2net_tf.inference.run_folder import network_file
+from p2net_tf.utils.paths import as_path
 
 
 class PersonDetector(ABC):
@@ -110,7 +111,7 @@ class NetworkDetector(PersonDetector):
 
     def save(self, path: str | Path) -> None:
         """Writes the network with its card to a `.keras` file, which alone is enough for `load`."""
-        if Path(path).suffix != ".keras":
+        if as_path(path).suffix != ".keras":
             raise CardError(f"{path}: networks are kept in .keras files; give such a name")
         save_network(self.network, path, self.card)
 

@@ -11,6 +11,7 @@ from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.inference.presets import PRESETS
 from p2net_tf.inference.saved_network import is_saved_model
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.yaml_files import did_you_mean
 
 WHOLE_IMAGE = "whole_image"
@@ -60,7 +61,7 @@ def open_detector(detector: str | Path | PersonDetector) -> PersonDetector:
     """
     if isinstance(detector, PersonDetector):
         return detector
-    word = str(detector)
+    word = str(as_path(detector, "detector"))
     if word in (WHOLE_IMAGE, _NONE):
         return WholeImageDetector()
     if word.startswith(HUB):

@@ -37,6 +37,7 @@ from p2net_tf.evaluation.settings import COCO_PEOPLE
 from p2net_tf.evaluation.stored_people import read_people
 from p2net_tf.keypoints.visibility import NOT_LABELED
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.paths import as_path
 
 __all__ = [
     "analyze_coco",
@@ -292,7 +293,7 @@ def _check_mpii_joints(arrays: dict, path):
 
 
 def _coco_results(path: str | Path, card: Skeleton) -> Path | list[dict]:
-    path = Path(path)
+    path = as_path(path)
     return path if path.suffix.lower() == ".json" else _result_columns(path, card)
 
 

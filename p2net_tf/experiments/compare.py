@@ -45,6 +45,7 @@ from p2net_tf.experiments.cells import (
 from p2net_tf.experiments.pool import WORKER, run_cells
 from p2net_tf.experiments.statistics import SPREAD_NOTE, noise_notes, spread_of
 from p2net_tf.experiments.tables import Column, ScoreTable, column, format_number, make_row, metric_of
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.provenance import describe_environment
 
 ARMS = ("none", "hand_crafted", "random", "tuner", "learned")
@@ -100,7 +101,7 @@ def compare(
         Interrupted: SIGTERM or Ctrl-C came; the cells are saved.
         PolicyError: an arm that is no policy.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     check_seeds(seeds)
     if not config.data.test:
         raise ExperimentError("data.test is empty: arms are compared by their score on it; name a test part")

@@ -15,6 +15,7 @@ from p2net_tf.experiments.run_folder import RunError, demand_current
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.keras_file import open_network
 from p2net_tf.inference.run_folder import network_file
+from p2net_tf.utils.paths import as_path
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path
         CardError: the skeleton of the overrides has another number of keypoints than the network.
         RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix in (".yaml", ".yml"):
         path = Path("runs") / load_pose_config(path).name
     file = network_file(path)

@@ -58,6 +58,7 @@ from p2net_tf.training.interruption import Interruption
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.files import make_folder
 from p2net_tf.utils.locks import lock_folder
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.provenance import describe_environment
 from p2net_tf.utils.tf_config import read_cluster
 
@@ -79,7 +80,7 @@ def run_experiment(
     Args:
         command: the command line, for the report.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if isinstance(config, ExperimentConfig):
         for source in config.data.test:  # before hours of training, not after them
             demand_scorable(source, config.evaluation, Skeleton.load(config.data.skeleton))

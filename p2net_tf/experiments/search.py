@@ -43,6 +43,7 @@ from p2net_tf.training.strategy import one_host_strategy
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.files import replacing, set_aside, write_text
 from p2net_tf.utils.locks import lock_folder
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.provenance import describe_environment
 
 STEP_COST = 2.8
@@ -76,7 +77,7 @@ def run_search(
         DataError: too little data.
         LockedError: another process works in `folder`.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     _check_folder(folder, config, resume)
     with lock_folder(folder):
         return _search_in(folder, config, resume, strict, command)

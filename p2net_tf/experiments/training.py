@@ -42,6 +42,7 @@ from p2net_tf.training.strategy import check_batch_size, make_strategy
 from p2net_tf.utils.console import be_quiet, messages
 from p2net_tf.utils.files import demand_utf8, demand_writable, set_aside
 from p2net_tf.utils.locks import lock_folder
+from p2net_tf.utils.paths import as_path
 
 
 def train(
@@ -87,6 +88,7 @@ def train(
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"callbacks: {callback!r} is none; give a list of keras.callbacks.Callback")
     task = DetectorTraining(config) if isinstance(config, DetectorExperimentConfig) else PoseTraining(config)
+    folder = as_path(folder, "folder")
     demand_utf8(folder)
     task.check()  # before there is a run folder
     training = config.training
@@ -95,7 +97,7 @@ def train(
     worker = worker_of(strategy)
     if not worker.is_chief:
         be_quiet()
-    with naming_lost_workers(worker), work_folder(Path(folder), worker) as folder:
+    with naming_lost_workers(worker), work_folder(folder, worker) as folder:
         return _train(task, folder, strategy, resume, strict, callbacks)
 
 
@@ -126,11 +128,12 @@ def _train_in(
     if resume:
         _say_what_changed(folder / "config.yaml", task.config)
     demand_writable(folder / "tensorboard")
-    dump_config(task.config, folder / "config.yaml")
-    task.keep_files(folder)
     if task.config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
+    # Before anything is written: where there is nothing to train on, no folder is left that looks like a run.
     samples, validation = _open_data(task, folder, strict)
+    dump_config(task.config, folder / "config.yaml")
+    task.keep_files(folder)
     keras.utils.set_random_seed(task.config.seed)
     replicas = strategy.num_replicas_in_sync
     task.set_batch(fitting_batch_size(samples, task.config.training.batch_size, replicas, task.things))

@@ -18,6 +18,7 @@ from p2net_tf.inference import saved_network
 from p2net_tf.inference.card import CARD_VERSION, Card, CardError, InferenceCard, first_fault
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.files import replacing
+from p2net_tf.utils.paths import as_path
 
 CARD_FILE = "inference_card.json"
 _CONFIG_FILE = "config.json"
@@ -59,7 +60,7 @@ def open_network(path: str | Path, card: InferenceCard | None = None) -> tuple[k
         NetworkFileError: no such file, or Keras cannot open it.
         CardError: there is no card, or one of a later version.
     """
-    path = Path(path)
+    path = as_path(path)
     if saved_network.is_saved_model(path):
         plain = saved_network.read_plain_card(path)
         return saved_network.open_saved_network(path, card or (plain and parse_card(plain, str(path))))
@@ -118,9 +119,9 @@ def read_plain_card(path: str | Path) -> dict | None:
     Raises:
         NetworkFileError: no such file, or no archive.
     """
-    plain = _read_json(Path(path), CARD_FILE)
+    plain = _read_json(as_path(path), CARD_FILE)
     if plain is None:
-        settings = _read_json(Path(path), _CONFIG_FILE)
+        settings = _read_json(as_path(path), _CONFIG_FILE)
         config = settings.get("config") if isinstance(settings, dict) else None
         plain = config.get("card") if isinstance(config, dict) else None
     return plain
@@ -152,7 +153,7 @@ def read_settings(path: str | Path) -> dict:
     Raises:
         NetworkFileError: no such file, no archive of Keras, or one of p2net_tf 0.1, which had other words.
     """
-    path = Path(path)
+    path = as_path(path)
     settings = _read_json(path, _CONFIG_FILE)
     if settings is None:
         raise NetworkFileError(f"{path}: is no file of Keras 3 (no {_CONFIG_FILE} in it)")

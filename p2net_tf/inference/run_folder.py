@@ -8,6 +8,7 @@ from pathlib import Path
 from p2net_tf.inference.keras_file import NetworkFileError
 from p2net_tf.inference.presets import PRESETS, preset_file
 from p2net_tf.inference.saved_network import is_saved_model
+from p2net_tf.utils.paths import as_path
 
 NETWORKS = ("best.keras", "last.keras")
 """In this order: what was chosen on the validation part, and what the last epoch left."""
@@ -28,7 +29,7 @@ def network_file(path: str | Path) -> Path:
     """
     if str(path) in PRESETS:
         return preset_file(str(path))
-    path = Path(path)
+    path = as_path(path)
     if is_saved_model(path):
         return path
     if path.suffix == ".keras" and path.is_file():

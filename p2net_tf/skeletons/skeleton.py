@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from p2net_tf.skeletons.card import LimbCard, SkeletonCard, SkeletonError, card_of_text, card_of_tree
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.yaml_files import did_you_mean, dump_model
 
 _CARDS = resources.files("p2net_tf.skeletons") / "cards"
@@ -66,7 +67,7 @@ class Skeleton:
         Raises:
             SkeletonError: the card does not exist or is wrong; names file, line and remedy.
         """
-        name = str(name_or_path)
+        name = str(as_path(name_or_path, "skeleton"))
         if name in builtin_skeletons():
             return cls.parse((_CARDS / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
         try:

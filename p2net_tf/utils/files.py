@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from p2net_tf.utils.console import messages
 from p2net_tf.utils.exceptions import UserError
+from p2net_tf.utils.paths import as_path
 
 _SCRATCH = ".partial"
 """In the names of what is being written."""
@@ -67,7 +68,7 @@ def replacing(path: str | Path, size: int | None = None) -> Iterator[Path]:
     Raises:
         WriteError: it cannot be written; what was there before stays.
     """
-    path = Path(path)
+    path = as_path(path)
     _demand_guards(path)
     with _naming(path):
         demand_room(path, size or 0)
@@ -127,7 +128,7 @@ def make_folder(folder: str | Path) -> Path:
     Raises:
         WriteError: it cannot be made.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     _demand_guards(folder)
     with _naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ def demand_writable(path: str | Path, is_folder: bool = True) -> None:
     Raises:
         WriteError: it lies under a file, on a read-only disk, or where nothing may be written.
     """
-    path = Path(path)
+    path = as_path(path)
     with _naming(path):
         if os.path.lexists(path) and path.is_dir() != is_folder:
             code = errno.ENOTDIR if is_folder else errno.EISDIR

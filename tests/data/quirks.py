@@ -260,7 +260,8 @@ def fractions(full: float, keypoints: bool = True, boxes: bool = True) -> Change
             if boxes:
                 entry["bbox"] = (np.asarray(entry["bbox"]) * np.tile(factor, 2)).tolist()
             entry.pop("segmentation")
-            entry["area"] *= float(factor.prod()) if full == 1 else 1
+            # Percents beside an area in pixels: such files exist.
+            entry["area"] *= 1 if full == 100 else float(factor.prod())
 
     return change
 
@@ -656,6 +657,10 @@ QUIRKS = [
     Quirk("coordinates", "percents", fractions(100), refused="coordinates: percent"),
     Quirk("coordinates", "percents, `coordinates: percent`", fractions(100), {"coordinates": "percent"},
           says="brought to pixels", average_precision="0.53 of the box"),
+    Quirk("coordinates", "thousandths, as of vision-language models", fractions(1000),
+          refused="coordinates: thousandths"),
+    Quirk("coordinates", "thousandths, `coordinates: thousandths`", fractions(1000),
+          {"coordinates": "thousandths"}, says="brought to pixels"),
     Quirk("coordinates", "x and y exchanged", exchange(True, True), refused="write x before y"),
     Quirk("coordinates", "x and y of keypoints exchanged", exchange(True, False), refused="write x before y"),
     Quirk("coordinates", "x and y of boxes exchanged", exchange(False, True), refused="write x before y"),
@@ -758,6 +763,12 @@ QUIRKS = [
     Quirk("detections", "as percents, `detection_coordinates: percent`", detections(
               lambda entry, made: {**entry, "bbox": percents(entry, made)}),
           {**DETECTED, "detection_coordinates": "percent"}),
+    Quirk("detections", "as thousandths", detections(
+              lambda entry, made: {**entry, "bbox": percents(entry, made, 1000)}),
+          DETECTED, refused="set detection_coordinates: thousandths"),
+    Quirk("detections", "as thousandths, `detection_coordinates: thousandths`", detections(
+              lambda entry, made: {**entry, "bbox": percents(entry, made, 1000)}),
+          {**DETECTED, "detection_coordinates": "thousandths"}),
     Quirk("detections", "every second as fractions", every_second(
               lambda entry, made: {**entry, "bbox": [value / 1000 for value in entry["bbox"]]}),
           DETECTED, refused="boxes are fractions of the pictures, the others are not"),
@@ -796,8 +807,8 @@ QUIRKS = [
 ]  # fmt: skip
 
 
-def percents(entry: dict, made: QuirkSet) -> list[float]:
-    return [100 * value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]
+def percents(entry: dict, made: QuirkSet, full: float = 100) -> list[float]:
+    return [full * value / size for value, size in zip(entry["bbox"], made.size_of(entry) * 2, strict=True)]
 
 
 def pairs_of(values: list[float]) -> list[list[float]]:

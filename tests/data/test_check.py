@@ -1,14 +1,22 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from p2net_tf.data.check import check_samples, count_kinds, first_error, usable, write_problems
+from p2net_tf.data.check import (
+    check_samples,
+    count_kinds,
+    demand_usable,
+    first_error,
+    usable,
+    write_problems,
+)
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.lsp import read_lsp
 from p2net_tf.data.mpii import read_mpii
-from p2net_tf.data.samples import Problem, Samples, concatenate
+from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.skeletons.skeleton import Skeleton
 
 CARD = Skeleton.load("coco17")
@@ -275,6 +283,51 @@ class TestLeftAndRight:
             samples.image_ids, samples.scores,
         )  # fmt: skip
         assert [problem.kind for problem in check(wrong, decode=False)] == ["left_right_set"]
+
+
+class TestCorner:
+    """Labels that end half way across and down may be of smaller pictures, or of another unit."""
+
+    def small(self, folder, count, scale, side=100) -> Samples:
+        keypoints, boxes = np.tile(standing_person(), (count, 1, 1)), np.tile([30.0, 5, 40, 92], (count, 1))
+        keypoints[..., :2] *= scale
+        samples = people(folder, count, keypoints=keypoints, boxes=boxes * scale)
+        for path in samples.image_paths:
+            Image.new("RGB", (side, side)).save(path)
+        return samples
+
+    def test_few_pictures_are_warned_of(self, tmp_path):
+        (problem,) = check(self.small(tmp_path, 29, 0.5), decode=False)
+        assert problem.severity == "warning"
+        assert str(problem) == (
+            "labels_in_corner: made here: no keypoint lies beyond 32% of the width and 48% of the "
+            "height of its picture; are they of smaller pictures? declare that size in the image entries, "
+            "with coordinates: declared"
+        )
+
+    def test_many_are_refused(self, tmp_path):
+        samples = self.small(tmp_path, 30, 0.5)
+        (problem,) = check(samples, decode=False)
+        assert problem.severity == "error"
+        assert str(problem) == (
+            "coordinates: made here: no keypoint lies beyond 32% of the width and 48% of the height of its "
+            "picture; are they of smaller pictures? declare that size in the image entries, with "
+            "coordinates: declared, or set coordinates: pixels for this data set if that is right"
+        )
+        with pytest.raises(DataError, match="no keypoint lies beyond 32% of the width"):
+            demand_usable(samples, [problem])
+
+    def test_what_the_user_has_stated_is_not_doubted(self, tmp_path):
+        samples = replace(self.small(tmp_path, 30, 0.5), settled=frozenset({"coordinates"}))
+        assert check(samples, decode=False) == []
+
+    def test_thousandths_of_large_photographs(self, tmp_path):
+        """The ankles at 0.95 of the height are 950."""
+        (problem,) = check(self.small(tmp_path, 10, 10, side=2000), decode=False)
+        assert problem.severity == "error" and problem.remedy == (
+            "set coordinates: thousandths for this data set, or coordinates: pixels if that is right"
+        )
+        assert "no number is larger than 950: they may be thousandths of the pictures" in problem.detail
 
 
 class TestRealSets:

@@ -231,6 +231,17 @@ class TestPolicy:
         assert not (tmp_path / "run").exists()
 
 
+def test_nothing_to_train_on_leaves_no_run_folder(tiny, tmp_path):
+    nowhere = {"train": [{"format": "coco", "root": str(tmp_path / "no data")}], "validation": []}
+    with pytest.raises(DataError, match="no data"):
+        trainer.train(tiny(data=nowhere), tmp_path / "runs" / "first")
+    assert not (tmp_path / "runs" / "first").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(DataError, match="no data"):
+        trainer.train(tiny(data=nowhere), tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def damage(root) -> dict[str, tuple[str, str | None, int | None]]:
     """Breaks persons of the set in `root`; returns fault -> (kind, image file or None, annotation id)."""
     path = root / "annotations/person_keypoints_train.json"

@@ -13,7 +13,7 @@ from p2net_tf.keypoints.visibility import NOT_LABELED
 PIXEL_CENTER = 0.5
 """Offset between a COCO keypoint (a pixel's index) and continuous coordinates (that pixel's centre)."""
 _SAME = np.ones(2)
-_FULL = {"normalized": 1.0, "percent": 100.0}
+_FULL = {"normalized": 1.0, "percent": 100.0, "thousandths": 1000.0}
 """What the width and the height of a picture count as."""
 
 

@@ -11,9 +11,9 @@ POINT_BOX = 64.0
 """Side in pixels of the box around keypoints without an extent."""
 BoxForm = Literal["xywh", "xyxy", "cxcywh"]
 """What the four numbers of a box are: corner and size, two corners, or centre and size."""
-Coordinates = Literal["pixels", "normalized", "percent", "declared"]
-"""What x and y count: pixels of the picture file; its width and height as 1 or as 100; or pixels of the size
-that the image entry declares, where pictures were resized after they were labeled."""
+Coordinates = Literal["pixels", "normalized", "percent", "thousandths", "declared"]
+"""What x and y count: pixels of the picture file; its width and height as 1, 100 or 1000; or pixels of the
+size that the image entry declares, where pictures were resized after they were labeled."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.coco import image_folder, label_size
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.scenes import Scenes
+from p2net_tf.utils.paths import as_path
 
 _USUAL_FILES = (
     "annotations/instances_{split}.json",
@@ -59,7 +60,7 @@ def read_coco_scenes(
     Raises:
         DataError: a file is missing or not JSON of this form, or has none of the classes.
     """
-    root = Path(root)
+    root = as_path(root, "root")
     path = find_box_annotations(root, split, annotations)
     folder = path.parent if path.name == "_annotations.coco.json" else image_folder(root, split)
     file = _BoxFile(path, root, folder, classes, reading, exif_orientation)

@@ -10,6 +10,7 @@ from p2net_tf.data.boxes.folders import files_of, pictures_of
 from p2net_tf.data.boxes.settings import BoxFormat
 from p2net_tf.data.boxes.voc import find_voc_folder
 from p2net_tf.data.samples import DataError
+from p2net_tf.utils.paths import as_path
 
 _LSP_IMAGES = 2000
 """LSPET has more."""
@@ -21,7 +22,7 @@ def recognise_boxes(root: str | Path, split: str = "train") -> BoxFormat | None:
     Raises:
         DataError: no such folder.
     """
-    root = Path(root)
+    root = as_path(root, "root")
     if root.suffix.lower() in (".yaml", ".yml") and root.is_file():
         return "yolo"
     if not root.is_dir():

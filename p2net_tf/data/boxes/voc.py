@@ -25,6 +25,7 @@ from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.boxes.voc_xml import VocFault, VocFile, read_voc_file
 from p2net_tf.data.samples import DataError
 from p2net_tf.data.scenes import Scenes
+from p2net_tf.utils.paths import as_path
 
 FirstPixel = Literal[0, 1]
 
@@ -68,7 +69,7 @@ def read_voc_scenes(
     Raises:
         DataError: no such files, an unknown split, or none of the classes.
     """
-    root = Path(root)
+    root = as_path(root, "root")
     layout = _find_layout(root, split)
     notebook = Notebook(str(layout.annotations))
     images = _images(root, layout, _read_files(layout, notebook), notebook)

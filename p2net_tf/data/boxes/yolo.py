@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from p2net_tf.data.annotations.boxes import as_xywh
 from p2net_tf.data.annotations.images import Image
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.annotations.reading import USUAL, BoxForm, Reading
@@ -19,7 +20,9 @@ from p2net_tf.data.boxes.labels import Label, LabelFormat, refuse, scenes_of_lab
 from p2net_tf.data.boxes.settings import PERSON
 from p2net_tf.data.boxes.yolo_files import YoloSet, find_yolo_set
 from p2net_tf.data.boxes.yolo_lines import LineFault, parse_line, read_lines
+from p2net_tf.data.label_fit import in_thousandths, reach_of_boxes
 from p2net_tf.data.scenes import Scenes
+from p2net_tf.utils.paths import as_path
 
 _FORMAT = LabelFormat("cxcywh", "normalized")
 _FRACTION, _PERCENT = 1.6, 101.0
@@ -49,12 +52,13 @@ def read_yolo_scenes(
     Raises:
         DataError: no pictures or no labels there, or none of the classes.
     """
-    found = find_yolo_set(Path(root), split, annotations)
+    found = find_yolo_set(as_path(root, "root"), split, annotations)
     notebook = Notebook(found.source)
     images = _images(found)
-    labels = _labels(found, images, reading.boxes or _FORMAT.form, notebook)
+    form = reading.boxes or _FORMAT.form
+    labels = _labels(found, images, form, notebook)
     if reading.coordinates is None:
-        _demand_fractions(labels, notebook)
+        _demand_fractions(labels, form, notebook)
     _note_files(found, notebook)
     listed = {known: Listed(_class_id(known), name) for known, name in found.names.items()}
     return scenes_of_labels(images, labels, listed, classes, _FORMAT, reading, exif_orientation, notebook)
@@ -107,15 +111,20 @@ def _lines(image: Image, path: Path | None, notebook: Notebook) -> list[tuple[in
         return []
 
 
-def _demand_fractions(labels: list[Label], notebook: Notebook) -> None:
+def _demand_fractions(labels: list[Label], form: BoxForm, notebook: Notebook) -> None:
     """An error of the whole set where most numbers are pixels or percents."""
     reach = np.asarray([np.abs(label.box).max() for label in labels])
     reach = reach[np.isfinite(reach)]
     if not len(reach) or np.mean(reach > _FRACTION) < 0.5:
         return
-    form = "percent" if reach.max() <= _PERCENT else "pixels"
+    unit = "percent" if reach.max() <= _PERCENT else "pixels"
     detail = f"numbers of boxes reach {reach.max():.4g}, which are no fractions of the pictures"
-    notebook.error("coordinates", detail, f"set coordinates: {form} for this data set")
+    remedy = f"set coordinates: {unit} for this data set"
+    boxes = as_xywh(np.asarray([label.box for label in labels]), form)
+    ends = reach_of_boxes(boxes[np.isfinite(boxes).all(axis=1)])
+    if ends.size and in_thousandths(ends.max()):
+        remedy = "set coordinates: thousandths for this data set, or coordinates: pixels if that is right"
+    notebook.error("coordinates", detail, remedy)
 
 
 def _note_files(found: YoloSet, notebook: Notebook) -> None:

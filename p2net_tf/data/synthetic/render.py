@@ -36,6 +36,7 @@ from p2net_tf.data.synthetic.scenery import background, fill, light, sample_occl
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import blaming_the_disk, demand_writable, make_folder
+from p2net_tf.utils.paths import as_path
 
 RENDERER_VERSION = 1
 """Raised whenever the same seed renders something else, so that old folders are not taken for new ones."""
@@ -116,7 +117,7 @@ def write_synthetic(
     """
     if images < 1 or seed < 0:
         raise ValueError(f"images={images}, seed={seed}: give at least one image and a seed of 0 or more")
-    root = Path(root)
+    root = as_path(root, "root")
     folder, annotation_file = root / split, root / "annotations" / f"person_keypoints_{split}.json"
     info = _info(images, seed, split, options)
     if _is_complete(folder, annotation_file, info):

@@ -24,6 +24,7 @@ from p2net_tf.experiments.ablation.grid import Load, make_grid
 from p2net_tf.experiments.ablation.summary import summarize, table_of
 from p2net_tf.experiments.cells import Cell, check_seeds
 from p2net_tf.experiments.pool import WORKER, run_cells
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.provenance import describe_environment
 
 
@@ -57,7 +58,7 @@ def ablate(
         ConfigError, ExperimentError: all faults of all settings, or cells of another request in the folder.
         Interrupted: SIGTERM or Ctrl-C came; the trainings are saved.
     """
-    folder, load = Path(folder), partial(_load, config, overrides)
+    folder, load = as_path(folder, "folder"), partial(_load, config, overrides)
     check_seeds(seeds)
     chosen = choose_baseline(parse_axes(axes, load([])), baseline)
     if is_detector_axis(chosen):

@@ -58,6 +58,7 @@ from p2net_tf.experiments.tuner.trial_records import (
 )
 from p2net_tf.utils.console import messages, progress
 from p2net_tf.utils.locks import lock_folder
+from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.provenance import describe_environment
 
 _JOURNAL = f"{PROJECT}/journal.json"
@@ -100,7 +101,7 @@ def run_tuning(
         TunerError: see `tune`.
         LockedError: another process searches in `folder`.
     """
-    folder, start = Path(folder), time.perf_counter()
+    folder, start = as_path(folder, "folder"), time.perf_counter()
     # The workers of a distributed search write into the folder of their chief, each a cell of its own.
     with lock_folder(folder) if _role() != "worker" else contextlib.nullcontext():
         return _tune_in(folder, config, resume, strict, start, command)
@@ -148,7 +149,7 @@ def tune(
         TunerError: all trials failed, the folder holds another search, the chief was lost, or keras-tuner's
             environment variables contradict each other.
     """
-    folder, role = Path(folder), _role()
+    folder, role = as_path(folder, "folder"), _role()
     _prepare(config, folder, resume, role)
     space = make_space(config.search.sub_policies, config.search.stages, config.search.operations)
     settings = config.tuner

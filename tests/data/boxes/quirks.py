@@ -143,8 +143,12 @@ def centres(x, y, width, height) -> list:
     return [x + width / 2, y + height / 2, width, height]
 
 
-def fractions(x, y, width, height) -> list:
-    return [x / SIZE[0], y / SIZE[1], width / SIZE[0], height / SIZE[1]]
+def fractions(x, y, width, height, full: float = 1) -> list:
+    return [full * value / size for value, size in zip((x, y, width, height), SIZE * 2, strict=True)]
+
+
+def thousandths(*box) -> list:
+    return fractions(*box, full=1000)
 
 
 def segment(entry: dict) -> None:
@@ -275,6 +279,10 @@ def pixels(line: str) -> str:
     return "0 " + " ".join(str(v * SIZE[n % 2]) for n, v in enumerate(_numbers(line)))
 
 
+def in_thousandths(line: str) -> str:
+    return "0 " + " ".join(str(1000 * value) for value in _numbers(line))
+
+
 def as_corners(line: str) -> str:
     x, y, width, height = _numbers(line)
     return f"0 {x - width / 2:.6f} {y - height / 2:.6f} {x + width / 2:.6f} {y + height / 2:.6f}"
@@ -336,6 +344,8 @@ BOX_QUIRKS: list[BoxQuirk] = [
     Q("forms of boxes", "centres, `boxes: cxcywh`", boxes(centres), {"boxes": "cxcywh"}),
     Q("forms of boxes", "fractions", boxes(fractions, area=False), refused="set coordinates: normalized"),
     Q("forms of boxes", "fractions, `coordinates: normalized`", boxes(fractions, area=False), {"coordinates": "normalized"}, says="coordinates are normalized", truth=as_box_areas),
+    Q("forms of boxes", "thousandths", boxes(thousandths, area=False), refused="set coordinates: thousandths"),
+    Q("forms of boxes", "thousandths, `coordinates: thousandths`", boxes(thousandths, area=False), {"coordinates": "thousandths"}, says="coordinates are thousandths", truth=as_box_areas),
     Q("forms of boxes", "of pictures that were made smaller", resized, refused="fit the declared sizes alone; set coordinates: declared"),
     Q("forms of boxes", "of pictures as EXIF turns them", turned, refused="set exif_orientation: true"),
     Q("forms of boxes", "of pictures as EXIF turns them, `exif_orientation: true`", turned, {"exif_orientation": True}),
@@ -369,6 +379,8 @@ BOX_QUIRKS: list[BoxQuirk] = [
     Q("YOLO", "paths of another machine", lambda root: write_yolo(root, settings="path: D:\\me\ntrain: D:\\me\\images\\train\nnames: [person]\n"), YOLO, truth=as_box_areas),
     Q("YOLO", "pixels", lines_with(pixels), YOLO, refused="no fractions of the pictures; set coordinates: pixels"),
     Q("YOLO", "pixels, `coordinates: pixels`", lines_with(pixels), {**YOLO, "coordinates": "pixels"}, truth=as_box_areas),
+    Q("YOLO", "thousandths", lines_with(in_thousandths), YOLO, refused="no fractions of the pictures; set coordinates: thousandths"),
+    Q("YOLO", "thousandths, `coordinates: thousandths`", lines_with(in_thousandths), {**YOLO, "coordinates": "thousandths"}, truth=as_box_areas),
     Q("YOLO", "corners", lines_with(as_corners), YOLO, refused="set boxes: xyxy"),
     Q("YOLO", "corners, `boxes: xyxy`", lines_with(as_corners), {**YOLO, "boxes": "xyxy"}, truth=as_box_areas),
     Q("YOLO", "no names, one class", unnamed, YOLO, says="0 is read as 'person'", truth=as_box_areas),
