@@ -15,7 +15,8 @@ from networks import two_convolutions_in_place_of_p2net
 from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.cli import app
 from p2net_tf.data.samples import DataError
-from p2net_tf.experiments.runs import load_run, report_run
+from p2net_tf.experiments.opened_run import load_run
+from p2net_tf.experiments.runs import report_run
 from p2net_tf.utils.exceptions import UserError
 
 CONFIG = """

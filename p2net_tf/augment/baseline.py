@@ -61,6 +61,21 @@ def sample_window(
     )
 
 
+def smallest_windows(
+    window: CropWindow, keypoints, crop_size: tuple[int, int], config: AugmentConfig, skeleton: Skeleton
+):
+    """`[..., 2]` sizes below which `sample_window` draws no window of these persons.
+
+    Args:
+        as of `sample_window`.
+    """
+    sizes = [
+        _half_body(window, keypoints, crop_size, config, skeleton, chance=0.0, side=side)[1]
+        for side in (0.0, 1.0)
+    ]
+    return tf.minimum(window.size, tf.minimum(*sizes)) * (1.0 - config.scale)
+
+
 def jitter_color(crops, strength: float, seed):
     """Changes brightness, contrast and saturation of `[..., H, W, 3]` crops by up to `strength`, within 0..1.
 

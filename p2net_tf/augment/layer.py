@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from p2net_tf.augment.policies import Policy, augment
+from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.policy_draws import augment
 from p2net_tf.augment.schedule import PolicySchedule, load_policy, policy_from_plain
 from p2net_tf.augment.scheduled_draws import augment_at, progress_of
 

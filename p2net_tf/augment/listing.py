@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2net_tf.augment.operations import OPERATIONS
+from p2net_tf.augment.operation_cards import OPERATION_CARDS
 from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.policy_files import BUILTIN_POLICIES
 from p2net_tf.augment.schedule import PolicySchedule, load_policy
@@ -14,7 +14,7 @@ MOMENTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
 OPERATION_COLORS = dict(
     zip(
-        OPERATIONS,
+        OPERATION_CARDS,
         (
             "#888888", "#1f77b4", "#17becf", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e", "#bcbd22",
             "#2ca02c", "#000080",
@@ -25,7 +25,7 @@ OPERATION_COLORS = dict(
 """The same in every picture."""
 
 _COLUMNS = ("name", "definition", "low", "high", "neutral", "keypoints", "source")
-"""Of an operation, as `ops.Operation` describes them."""
+"""Of an operation, as `OperationCard` describes them."""
 
 
 def listing(sources: Sequence[str] = ()) -> dict:
@@ -39,7 +39,7 @@ def listing(sources: Sequence[str] = ()) -> dict:
     """
     return {
         "policies": [describe(load_policy(source)) for source in (*BUILTIN_POLICIES, *sources)],
-        "operations": [{key: getattr(row, key) for key in _COLUMNS} for row in OPERATIONS.values()],
+        "operations": [{key: getattr(row, key) for key in _COLUMNS} for row in OPERATION_CARDS.values()],
     }
 
 

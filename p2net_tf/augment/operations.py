@@ -18,11 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.augment import stateless_random
+from p2net_tf.augment.operation_cards import LEVELS, OPERATION_CARDS, OperationCard
 from p2net_tf.augment.resampling import resample
 from p2net_tf.keypoints import geometry
 
-LEVELS = 10.0
-"""The largest magnitude level."""
 FILL = 128 / 255
 """Grey of what an operation uncovers or cuts out."""
 TRANSLATION = 0.25
@@ -35,38 +34,16 @@ _DRAWS = 3
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One row of the table.
+class Operation(OperationCard):
+    """One row of the table, and its function.
 
     Attributes:
-        name: as in Table 1 of the paper.
-        definition: what becomes of the image x (in 0..1) at value m.
-        low, high: the value m at levels 0 and 10, in words.
-        neutral: the level that changes nothing; None where there is none.
-        keypoints: what becomes of them.
-        source: where definition and range come from.
         matrix: geometric operations only: `(value [B], size (H, W)) -> [B, 2, 3]`.
         pixels: the others: `(crops, level [B], draws [B, 3]) -> crops`.
     """
 
-    name: str
-    definition: str
-    low: str
-    high: str
-    neutral: float | None
-    keypoints: str
-    source: str
     matrix: Callable | None = None
     pixels: Callable | None = None
-
-    @property
-    def geometric(self) -> bool:
-        return self.matrix is not None
-
-    @property
-    def has_level(self) -> bool:
-        """Some have none, as `Equalize`."""
-        return self.low != "-"
 
     @property
     def looks_at_pixels(self) -> bool:
@@ -329,36 +306,22 @@ def _coverage(center, side, length: int):
     return tf.clip_by_value(tf.minimum(edges + 1.0, high) - tf.maximum(edges, low), 0.0, 1.0)
 
 
-_MOVED = "moved with the pixels; visibility 0 outside the crop"
-_KEPT = "unchanged"
-_AUTOAUGMENT = "AutoAugment for detection (Zoph et al., ECCV 2020)"
+_FUNCTIONS = {
+    "Identity": {"pixels": lambda crops, level, numbers: crops},
+    "TranslateX": {"matrix": _translate_x},
+    "TranslateY": {"matrix": _translate_y},
+    "Rotate": {"matrix": _rotate},
+    "Equalize": {"pixels": _equalize},
+    "Solarize": {"pixels": _solarize},
+    "SolarizeAdd": {"pixels": _solarize_add},
+    "Brightness": {"pixels": _brightness},
+    "Sharpness": {"pixels": _sharpness},
+    "Cutout": {"pixels": _cutout},
+    "Scale": {"matrix": _scale},
+}
 
-_TABLE = (
-    Operation("Identity", "x", "-", "-", 0.0, _KEPT, "ours: so that doing nothing can win",
-              pixels=lambda crops, level, numbers: crops),
-    Operation("TranslateX", "shift by m pixels to a random side", "0", "25 % of the width", 0.0, _MOVED,
-              f"{_AUTOAUGMENT}; range: ours, for person crops", matrix=_translate_x),
-    Operation("TranslateY", "shift by m pixels up or down", "0", "25 % of the height", 0.0, _MOVED,
-              f"{_AUTOAUGMENT}; range: ours, for person crops", matrix=_translate_y),
-    Operation("Rotate", "turn about the centre by m degrees to a random side", "0", "45", 0.0, _MOVED,
-              "paper, section 3.4: -45..45", matrix=_rotate),
-    Operation("Equalize", "flatten the histogram of each channel", "-", "-", None, _KEPT,
-              f"{_AUTOAUGMENT}; PIL.ImageOps.equalize", pixels=_equalize),
-    Operation("Solarize", "x where x < m, else 1 - x", "0 (all inverted)", "256 / 255 (none)", 10.0, _KEPT,
-              f"{_AUTOAUGMENT}; PIL.ImageOps.solarize", pixels=_solarize),
-    Operation("SolarizeAdd", "x + m where x < 128 / 255, up to 1", "0", "110 / 255", 0.0, _KEPT,
-              _AUTOAUGMENT, pixels=_solarize_add),
-    Operation("Brightness", "m * x, up to 1", "0.1 (dark)", "1.9", 5.0, _KEPT, _AUTOAUGMENT,
-              pixels=_brightness),
-    Operation("Sharpness", "b + m * (x - b), b a 3x3 blur; the outermost pixels stay", "0.1 (blurred)", "1.9",
-              5.0, _KEPT, f"{_AUTOAUGMENT}; PIL.ImageEnhance.Sharpness", pixels=_sharpness),
-    Operation("Cutout", "one grey square of side m around a random point", "0",
-              "36 % of the shorter side", 0.0, f"{_KEPT}: what a square hides stays labeled",
-              "DeVries & Taylor, 2017; range: RandAugment's 80 of 224 pixels", pixels=_cutout),
-    Operation("Scale", "resize about the centre by m, up or down at random", "1", "1.35, or 0.7", 0.0,
-              _MOVED, "paper, section 3.4: 0.7..1.35", matrix=_scale),
-)  # fmt: skip
-
-OPERATIONS: dict[str, Operation] = {row.name: row for row in _TABLE}
+OPERATIONS: dict[str, Operation] = {
+    name: Operation(**vars(card), **_FUNCTIONS[name]) for name, card in OPERATION_CARDS.items()
+}
 OPERATION_NAMES: tuple[str, ...] = tuple(OPERATIONS)
-_LOOKS_AT_PIXELS = np.array([row.looks_at_pixels for row in _TABLE])  # a tensor would start TensorFlow
+_LOOKS_AT_PIXELS = np.array([row.looks_at_pixels for row in OPERATIONS.values()])  # no tensor: it starts TF

@@ -1,4 +1,8 @@
-"""What the files of policies have in common, sub-policies or schedule: their parts, and how they are read."""
+"""What the files of policies have in common, sub-policies or schedule: their parts, and how they are read.
+
+Who only lists or checks policies waits for no TensorFlow: what a policy does to crops is in
+`augment.policy_draws`, and what a schedule does in `augment.scheduled_draws`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from p2net_tf.augment import operations as ops
+from p2net_tf.augment.operation_cards import LEVELS, OPERATION_NAMES
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.utils.paths import as_path
 from p2net_tf.utils.yaml_files import ConfigError, Document, did_you_mean, read_document, validate
@@ -17,13 +21,12 @@ SCHEMA_VERSION = 1
 """Of the YAML file; a file of another version is refused."""
 BUILTIN_POLICIES = ("none", "hand_crafted", "random", "paper")
 
-
 _FILE_NAME = "policy.yaml"
 
 
 def _in_the_table(name: str) -> str:
-    if name not in ops.OPERATIONS:
-        raise ValueError(f"there is no operation '{name}'{did_you_mean(name, ops.OPERATION_NAMES)}")
+    if name not in OPERATION_NAMES:
+        raise ValueError(f"there is no operation '{name}'{did_you_mean(name, OPERATION_NAMES)}")
     return name
 
 
@@ -35,7 +38,7 @@ def _plain(provenance: dict) -> dict:
         raise ValueError(f"only plain text, numbers, lists and mappings can be kept: {error}") from None
 
 
-Level = Annotated[float, Field(ge=0, le=ops.LEVELS, allow_inf_nan=False)]
+Level = Annotated[float, Field(ge=0, le=LEVELS, allow_inf_nan=False)]
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 OperationName = Annotated[str, AfterValidator(_in_the_table)]
 Provenance = Annotated[dict[str, Any], AfterValidator(_plain)]
@@ -85,7 +88,7 @@ def policy_file(source: str | Path) -> Path:
     path = as_path(source, "policy")
     path = path / _FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        known = did_you_mean(str(source), [*BUILTIN_POLICIES, *ops.OPERATION_NAMES])
+        known = did_you_mean(str(source), [*BUILTIN_POLICIES, *OPERATION_NAMES])
         raise PolicyError(f"policy '{source}': neither a file nor a built-in policy{known}")
     return path
 

@@ -30,13 +30,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from pydantic import PositiveInt, field_validator
 
-from p2net_tf.augment import operations as ops
-from p2net_tf.augment.policies import IDENTITY, Policy, is_built_in, policy_of, with_levels
+from p2net_tf.augment.operation_cards import LEVELS, OPERATION_NAMES
+from p2net_tf.augment.policies import Policy, is_built_in, policy_of, with_levels
 from p2net_tf.augment.policy_files import (
     SCHEMA_VERSION,
     Chance,
@@ -52,9 +52,13 @@ from p2net_tf.augment.policy_files import (
     policy_file,
     read_policy_file,
 )
-from p2net_tf.augment.scheduled_draws import ScheduleTensors, augment_at, progress_of
 from p2net_tf.utils.files import write_text
 from p2net_tf.utils.yaml_files import Document, dump_text
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from p2net_tf.augment.scheduled_draws import ScheduleTensors
 
 _ROUNDING = 1e-6
 """By so much shares may sum to more than 1: those of a softmax in float32 do."""
@@ -64,7 +68,7 @@ class Share(Record):
     """One operation at one knot.
 
     Attributes:
-        operation: a name of `ops.OPERATIONS`.
+        operation: a name of `OPERATION_NAMES`.
         share: chance of the operation in one draw, 0..1.
         magnitude: level 0..10, which each operation maps to its own range.
         spread: the level is drawn uniformly from `magnitude` +- `spread`, then clipped to 0..10.
@@ -81,9 +85,9 @@ class Share(Record):
         low, high = self.magnitude - self.spread, self.magnitude + self.spread
         if low == high:
             return self.magnitude
-        first, last = max(0.0, low), min(ops.LEVELS, high)
+        first, last = max(0.0, low), min(LEVELS, high)
         inside = (last**2 - first**2) / 2
-        return (inside + ops.LEVELS * (high - last)) / (high - low)
+        return (inside + LEVELS * (high - last)) / (high - low)
 
     def __str__(self) -> str:
         return f"{with_levels(self.operation, self.magnitude, self.spread)}, {self.share:.0%}"
@@ -185,9 +189,9 @@ class PolicySchedule(Record):
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """Those that some knot names, in the order of `ops.OPERATION_NAMES`."""
+        """Those that some knot names, in the order of `OPERATION_NAMES`."""
         named = {share.operation for knot in self.knots for share in knot.shares}
-        return tuple(name for name in ops.OPERATION_NAMES if name in named)
+        return tuple(name for name in OPERATION_NAMES if name in named)
 
     def at(self, progress: float) -> Knot:
         """The shares at any moment, of all `operations`."""
@@ -202,19 +206,9 @@ class PolicySchedule(Record):
 
     def tensors(self) -> ScheduleTensors:
         """The schedule as constants of the graph."""
-        columns = self._columns().values()
-        shares, magnitudes, spreads = np.stack([*columns, np.zeros((3, len(self.knots)))]).transpose(1, 2, 0)
-        bounds = np.minimum(np.cumsum(shares[:, :-1], axis=1), 1.0)
-        moments = np.array([knot.progress for knot in self.knots])
-        # The last knot once more, behind the end: so every moment lies between two.
-        rows = [*range(len(moments)), len(moments) - 1]
-        return ScheduleTensors(
-            operations=tf.constant([*map(ops.OPERATION_NAMES.index, self.operations), IDENTITY], tf.int32),
-            progress=tf.constant([*moments, 2.0], tf.float32),
-            bounds=tf.constant(bounds[rows], tf.float32),
-            magnitudes=tf.constant(magnitudes[rows], tf.float32),
-            spreads=tf.constant(spreads[rows], tf.float32),
-        )
+        from p2net_tf.augment.scheduled_draws import schedule_tensors
+
+        return schedule_tensors(self.operations, [knot.progress for knot in self.knots], self._columns())
 
     def _columns(self) -> dict[str, np.ndarray]:
         """By operation: share, magnitude and spread `[3, T]` at the T knots."""
@@ -245,6 +239,8 @@ class PolicySchedule(Record):
         Raises:
             ValueError: crops of integers, or of unknown size.
         """
+        from p2net_tf.augment.scheduled_draws import augment_at
+
         return augment_at(self.tensors(), self.draws, crops, keypoints, seed, progress)
 
     def during(self, people: int) -> Callable:
@@ -260,6 +256,8 @@ class PolicySchedule(Record):
         Raises:
             ValueError: nobody.
         """
+        from p2net_tf.augment.scheduled_draws import augment_at, progress_of
+
         _demand_length(people, "people")
         tensors = self.tensors()
 
@@ -279,16 +277,10 @@ class PolicySchedule(Record):
         Raises:
             ValueError: no steps.
         """
+        from p2net_tf.augment.scheduled_draws import augment_batches
+
         _demand_length(steps, "steps")
-        tensors = self.tensors()
-
-        def step(number, batch):
-            seeds = tf.stack([tf.constant(seed, tf.int64), number])
-            return augment_at(tensors, self.draws, *batch, seeds, progress_of(number, steps))
-
-        step = tf.autograph.experimental.do_not_convert(step)
-        numbered = dataset.enumerate(start)
-        return numbered.map(step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return augment_batches(self.tensors(), self.draws, dataset, steps, seed, start)
 
 
 def load_policy(source: str | Path) -> Policy | PolicySchedule:

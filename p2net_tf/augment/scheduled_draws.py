@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
-from p2net_tf.augment.policies import chain_numbers, levels_around
+from p2net_tf.augment.policy_draws import IDENTITY, chain_numbers, levels_around
 
 
 class ScheduleTensors(NamedTuple):
@@ -29,6 +31,30 @@ class ScheduleTensors(NamedTuple):
     spreads: tf.Tensor
 
 
+def schedule_tensors(
+    operations: Sequence[str], moments: Sequence[float], columns: Mapping[str, np.ndarray]
+) -> ScheduleTensors:
+    """See `PolicySchedule.tensors`.
+
+    Args:
+        operations: U names.
+        moments: progress of the T knots.
+        columns: by operation, in their order: share, magnitude and spread `[3, T]` at the knots.
+    """
+    rows = np.stack([*columns.values(), np.zeros((3, len(moments)))])
+    shares, magnitudes, spreads = rows.transpose(1, 2, 0)
+    bounds = np.minimum(np.cumsum(shares[:, :-1], axis=1), 1.0)
+    # The last knot once more, behind the end: so every moment lies between two.
+    knots = [*range(len(moments)), len(moments) - 1]
+    return ScheduleTensors(
+        operations=tf.constant([*map(ops.OPERATION_NAMES.index, operations), IDENTITY], tf.int32),
+        progress=tf.constant([*moments, 2.0], tf.float32),
+        bounds=tf.constant(bounds[knots], tf.float32),
+        magnitudes=tf.constant(magnitudes[knots], tf.float32),
+        spreads=tf.constant(spreads[knots], tf.float32),
+    )
+
+
 def progress_of(numbers, length: int):
     """`[...]` float32 in 0..1: where `numbers` of `length` lie; the end for those behind it."""
     # In float64: there are more people in a training than float32 can count.
@@ -41,6 +67,20 @@ def augment_at(tensors: ScheduleTensors, draws: int, crops, keypoints, seed, pro
     seeds = stateless_random.sample_seeds(seed, tf.shape(crops)[0])
     operations, levels = draw_at(tensors, draws, seeds, progress)
     return ops.apply_chain(crops, keypoints, operations, levels, seeds)
+
+
+def augment_batches(
+    tensors: ScheduleTensors, draws: int, dataset: tf.data.Dataset, steps: int, seed: int, start: int
+):
+    """See `PolicySchedule.over`."""
+
+    def step(number, batch):
+        seeds = tf.stack([tf.constant(seed, tf.int64), number])
+        return augment_at(tensors, draws, *batch, seeds, progress_of(number, steps))
+
+    step = tf.autograph.experimental.do_not_convert(step)
+    numbered = dataset.enumerate(start)
+    return numbered.map(step, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def draw_at(tensors: ScheduleTensors, draws: int, seeds, progress):

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.augment.policies import Policy, augment
+from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.policy_draws import augment
 from p2net_tf.autopose.expectation import Expectation
 from p2net_tf.autopose.mixture import Mixture
 from p2net_tf.autopose.settings import SearchConfig

@@ -18,7 +18,7 @@ from p2net_tf.config.loading import dump_config, load_pose_config
 from p2net_tf.data.lsp import read_lspet
 from p2net_tf.data.samples import DataError
 from p2net_tf.experiments.exporting import export_run
-from p2net_tf.experiments.runs import load_run
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.export.options import ExportOptions
 from p2net_tf.inference.keras_file import save_network
 from p2net_tf.skeletons.skeleton import Skeleton

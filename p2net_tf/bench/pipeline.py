@@ -2,8 +2,9 @@
 
 Our pipeline and the peer's loader (`p2net_tf.bench.peer`) stand ready side by side and take turns; who waits
 has filled its buffers and sleeps, and the first batches of a turn, which come out of these, are not counted.
-Both load the same people with the same augmentation. Ours is measured twice: with the decoded images in
-memory, as from the second epoch on, and decoding all of them, as in the first epoch or where they do not fit.
+Both load the same people with the same augmentation. Ours is measured three times: with the decoded images in
+memory, as from the second epoch on; decoding the window of each that a crop is read from, as in the first
+epoch or where they do not fit; and that at a fraction of the size (`data.reduce_jpegs`).
 Heatmaps are part of the peer's work; ours are drawn on the device, and `p2net bench step` has their cost. The
 peer needs PyTorch; without it ours is measured alone.
 
@@ -20,10 +21,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import tensorflow as tf
 
 from p2net_tf.augment.settings import AugmentConfig
+from p2net_tf.bench.large_photographs import enlarged
 from p2net_tf.bench.peer import PeerLoader, PeerRecipe
 from p2net_tf.bench.pipeline_stages import stage_measures
 from p2net_tf.bench.timing import Circumstances, in_turns, quartiles
@@ -38,7 +41,9 @@ from p2net_tf.utils.machine import usable_cores
 
 LIMIT = 2.0
 """Images per second of ours, in those of the peer, that are aimed at."""
-STORED, DECODING = "ours", "ours, decoding all"
+DECODING_LIMIT = 1.5
+"""The same, decoding all."""
+STORED, DECODING, REDUCED = "ours", "ours, decoding all", "ours, decoding all reduced"
 NO_PEER = "no peer to compare with: its loader is PyTorch's; pip install 'p2net_tf[torch]'"
 _BUFFERED = 16
 """Batches at the beginning of a turn that are not counted: no loader here has more of them ready."""
@@ -60,6 +65,8 @@ class PipelineSettings:
     rounds: int = 10
     people: int = _PEOPLE
     """At most so many are loaded."""
+    megapixels: float | None = None
+    """Enlarge the pictures to this size, and keep none decoded."""
 
 
 def bench_pipeline(
@@ -88,10 +95,16 @@ def bench_pipeline(
         raise DataError(f"{samples.source}: needs image files and at least {settings.batch_size} people")
     samples = samples.take(slice(settings.people))
     workers = settings.workers or usable_cores()
-    stores = {STORED: open_image_cache(samples), DECODING: None}
-    ours = {name: _ours(samples, settings, augment, workers, store) for name, store in stores.items()}
     circumstances = Circumstances(command)
     with ExitStack() as closing:
+        store, ways = None, {DECODING: {}, REDUCED: {"reduce_jpegs": True}}
+        if settings.megapixels is None:
+            store = open_image_cache(samples)
+            ways = {STORED: {"store": store}, **ways}
+        else:
+            folder = Path(closing.enter_context(TemporaryDirectory()))
+            samples = enlarged(samples, settings.megapixels, folder)
+        ours = {name: _ours(samples, settings, augment, workers, **way) for name, way in ways.items()}
         peers = {
             peer_name(count): closing.enter_context(
                 PeerLoader(peer_recipe(samples, settings.crop_size, augment), settings.batch_size, count)
@@ -100,16 +113,18 @@ def bench_pipeline(
         }
         loaders = {name: _measure(batches, settings) for name, batches in (ours | peers).items()}
         measured = in_turns(loaders, settings.rounds, warm_up=1)
+        parts = in_turns(
+            stage_measures(samples.take(slice(settings.batch_size)), settings.crop_size, augment),
+            settings.rounds,
+        )
     seconds = {name: values[:, 0] for name, values in measured.items()}
     core_seconds = {name: values[:, 1] for name, values in measured.items()}
-    parts = in_turns(
-        stage_measures(samples.take(slice(settings.batch_size)), settings.crop_size, augment), settings.rounds
-    )
     peer = peer_name(workers) if peers else None
     waiting = None if config is None else measure_waiting(config, samples, waiting_steps)
     report = {
         "title": samples.source,
         "limit": LIMIT,
+        "decoding_limit": DECODING_LIMIT,
         "peer": peer,
         "ratio": {name: quartiles(seconds[peer] / seconds[name]) for name in ours} if peer else {},
         "images_per_second": {name: quartiles(1 / values) for name, values in seconds.items()},
@@ -117,7 +132,7 @@ def bench_pipeline(
         "stages": {name: quartiles(values) for name, values in parts.items()},
         "waiting": waiting,
         "people": len(samples),
-        "stored": stores[STORED] is not None,
+        "stored": store is not None,
         "settings": {**vars(settings), "workers": workers},
         "augment": augment.model_dump(),
         **circumstances.to_dict(),
@@ -146,8 +161,8 @@ def peer_recipe(samples: Samples, crop_size: tuple[int, int], augment: AugmentCo
     )
 
 
-def _ours(samples: Samples, settings: PipelineSettings, augment, workers: int, store) -> Iterator:
-    batches = training_batches(samples, settings.crop_size, settings.batch_size, augment, store=store)
+def _ours(samples: Samples, settings: PipelineSettings, augment, workers: int, **options) -> Iterator:
+    batches = training_batches(samples, settings.crop_size, settings.batch_size, augment, **options)
     options = tf.data.Options()
     options.threading.private_threadpool_size = workers
     return iter(batches.with_options(options))

@@ -21,7 +21,7 @@ import tensorflow as tf
 from p2net_tf.bench.timing import Circumstances, in_turns, quartiles
 from p2net_tf.data.coco import read_coco
 from p2net_tf.data.synthetic.render import write_synthetic
-from p2net_tf.experiments.runs import load_run
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.models.pose_network import HEATMAPS_OUTPUT
 from p2net_tf.serving.client import GrpcClient
 from p2net_tf.serving.load import Case, LoadReport, make_cases, run_load

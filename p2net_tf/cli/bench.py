@@ -171,6 +171,9 @@ def bench_pipeline(
     rounds: Annotated[int, typer.Option(help="in which the loaders take turns", min=1)] = 10,
     batches: Annotated[int, typer.Option(help="of a turn", min=1)] = 48,
     people: Annotated[int, typer.Option(help="at most, that are loaded", min=1)] = 2000,
+    megapixels: Annotated[
+        float | None, typer.Option(help="enlarge the pictures to this size, such as 12", min=0.01)
+    ] = None,
     step: Annotated[
         Path | None,
         typer.Option(help="configuration: also train its network, and tell how long it waits for data"),
@@ -186,7 +189,7 @@ def bench_pipeline(
     from p2net_tf.config.loading import load_pose_config
 
     samples = read_samples(root, data_format, split, annotations, skeleton)
-    settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people)
+    settings = PipelineSettings((height, width), batch_size, workers, batches, rounds, people, megapixels)
     config = None if step is None else load_pose_config(step, [f"training.batch_size={batch_size}"])
     report = measure(samples, out, settings, command=command_line(), config=config)
     _show(report, print_pipeline, out, as_json)
@@ -237,6 +240,35 @@ def bench_video(
 
     report = measure(model, out, source, detector, detect_every, frames, rounds, command_line())
     _show(report, print_video, out, as_json)
+
+
+@app.command("evaluation", epilog="Example: `p2net bench evaluation $P2NET_DATA/lspet --json`")
+def bench_evaluation(
+    root: Root,
+    data_format: Format = DataFormat.lspet,
+    split: Split = "train",
+    annotations: Annotations = None,
+    skeleton: Card = "lsp14",
+    model: Annotated[str, typer.Option(help="run folder, .keras file, or the name of a preset")] = (
+        "p2net_small_lsp"
+    ),
+    boxes: Annotated[
+        list[int] | None, typer.Option(help="how many; repeat for others [default: 2000, 4000, 8000]", min=1)
+    ] = None,
+    per_picture: Annotated[int, typer.Option(help="boxes of a picture", min=1)] = 32,
+    rounds: Annotated[int, typer.Option(help="in which the numbers of boxes take turns", min=1)] = 3,
+    out: Annotated[Path, typer.Option(help="JSON", callback=writable_file)] = Path("bench_evaluation.json"),
+    as_json: AsJson = False,
+):
+    """How time and memory of an evaluation grow with the boxes of a detector."""
+    start(as_json)
+    from p2net_tf.bench.evaluation import BOXES
+    from p2net_tf.bench.evaluation import bench_evaluation as measure
+    from p2net_tf.cli.bench_tables import print_evaluation
+
+    samples = read_samples(root, data_format, split, annotations, skeleton)
+    report = measure(model, samples, out, boxes or BOXES, per_picture, rounds, command_line())
+    _show(report, print_evaluation, out, as_json)
 
 
 @app.command("tracks", epilog="Example: `p2net bench tracks --model runs/demo --scene crossing --json`")

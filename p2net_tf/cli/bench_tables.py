@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from p2net_tf.bench.models_plot import short_name, tasks_of
-from p2net_tf.bench.pipeline import NO_PEER, STORED
+from p2net_tf.bench.pipeline import DECODING, NO_PEER, STORED
 from p2net_tf.bench.timing import describe_load, milliseconds
 
 
@@ -126,6 +126,22 @@ def print_video(report: dict, console: Console) -> None:
     )
 
 
+def print_evaluation(report: dict, console: Console) -> None:
+    """For each number of boxes what its stages take, and how they grow."""
+    stages = report["stages"]
+    table = Table("boxes", "pictures", "MB at most", title="Core ms per box", title_justify="left")
+    for name in stages:
+        table.add_column(name, justify="right")
+    for number in report["boxes"]:
+        head = (number, report["pictures"][number], f"{report['most_megabytes'][number]:.0f}")
+        cells = (f"{found['core_milliseconds_per_box'][number]:.2f}" for found in stages.values())
+        table.add_row(*map(str, head), *cells)
+    table.add_section()
+    table.add_row("power of the boxes", "", "", *(f"{one['power']:.2f}" for one in stages.values()))
+    console.print(table)
+    console.print(f"{report['title']}, {report['model']}; {describe_load(report)}", soft_wrap=True)
+
+
 def print_tracks(report: dict, console: Console) -> None:
     """For each way of looking a table of numbers, and one of poses as they are found and smoothed."""
     video, detector = report["video"], report["detector"]
@@ -214,9 +230,17 @@ def print_pipeline(report: dict, console: Console) -> None:
 def _verdict(report: dict) -> str:
     if report["peer"] is None:
         return escape(NO_PEER)
-    ratio = report["ratio"][STORED]["median"]
-    verdict = "as aimed at" if ratio >= report["limit"] else "[red]below the aim[/red]"
-    return f"{ratio:.2f} x {report['peer']}: {verdict}, {report['limit']}"
+    limits = {STORED: report["limit"], DECODING: report["decoding_limit"]}
+    return "; ".join(
+        _beside_peer(name, report["ratio"][name]["median"], limit, report["peer"])
+        for name, limit in limits.items()
+        if name in report["ratio"]
+    )
+
+
+def _beside_peer(name: str, ratio: float, limit: float, peer: str) -> str:
+    verdict = "as aimed at" if ratio >= limit else "[red]below the aim[/red]"
+    return f"{name}: {ratio:.2f} x {peer}: {verdict}, {limit}"
 
 
 _HEADINGS = {"forward": "fwd", "forward + decode": "+ dec", "training step": "train"}

@@ -41,7 +41,7 @@ def config_show(
     """Print a configuration: what to expect of it, the command that runs it, its settings."""
     if overrides and not resolved:
         raise typer.BadParameter("changes are shown in the resolved configuration; add --resolved")
-    start(as_json=False, tensorflow=resolved)
+    start(as_json=False, tensorflow=False)
     if resolved:
         from p2net_tf.config.loading import load_config
         from p2net_tf.utils.yaml_files import dump_text

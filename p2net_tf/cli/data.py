@@ -54,7 +54,7 @@ def data_check(
     as_json: AsJson = False,
 ):
     """List every broken or suspicious item, with file, id and remedy; exit with 2 where none can be used."""
-    start(as_json)
+    start(as_json, tensorflow=False)
     from p2net_tf.data.check import first_error, problem_report, write_problems
 
     chosen, called = _format_of(data_format, root, split, annotations)

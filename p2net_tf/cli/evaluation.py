@@ -101,7 +101,8 @@ def evaluate(
     start(as_json)
     from p2net_tf.detection.card import is_detector
     from p2net_tf.experiments import detector_runs as detectors
-    from p2net_tf.experiments.runs import analyze_run, evaluate_run, load_run, require_oks, run_in
+    from p2net_tf.experiments.opened_run import load_run, run_in
+    from p2net_tf.experiments.runs import analyze_run, evaluate_run, require_oks
     from p2net_tf.inference.run_folder import network_file
 
     if is_detector(run):

@@ -83,7 +83,7 @@ def export(
     from p2net_tf.cli.parity_table import print_parity
     from p2net_tf.detection.card import is_detector
     from p2net_tf.experiments.exporting import export_detector, export_run, verify_export
-    from p2net_tf.experiments.runs import load_run
+    from p2net_tf.experiments.opened_run import load_run
     from p2net_tf.inference.run_folder import network_file
 
     formats = ("saved_model", "tflite") if export_format is ExportFormat.all else (export_format.value,)

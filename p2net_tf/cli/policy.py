@@ -32,7 +32,7 @@ def policy_list(
     as_json: AsJson = False,
 ):
     """The built-in policies and those named, and the operations that policies are made of."""
-    start(as_json)
+    start(as_json, tensorflow=False)
     from p2net_tf.augment.listing import listing
     from p2net_tf.cli.policy_tables import print_listing
 

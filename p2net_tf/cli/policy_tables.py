@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from p2net_tf.augment.operations import OPERATIONS
+from p2net_tf.augment.operation_cards import OPERATION_CARDS
 
 
 def print_listing(found: dict, console: Console) -> None:
@@ -15,7 +15,7 @@ def print_listing(found: dict, console: Console) -> None:
         policies.add_row(row["name"], _form(row), row["summary"])
     headings = ("operation", "what becomes of the image x", "m at level 0..10", "neutral", "keypoints")
     operations = Table(*headings, title="Operations (their sources: in the JSON)", title_justify="left")
-    for name, row in OPERATIONS.items():
+    for name, row in OPERATION_CARDS.items():
         span = f"{row.low} .. {row.high}" if row.has_level else "-"
         neutral = "-" if row.neutral is None else f"{row.neutral:g}"
         operations.add_row(name, row.definition, span, neutral, "moved" if row.geometric else "kept")
@@ -37,7 +37,7 @@ def print_moments(moments: list[dict], console: Console) -> None:
 def _share(share: dict) -> str:
     if not share["share"]:
         return "-"
-    level = f" ({share['mean_level']:.1f})" if OPERATIONS[share["operation"]].has_level else ""
+    level = f" ({share['mean_level']:.1f})" if OPERATION_CARDS[share["operation"]].has_level else ""
     return f"{share['share']:.2f}{level}"
 
 

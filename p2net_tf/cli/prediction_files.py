@@ -11,20 +11,21 @@ import numpy as np
 
 from p2net_tf.cli.keypoint_tables import open_table
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import Problem
 from p2net_tf.detection.detector import PersonDetector
 from p2net_tf.detection.opening import chosen_detector
 from p2net_tf.estimator import PoseEstimator
 from p2net_tf.evaluation.settings import EvaluationConfig
 from p2net_tf.evaluation.suppression import suppressed
-from p2net_tf.experiments.runs import load_run
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.inference.boxes import PictureBoxes, read_boxes
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.inference.poses import Poses
 from p2net_tf.inference.precision import Precision
 from p2net_tf.inference.run_folder import network_file
 from p2net_tf.inference.settings import TestRecipe
+from p2net_tf.inference.without_graphs import without_graphs
 from p2net_tf.skeletons import drawing
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import make_folder
@@ -94,14 +95,17 @@ def predict_files(
         DataError: boxes that match no image, or anything broken and `strict`.
     """
     pose, settings = open_estimator(model, overrides)
-    if boxes is not None:
-        sizes, _ = image_headers(images, exif_orientation=True)
-        given = read_boxes(boxes, images, sizes, strict)
-    else:
-        given = _detect(chosen_detector(detector, pose.skeleton), images, min_score)
-    if precision is not None:
-        pose = pose.with_precision(precision, max(1, min(len(given.owners), pose.card.recipe.batch_size)))
-    found = _keep(_predict(pose, settings, images, given), pose.card, settings, top)
+    # `auto` times the graphs that many pictures would be found with.
+    with without_graphs(len(images) == 1 and precision is None):
+        if boxes is not None:
+            sizes, _ = image_headers(images, exif_orientation=True)
+            given = read_boxes(boxes, images, sizes, strict)
+        else:
+            given = _detect(chosen_detector(detector, pose.skeleton), images, min_score)
+        if precision is not None:
+            pose = pose.with_precision(precision, max(1, min(len(given.owners), pose.card.recipe.batch_size)))
+        poses_of_all = _predict(pose, settings, images, given)
+    found = _keep(poses_of_all, pose.card, settings, top)
     thinned = settings.nms or settings.box_threshold > 0 or top is not None
     entries = [
         poses.to_coco(image_id, given.category_id, Path(poses.source).name)

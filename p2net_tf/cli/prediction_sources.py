@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from p2net_tf.data.check import write_problems
-from p2net_tf.data.image_files import unreadable_images
 from p2net_tf.data.samples import DataError, Problem
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.inference.sources import Sources, is_live
 from p2net_tf.utils.exceptions import UserError
 from p2net_tf.video.reading import VideoError, VideoReader

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from p2net_tf.data.samples import DataError
 from p2net_tf.utils.files import write_text
@@ -63,6 +62,8 @@ def load_mat(path: str | Path, **options) -> dict[str, Any]:
         DataError: the file is missing, no MATLAB file, cut off, or of version 7.3; names it.
     """
     try:
+        from scipy.io import loadmat  # no other reader waits for it
+
         return loadmat(path, **options)
     except NotImplementedError:
         raise DataError(f"{path}: is a MATLAB file of version 7.3; save it with -v7 in MATLAB") from None

@@ -14,9 +14,10 @@ import tensorflow as tf
 from p2net_tf.augment.baseline import CropWindow, jitter_color, sample_window
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.crops import take_crop
-from p2net_tf.data.image_files import decode_image, unreadable_images
+from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import image_readers
 from p2net_tf.data.samples import Samples
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.keypoints import geometry, heatmaps
 from p2net_tf.keypoints.visibility import VISIBLE
 from p2net_tf.skeletons import drawing

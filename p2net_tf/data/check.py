@@ -14,7 +14,7 @@ import numpy as np
 
 from p2net_tf.data import exif_labels, label_layout
 from p2net_tf.data.annotation_files import write_json
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.label_fit import SMALLEST_BOX
 from p2net_tf.data.left_right import left_right_problems
 from p2net_tf.data.mixed_labels import mixed_label_problems

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from p2net_tf.data.exif import ORIENTATION_TAG
-from p2net_tf.data.image_files import FileReader, image_orientations, unreadable_images
+from p2net_tf.data.image_files import FileReader
+from p2net_tf.data.image_headers import ORIENTATION_TAG, image_orientations
 from p2net_tf.data.pillow_images import read_rgb
 from p2net_tf.data.samples import DataError
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.utils.console import track
 from p2net_tf.utils.files import replacing
 from p2net_tf.utils.paths import as_path

@@ -13,12 +13,12 @@ from p2net_tf.data.coco import read_coco, read_coco_pictures, read_coco_truth
 from p2net_tf.data.lsp import read_lsp, read_lspet
 from p2net_tf.data.map_keypoints import map_keypoints
 from p2net_tf.data.mpii import read_mpii
-from p2net_tf.data.records import read_record_samples
 from p2net_tf.data.samples import DataError, Problem, Samples, concatenate
 from p2net_tf.data.scenes import Scenes
 from p2net_tf.data.settings import DatasetConfig, DataSource
 from p2net_tf.data.synthetic.render import write_synthetic
 from p2net_tf.skeletons.skeleton import Skeleton
+from p2net_tf.utils.quiet import import_tensorflow
 
 
 def read_dataset(config: DatasetConfig, skeleton: str | Skeleton) -> Samples:
@@ -181,6 +181,9 @@ def refuse_mixed_orientation(parts: Sequence[Samples | Scenes], part: Samples | 
 
 
 def _records(config: DatasetConfig) -> Samples:
+    import_tensorflow()  # which reads the shards, and nothing else here
+    from p2net_tf.data.records import read_record_samples
+
     samples = read_record_samples(config.root)
     if config.exif_orientation not in (None, samples.exif_orientation):
         raise DataError(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-ORIENTATION_TAG = 0x0112
-TURNED = (5, 6, 7, 8)
-"""Orientations that exchange width and height."""
+from p2net_tf.data.image_headers import ORIENTATION_TAG
+
 _SEARCH_BYTES = 65536
 """EXIF is the first or second segment of a JPEG, and a segment has at most 64 KB."""
 _SHORT = 3

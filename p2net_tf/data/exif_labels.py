@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2net_tf.data.exif import TURNED
-from p2net_tf.data.image_files import image_headers, image_orientations
+from p2net_tf.data.image_headers import TURNED, image_headers, image_orientations
 from p2net_tf.data.label_fit import labels_fit
 from p2net_tf.data.samples import Problem, Samples
 

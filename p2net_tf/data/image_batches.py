@@ -7,22 +7,27 @@ without replaying what came before.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.image_files import decode_image
 from p2net_tf.data.image_sources import MARK, Pictures, open_images
+from p2net_tf.data.image_windows import EVERYTHING, ImageWindow, cut_window, decode_window
 from p2net_tf.data.lost_pictures import FRUITLESS
 from p2net_tf.data.samples import DataError
-from p2net_tf.data.warping import pack_pixels, pad_to_power_of_two
+from p2net_tf.data.warping import PackedImages, pack_images
 from p2net_tf.utils.console import messages
 
 _END, _END_OF_PASS = -2, -1
 """Indices of the marks behind a part of a pass, and behind a whole one."""
 _PIECE_STEPS = 16
 """Batches that a worker of a service makes in a row."""
+_AIMED_AT_ONCE = 64
+"""Rows whose windows are worked out together, before their images are decoded."""
 
 
 class InputShard(NamedTuple):
@@ -38,18 +43,16 @@ WHOLE = InputShard()
 
 
 class ImageBatch(NamedTuple):
-    """A batch of rows with their images, as `warp_packed` reads them."""
+    """A batch of rows with their images."""
 
     rows: tf.Tensor
     """`[B]` int64: rows of the part."""
     indices: tf.Tensor
     """`[B]` int64: their numbers in the endless sequence; a run goes on at the next one."""
-    pixels: tf.Tensor
-    """`[P]` int32, images one after the other."""
-    starts: tf.Tensor
-    """`[B]` int32, where the image of each row begins."""
-    sizes: tf.Tensor
-    """`[B, 2]` int32, (height, width)."""
+    images: PackedImages
+    """Of each row the image, or what of it `windows` asked for."""
+    ratios: tf.Tensor
+    """`[B]` int32: a pixel of the image covers a square of so many pixels of the picture on each side."""
 
 
 def endless_images(
@@ -61,6 +64,8 @@ def endless_images(
     store: ImageCache | None = None,
     piecewise: bool = False,
     passes: tf.data.Dataset | None = None,
+    windows: Callable | None = None,
+    ratios: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Endless `ImageBatch`es. Every pass is a permutation of the rows, without what fills no batch.
 
@@ -72,6 +77,10 @@ def endless_images(
         store: the decoded images; None decodes them whenever they are needed.
         piecewise: for the workers of a service, who share out pieces of a pass.
         passes: numbers of the passes to give; None counts up from that of `first_index`.
+        windows: `(rows [n], indices [n]) -> [n, 4]` int32, (top, left, bottom, right) of the pixels that are
+            needed of each image; None: all. No more need be decoded where it is done here.
+        ratios: `[N]` int32, of `image_windows.RATIOS`: the fraction of their size at which JPEGs are decoded;
+            None: as they are. What is in `store` has been decoded at its own.
 
     Raises:
         ValueError: the rows do not fill a batch, or it cannot be shared out evenly.
@@ -116,7 +125,8 @@ def endless_images(
     # An image that broke since it was checked is told of, and its place taken by the next one.
     local_size = shard_size // shard.replicas
     if store is None or piecewise:
-        return _decode(rows, images, part.exif_orientation, local_size)
+        decode = _Decoder(images, part.exif_orientation, ratios)
+        return _decode(rows, images, decode, local_size, windows)
     return _look_up(rows, store, local_size)
 
 
@@ -133,13 +143,60 @@ def random_passes(seed: int) -> tf.data.Dataset:
 def ordered_images(part: Pictures, batch_size: int) -> tf.data.Dataset:
     """One pass in order as `ImageBatch`es, whose indices are the rows; the last one may be smaller."""
     images = open_images(part)
-    rows = images.in_order().map(lambda row, handle: (row, (row, handle)))
+    decode = _Decoder(images, part.exif_orientation)
 
-    def load(row, item):
-        image = decode_image(images.contents(item[1]), part.exif_orientation)
-        return row, row, pack_pixels(image), tf.shape(image)[:2]
+    def load(row, handle):
+        return row, row, *decode(row, images.contents(handle), EVERYTHING)
 
-    return in_parallel(in_parallel(rows, load).ragged_batch(batch_size), _joined)
+    return in_parallel(in_parallel(images.in_order(), load).ragged_batch(batch_size), _joined)
+
+
+def ordered_people(part: Pictures, batch_size: int, windows: np.ndarray) -> tf.data.Dataset:
+    """`ordered_images` of the windows of rows; a picture of rows that follow each other is decoded once.
+
+    Args:
+        windows: `[N, 4]` int32, (top, left, bottom, right) of the pixels that are needed of each image.
+    """
+    images = open_images(part)
+    decode = functools.partial(
+        decode_window, exif_orientation=part.exif_orientation, only_jpegs=images.only_jpegs
+    )
+    first, counts = _rows_of_pictures(part)
+    # What any of its people needs is decoded, and of it each one's is cut out.
+    needed = np.zeros_like(windows)
+    needed[first] = np.concatenate(
+        [np.minimum.reduceat(windows[:, :2], first), np.maximum.reduceat(windows[:, 2:], first)], axis=1
+    )
+    is_first = np.zeros(len(part), bool)
+    is_first[first] = True
+    is_first, counts, needed, windows = map(tf.constant, (is_first, counts, needed, windows))
+
+    def load(row, handle):
+        return row, decode(images.contents(handle), needed[row])
+
+    def people(row, found):
+        rows = tf.data.Dataset.range(row, row + counts[row])
+        return tf.data.Dataset.zip((rows, tf.data.Dataset.from_tensors(found).repeat()))
+
+    def cut(row, found):
+        return row, row, *_flat(cut_window(found, windows[row]))
+
+    pictures = images.in_order().filter(lambda row, handle: is_first[row])
+    rows = in_parallel(pictures, load)
+    if len(first) < len(part):
+        rows = rows.flat_map(people)
+    return in_parallel(in_parallel(rows, cut).ragged_batch(batch_size), _joined)
+
+
+def _rows_of_pictures(part: Pictures) -> tuple[np.ndarray, np.ndarray]:
+    """The rows at which another picture begins, and `[N]` int64, at these how many rows are of it."""
+    begins = np.ones(len(part), bool)
+    if not part.records:  # where each row has a copy of its own
+        begins[1:] = part.image_paths[1:] != part.image_paths[:-1]
+    first = np.flatnonzero(begins)
+    counts = np.zeros(len(part), np.int64)
+    counts[first] = np.diff(first, append=len(part))
+    return first, counts
 
 
 def steps_per_pass(part: Pictures, batch_size: int) -> int:
@@ -186,24 +243,62 @@ def row_seeds(seed: int, indices):
     return tf.stack([tf.fill(tf.shape(indices), tf.constant(seed, tf.int64)), indices], axis=-1)
 
 
-def _decode(rows: tf.data.Dataset, images, exif_orientation: bool, batch_size: int) -> tf.data.Dataset:
+def _decode(
+    rows: tf.data.Dataset, images, decode: _Decoder, batch_size: int, windows: Callable | None
+) -> tf.data.Dataset:
     """`ImageBatch`es out of `(index, (row, handle))`."""
 
-    def load(index, item):
+    def load(index, item, window=EVERYTHING):
         row, handle = item
         contents = tf.cond(row == MARK, _one_pixel, lambda: images.contents(handle))
-        image = decode_image(contents, exif_orientation)
-        return row, index, pack_pixels(image), tf.shape(image)[:2]
+        return row, index, *decode(tf.maximum(row, 0), contents, window)
 
+    if windows is not None:
+        rows = _aimed(rows, windows)
     decoded = in_parallel(rows, load).ignore_errors(log_warning=True)
     decoded = decoded.scan(tf.constant(True), _demand_fruit).filter(lambda row, index, *image: index >= 0)
     return in_parallel(decoded.ragged_batch(batch_size, drop_remainder=True), _joined)
 
 
-def _joined(rows, indices, pixels: tf.RaggedTensor, sizes) -> ImageBatch:
+def _aimed(rows: tf.data.Dataset, windows: Callable) -> tf.data.Dataset:
+    """`(index, (row, handle), window [4])`: many at once: one alone would cost as much as its image."""
+
+    def aim(indices, items):
+        return indices, items, windows(tf.maximum(items[0], 0), tf.maximum(indices, 0))
+
+    return in_parallel(rows.batch(_AIMED_AT_ONCE), aim).unbatch()
+
+
+class _Decoder:
+    """The images of rows, as `_joined` takes a batch of them.
+
+    Args:
+        images: where they come from.
+        ratios: as of `endless_images`.
+    """
+
+    def __init__(self, images, exif_orientation: bool, ratios: np.ndarray | None = None):
+        self._options = {"exif_orientation": exif_orientation, "only_jpegs": images.only_jpegs}
+        self._ratios = None
+        if ratios is not None and np.any(ratios > 1):
+            self._ratios = tf.constant(ratios, tf.int32)
+            self._options["ratios"] = np.unique(ratios).tolist()
+
+    def __call__(self, row, contents, window) -> tuple:
+        """`_flat` of the window."""
+        ratio = 1 if self._ratios is None else self._ratios[row]
+        return _flat(decode_window(contents, window, ratio, **self._options))
+
+
+def _flat(found: ImageWindow) -> tuple:
+    """`(grey levels [3 h w], corner, width, size, ratio)`."""
+    width = tf.shape(found.image)[1]
+    return tf.reshape(found.image, [-1]), found.corner, width, found.size, found.ratio
+
+
+def _joined(rows, indices, levels: tf.RaggedTensor, corners, widths, sizes, ratios) -> ImageBatch:
     # Here operations on one row end: one on a batch costs hardly more.
-    starts = tf.cast(pixels.row_starts(), tf.int32)
-    return ImageBatch(rows, indices, pad_to_power_of_two(pixels.flat_values), starts, sizes)
+    return ImageBatch(rows, indices, pack_images(levels, corners, widths, sizes), ratios)
 
 
 def _one_pixel():
@@ -228,8 +323,7 @@ def _look_up(rows: tf.data.Dataset, store: ImageCache, batch_size: int) -> tf.da
 
     def find(indices, items):
         rows, _ = items
-        starts, sizes = tf.gather(store.starts, rows), tf.gather(store.sizes, rows)
-        return ImageBatch(rows, indices, store.pixels, starts, sizes)
+        return ImageBatch(rows, indices, store.of(rows), tf.gather(store.ratios, rows))
 
     if not tf.reduce_all(store.known):
         rows = rows.filter(lambda index, item: store.known[item[0]])

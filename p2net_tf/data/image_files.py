@@ -1,4 +1,4 @@
-"""Image files: their sizes from the header, their pixels, and which of them are broken.
+"""Image files: their pixels.
 
 `decode_image` is the one decoder of the project. Training, evaluation and the check of a data set
 use it, so a file that passes the check cannot fail in training. It is plain TensorFlow graph code. What it
@@ -10,81 +10,29 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from p2net_tf.data.exif import ORIENTATION_TAG, TURNED, jpeg_orientation, orient
-from p2net_tf.data.image_kinds import HEAD_BYTES, foreign_kind, picture_format
-from p2net_tf.data.pillow_images import as_bytes, open_picture, read_rgb
-from p2net_tf.utils.console import track
+from p2net_tf.data.exif import jpeg_orientation, orient
+from p2net_tf.data.image_headers import UPRIGHT, is_file, read_head, read_header
+from p2net_tf.data.image_kinds import foreign_kind
+from p2net_tf.data.pillow_images import as_bytes, open_picture
+from p2net_tf.data.unreadable_images import unreadable_reason
 
 _HEADER_THREADS = 8
 _BATCH = 16
+DCT_METHOD = "INTEGER_ACCURATE"
+"""Of every JPEG: see `decode_image`."""
 _JPEG_SIGN = b"\xff\xd8\xff"
 _GIF_SIGN = b"GIF8"
 _SIGN_BYTES = 34
 """Behind these the kind of a BMP and of a WebP is known."""
 _UNKNOWN, _OTHER, _ALPHA_WEBP, _JPEG = range(4)
 """Branches of `decode_image`."""
-_UPRIGHT = 1
-_TENSORFLOW_WORDS = re.compile(r"\{\{[^}]*\}\}\s*|\s*\[Op:[^\]]*\].*|\s*\[\[.*")
-
-
-def image_sizes(paths: Sequence[str]) -> np.ndarray:
-    """(width, height) of every image in stored pixels (EXIF does not turn them), read from the headers.
-
-    Returns:
-        `[N, 2]` float32; zeros where the file is missing or is not an image.
-    """
-    return image_headers(paths)[0]
-
-
-def image_headers(paths: Sequence[str], exif_orientation: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and formats of images, read from their headers; repeated paths are read once.
-
-    Args:
-        paths: image files.
-        exif_orientation: give the sizes as `decode_image` with this flag would return them.
-
-    Returns:
-        `(sizes [N, 2] float32 (width, height), formats [N] str)`, formats as Pillow names them (`JPEG`,
-        `PNG`, ...); zeros and "" where the file is missing or is not an image.
-    """
-    headers, place = _headers(paths)
-    sizes = [size[::-1] if exif_orientation and turn in TURNED else size for size, _, turn in headers]
-    formats = np.asarray([format_ for _, format_, _ in headers], str)
-    return np.asarray(sizes, np.float32).reshape(-1, 2)[place], formats[place]
-
-
-def image_orientations(paths: Sequence[str]) -> np.ndarray:
-    """`[N]` int, the EXIF orientation (1..8) of every image; 1 where it has none, or is no image."""
-    headers, place = _headers(paths)
-    return np.asarray([turn for _, _, turn in headers], int)[place]
-
-
-def unreadable_images(paths: Sequence[str], exif_orientation: bool = False) -> dict[str, str]:
-    """Fully decodes every distinct image as training will and tells which ones fail.
-
-    Args:
-        paths: image files, repetitions allowed.
-        exif_orientation: as training will ask of `decode_image`.
-
-    Returns:
-        Path -> reason (`missing`, `empty file`, `truncated JPEG`, `is an HTML page, ...`), in sorted order.
-    """
-    distinct = np.unique(np.asarray(paths, str).reshape(-1))
-    good = np.zeros(len(distinct), bool)
-    files = np.flatnonzero([_is_file(path) for path in distinct.tolist()])
-    rows = _decodable_rows(distinct[files], exif_orientation)
-    for row in track(rows, "decoding images", total=len(files)):
-        good[files[row]] = True
-    return {path: _reason(path, exif_orientation) for path in distinct[~good].tolist()}
 
 
 def decode_image(contents, exif_orientation: bool = False):
@@ -128,12 +76,17 @@ def _decoder(exif_orientation: bool):
     )
 
 
+def is_jpeg(contents):
+    """Whether the bytes of a file are those of a JPEG, in a graph."""
+    return tf.strings.substr(contents, 0, len(_JPEG_SIGN)) == _JPEG_SIGN
+
+
 def _decode(contents, exif_orientation: bool):
     # JPEGs have a short way past the dozens of small operations that tell the others apart.
     image = tf.cond(
-        tf.strings.substr(contents, 0, len(_JPEG_SIGN)) == _JPEG_SIGN,
-        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: _decode_other(contents),
+        is_jpeg(contents),
+        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method=DCT_METHOD),
+        lambda: decode_other(contents),
     )
     image.set_shape([None, None, 3])
     return orient(image, jpeg_orientation(contents)) if exif_orientation else image
@@ -145,14 +98,14 @@ def decode_file(path: str, exif_orientation: bool = False) -> np.ndarray:
     Raises:
         ValueError: it cannot be read; says why.
     """
-    if not _is_file(path):
-        raise ValueError(_reason(path, exif_orientation))
+    if not is_file(path):
+        raise ValueError(unreadable_reason(path, exif_orientation))
     try:
         reader = FileReader([path], exif_orientation)
         return decode_image(reader.contents(0), exif_orientation).numpy()
     except Exception:
         # Outside of a graph what Pillow's plug-ins raise comes through.
-        raise ValueError(_reason(path, exif_orientation)) from None
+        raise ValueError(unreadable_reason(path, exif_orientation)) from None
 
 
 def portable_bytes(path: str, exif_orientation: bool = False) -> bytes:
@@ -181,8 +134,11 @@ class FileReader:
 
     def __init__(self, paths: Sequence[str], exif_orientation: bool):
         distinct, place = np.unique(np.asarray(paths, str).reshape(-1), return_inverse=True)
-        self.by_pillow = _need_pillow(distinct.tolist(), exif_orientation)[place.reshape(-1)]
+        by_pillow, jpegs = _kinds(distinct.tolist(), exif_orientation)
+        self.by_pillow = by_pillow[place.reshape(-1)]
         """`[N]` bool, whose files Pillow reads. Where there are none, the graph holds no Python."""
+        self.only_jpegs = bool(jpegs.all())
+        """Whether all of them are."""
         self._paths = tf.constant([os.fsencode(path) for path in np.asarray(paths, str).tolist()], tf.string)
         self._exif_orientation = exif_orientation
 
@@ -202,7 +158,7 @@ class FileReader:
         return as_bytes(os.fsdecode(np.asarray(path, object).item()), self._exif_orientation)
 
 
-def _decode_other(contents):
+def decode_other(contents):
     """`decode_image` of what is no JPEG."""
     decoder = _decoder_of(contents)
 
@@ -249,20 +205,21 @@ def _refused(contents):
         return tf.zeros((1, 1, 3), tf.uint8)
 
 
-def _need_pillow(paths: Sequence[str], exif_orientation: bool) -> np.ndarray:
-    """`[N]` bool: there is something, and `decode_image` would not read it, or not turn it as asked."""
+def _kinds(paths: Sequence[str], exif_orientation: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`[N]` bool: there is something, and `decode_image` would not read it, or not turn it as asked; and
+    `[N]` bool: it is a JPEG."""
     if not len(paths):
-        return np.zeros(0, bool)
+        return np.zeros(0, bool), np.zeros(0, bool)
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        heads = list(pool.map(_head, paths))
+        heads = list(pool.map(read_head, paths))
     decoders = np.asarray(_decoder_of(tf.constant(heads, tf.string)))
     need = (decoders == _UNKNOWN) & np.asarray([foreign_kind(head) is None and head != b"" for head in heads])
     for row in np.flatnonzero((decoders == _OTHER) | (decoders == _ALPHA_WEBP)):
         if heads[row].startswith(_GIF_SIGN):
             need[row] = _has_clear_color(paths[row])
         if exif_orientation:  # TensorFlow's graph knows the EXIF of JPEG alone.
-            need[row] |= _header(paths[row])[2] != _UPRIGHT
-    return need
+            need[row] |= read_header(paths[row])[2] != UPRIGHT
+    return need, decoders == _JPEG
 
 
 def _has_clear_color(path: str) -> bool:
@@ -274,45 +231,7 @@ def _has_clear_color(path: str) -> bool:
         return False
 
 
-def _is_file(path: str) -> bool:
-    """Whether there is something to read that ends: no pipe, and no name that no file can have."""
-    return "\0" not in path and os.path.isfile(path)
-
-
-def _head(path: str) -> bytes:
-    if not _is_file(path):
-        return b""
-    try:
-        with open(path, "rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError:
-        return b""
-
-
-def _headers(paths: Sequence[str]) -> tuple[list, np.ndarray]:
-    """`_header` of every distinct path, and where each path is among them."""
-    distinct, place = np.unique(np.asarray(paths, str).reshape(-1), return_inverse=True)
-    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        return list(pool.map(_header, distinct.tolist())), place.reshape(-1)
-
-
-def _header(path: str) -> tuple[tuple[int, int], str, int]:
-    """Stored size (width, height), format and EXIF orientation."""
-    if not _is_file(path):
-        return (0, 0), "", _UPRIGHT
-    try:
-        # Pillow warns of large pictures and of odd tags; what fails is told when the pixels are read.
-        with warnings.catch_warnings(action="ignore"), open_picture(path) as image:
-            turn = image.getexif().get(ORIENTATION_TAG, _UPRIGHT)
-            # Of a TIFF Pillow gives the size and the pixels turned already, always.
-            known = turn in range(1, 9) and image.format != "TIFF"
-            return image.size, image.format or "", turn if known else _UPRIGHT
-    except Exception:
-        # Pillow's plug-ins raise almost anything on files that are no image, or a broken one.
-        return (0, 0), "", _UPRIGHT
-
-
-def _decodable_rows(paths: np.ndarray, exif_orientation: bool) -> Iterator[int]:
+def decodable_rows(paths: np.ndarray, exif_orientation: bool) -> Iterator[int]:
     """The indices of the paths that decode, as they come."""
     reader = FileReader(paths.tolist(), exif_orientation)
 
@@ -327,45 +246,3 @@ def _decodable_rows(paths: np.ndarray, exif_orientation: bool) -> Iterator[int]:
     dataset = dataset.map(decoded_row, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors().batch(_BATCH)
     for rows in dataset.with_options(options).as_numpy_iterator():
         yield from rows.tolist()
-
-
-def _reason(path: str, exif_orientation: bool) -> str:
-    """Why `path` does not decode, in a few words."""
-    if "\0" in path or not os.path.exists(path):
-        return "missing"
-    if not os.path.isfile(path):
-        return "is a folder, not an image" if os.path.isdir(path) else "is a pipe or device, not an image"
-    try:
-        with open(path, "rb") as file:
-            contents = file.read()
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if not contents:
-        return "empty file"
-    kind = foreign_kind(contents[:HEAD_BYTES])
-    if kind is not None:
-        return f"is {kind}"
-    return _fault(path, picture_format(contents[:HEAD_BYTES]), contents, exif_orientation)
-
-
-def _fault(path: str, format_: str | None, contents: bytes, exif_orientation: bool) -> str:
-    """Why a picture of `format_` (None: of an unknown one) does not decode."""
-    try:
-        read_rgb(path, exif_orientation)
-    except Image.UnidentifiedImageError:
-        return "not an image" if format_ is None else f"broken {format_} (its header is damaged)"
-    except Exception as error:
-        if "truncated" in str(error).lower():
-            return f"truncated {format_ or 'image'}"
-        return f"{format_ or 'image'} that cannot be read: {_first_line(str(error))}"
-    try:
-        decode_image(tf.constant(contents), exif_orientation)
-    except tf.errors.OpError as error:
-        words = _first_line(error.message)
-        return f"broken {format_} ({words}); `p2net data convert-images` writes it anew"
-    return "could not be read at the first attempt"
-
-
-def _first_line(message: str) -> str:
-    """Of an error, without TensorFlow's names of nodes."""
-    return _TENSORFLOW_WORDS.sub("", message.strip().partition("\n")[0]).strip()

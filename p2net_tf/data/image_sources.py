@@ -44,6 +44,11 @@ class ImageFiles:
         self._count, self._source = len(samples), samples.source
         self._files = FileReader(samples.image_paths, samples.exif_orientation)
 
+    @property
+    def only_jpegs(self) -> bool:
+        """Whether the pipeline need not tell kinds of images apart."""
+        return self._files.only_jpegs
+
     def refuse_python(self) -> None:
         """For pipelines that run in other processes.
 
@@ -83,6 +88,9 @@ class ImageRecords:
 
     An epoch reads the shards side by side, in an order of its own, and shuffles `buffer` persons at a time.
     """
+
+    only_jpegs = False
+    """Nobody knows what is in them."""
 
     def __init__(self, samples: Samples, buffer: int = SHUFFLE_BUFFER):
         if np.any(np.diff(samples.record_rows) <= 0):

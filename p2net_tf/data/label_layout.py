@@ -16,6 +16,7 @@ import numpy as np
 from p2net_tf.data.annotations.boxes import as_xywh, overlaps
 from p2net_tf.data.annotations.reading import BoxForm
 from p2net_tf.data.box_layout import X_FIRST, Remedies, box_layout_problems, leaving_boxes, thousandths_of
+from p2net_tf.data.extents import keypoint_extents
 from p2net_tf.data.label_fit import (
     AGREED,
     BETTER,
@@ -33,7 +34,6 @@ from p2net_tf.data.label_fit import (
 )
 from p2net_tf.data.mixed_labels import corner_boxes
 from p2net_tf.data.samples import Problem, Samples
-from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
 KINDS = ("coordinates", "axes", "box_form", "box_fit", "category", "scores")
@@ -221,7 +221,7 @@ def _box_form(samples: Samples, sizes: np.ndarray) -> list[Problem]:
     people = samples.take(labels >= EXTENDED)
     if not len(people):
         return []
-    extents = np.asarray(keypoint_box(people.keypoints), np.float64)
+    extents = keypoint_extents(people.keypoints).astype(np.float64)
     boxes = people.boxes.astype(np.float64)
     shifted = extents + np.concatenate([boxes[:, :2], np.zeros_like(boxes[:, :2])], axis=1)
     agreement = {

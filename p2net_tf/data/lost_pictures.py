@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from p2net_tf.data.image_files import unreadable_images
 from p2net_tf.data.image_sources import Pictures
 from p2net_tf.data.samples import DataError
+from p2net_tf.data.unreadable_images import unreadable_images
 
 FRUITLESS = "not one picture could be read in a whole pass over the data"
 """What the training pipeline says instead of trying forever."""

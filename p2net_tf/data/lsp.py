@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from p2net_tf.data.annotation_files import load_mat
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.extents import keypoint_extents
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import DataError, Samples
-from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED, OCCLUDED, VISIBLE
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.paths import as_path
@@ -76,7 +76,7 @@ def read_lspet(root: str | Path, exif_orientation: bool = False) -> Samples:
 
 def _boxes_like_lsp(samples: Samples) -> np.ndarray:
     """`[N, 4]` boxes around the keypoints with LSP's margin; the image where too few are labeled."""
-    boxes = np.array(keypoint_box(samples.keypoints))
+    boxes = keypoint_extents(samples.keypoints)
     margin = _LSP_MARGIN * boxes[:, 2:].max(axis=1, keepdims=True)
     grown = np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + 2 * margin], axis=1)
     known = (samples.keypoints[..., 2] > NOT_LABELED).sum(axis=1) >= _ENOUGH_KEYPOINTS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from p2net_tf.data.annotations.boxes import as_xywh, overlaps
+from p2net_tf.data.extents import keypoint_extents
 from p2net_tf.data.label_fit import (
     AGREED,
     BETTER,
@@ -22,7 +23,6 @@ from p2net_tf.data.label_fit import (
 )
 from p2net_tf.data.problem_lists import listed
 from p2net_tf.data.samples import Problem, Samples
-from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
 _FEW = 0.25
@@ -75,7 +75,7 @@ def _is_box(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def corner_boxes(samples: Samples, sizes: np.ndarray) -> np.ndarray:
     """`[N]` bool: boxes that leave their picture, and as two corners lie in it and fit the keypoints."""
     boxes, known = samples.boxes.astype(np.float64), sizes[:, 0] > 0
-    extents = np.asarray(keypoint_box(samples.keypoints), np.float64)
+    extents = keypoint_extents(samples.keypoints).astype(np.float64)
     other = as_xywh(boxes, "xyxy")
     with np.errstate(invalid="ignore"):  # infinite keypoints are listed already
         read, agreed = overlaps(extents, boxes), overlaps(extents, other)

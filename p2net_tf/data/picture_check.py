@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from p2net_tf.data.image_files import unreadable_images
 from p2net_tf.data.image_kinds import EXTENSIONS
 from p2net_tf.data.samples import Problem
+from p2net_tf.data.unreadable_images import unreadable_images
 
 KINDS = ("image_missing", "image_broken")
 """Of errors that leave nothing to look at."""

@@ -15,7 +15,8 @@ from p2net_tf.augment.baseline import jitter_color, sample_window
 from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.schedule import PolicySchedule
 from p2net_tf.augment.settings import AugmentConfig
-from p2net_tf.data.crops import from_levels, move_keypoints, plain_window, take_crop
+from p2net_tf.data.crops import from_levels, move_keypoints, plain_window
+from p2net_tf.data.decode_ratios import decode_ratios
 from p2net_tf.data.image_batches import (
     WHOLE,
     ImageBatch,
@@ -23,16 +24,15 @@ from p2net_tf.data.image_batches import (
     endless_images,
     fitting_batch_size,
     in_parallel,
+    ordered_people,
     random_passes,
     row_seeds,
     steps_per_pass,
 )
 from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.image_files import decode_image
-from p2net_tf.data.image_sources import open_images
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.service import distribute
-from p2net_tf.data.warping import warp_packed
+from p2net_tf.data.warping import PackedImages, of_reduced, pixels_read, warp_packed
 from p2net_tf.keypoints import geometry
 from p2net_tf.keypoints.alignment import CONTINUOUS, Alignment
 
@@ -137,6 +137,7 @@ def training_batches(
     store: ImageCache | None = None,
     service: str | None = None,
     passes: tf.data.Dataset | None = None,
+    reduce_jpegs: bool = False,
 ) -> tf.data.Dataset:
     """The endless `TrainingBatch`es behind `training_dataset`, from any person on.
 
@@ -150,6 +151,8 @@ def training_batches(
         service: address of a tf.data dispatcher, whose workers then load the images, without the store. Every
             person is still given once per pass, but the order of the batches depends on timing.
         passes: numbers of the passes to give, without a service; None counts up from that of `first_index`.
+        reduce_jpegs: decode JPEGs at a half, a quarter or an eighth of their size where no crop shows them
+            larger. The images of a `store` are of the size that they were decoded at.
 
     Raises:
         ValueError: the samples do not fill a batch, it cannot be shared out evenly, or the policy is a
@@ -163,18 +166,25 @@ def training_batches(
             f"the schedule '{policy.name}' goes by the progress of a training; give "
             "schedule.during(epochs * steps_per_epoch * batch_size)"
         )
-    if policy is not None and augment is not None:
-        augment = flip_alone(augment)
+    augment = drawn_before_cropping(augment, policy)
     people = _People(samples)
+    ratios = None
+    if reduce_jpegs and store is None:
+        ratios = decode_ratios(samples, crop_size, augment, box_padding)
 
-    def cut(batch: ImageBatch):
-        boxes, keypoints = people.at(batch.rows)
+    def aim(rows, indices):
+        """`(keypoints [n, K, 3] in crop pixels, matrices [n, 2, 3])`."""
+        boxes, keypoints = people.at(rows)
         windows = plain_window(boxes, crop_size, box_padding)
         if augment is not None:
-            person_seeds = row_seeds(seed, batch.indices)
+            person_seeds = row_seeds(seed, indices)
             windows = sample_window(windows, keypoints, crop_size, augment, samples.skeleton, person_seeds)
-        keypoints, matrices = move_keypoints(keypoints, windows, crop_size, samples.skeleton)
-        crops = warp_packed(batch.pixels, batch.starts, batch.sizes, matrices, crop_size)
+        return move_keypoints(keypoints, windows, crop_size, samples.skeleton)
+
+    def cut(batch: ImageBatch):
+        # Anew, and not what `aim` gave before: what is drawn twice costs less than what is carried along.
+        keypoints, matrices = aim(batch.rows, batch.indices)
+        crops = warp_packed(batch.images, of_reduced(matrices, batch.ratios), crop_size)
         crops = tf.ensure_shape(crops, (local_size, *crop_size, 3))
         return TrainingBatch(crops, keypoints, batch.rows, batch.indices)
 
@@ -188,7 +198,16 @@ def training_batches(
         return batch._replace(crops=crops, keypoints=keypoints)
 
     loaded = endless_images(
-        samples, batch_size, seed, first_index, shard, store, piecewise=service is not None, passes=passes
+        samples,
+        batch_size,
+        seed,
+        first_index,
+        shard,
+        store,
+        piecewise=service is not None,
+        passes=passes,
+        windows=lambda rows, indices: pixels_read(aim(rows, indices)[1], crop_size),
+        ratios=ratios,
     )
     batches = in_parallel(loaded, cut)
     if service is not None:
@@ -211,18 +230,20 @@ def evaluation_dataset(
 ) -> tf.data.Dataset:
     """One pass in order: batches of `{crops, keypoints, matrices [B, 2, 3] image -> crop, rows [B]}`.
 
-    The last batch may be smaller. `rows` says which samples a batch holds.
+    The last batch may be smaller. `rows` says which samples a batch holds. A picture whose people follow each
+    other is decoded once.
     """
-    people, images = _People(samples), open_images(samples)
+    windows = plain_window(tf.constant(samples.boxes), crop_size, box_padding, alignment)
+    moved, to_crop = move_keypoints(tf.constant(samples.keypoints), windows, crop_size, samples.skeleton)
 
-    def load(row, handle):
-        box, keypoints = people.at(row)
-        window = plain_window(box, crop_size, box_padding, alignment)
-        image = decode_image(images.contents(handle), samples.exif_orientation)
-        crop, keypoints, matrix = take_crop(image, keypoints, window, crop_size, samples.skeleton)
-        return {"crops": crop, "keypoints": keypoints, "matrices": matrix, "rows": row}
+    def cut(batch: ImageBatch):
+        matrices = tf.gather(to_crop, batch.rows)
+        crops = warp_packed(*_filled(batch_size, batch.images, matrices), crop_size)[: tf.size(batch.rows)]
+        keypoints = tf.gather(moved, batch.rows)
+        return {"crops": crops, "keypoints": keypoints, "matrices": matrices, "rows": batch.rows}
 
-    return in_parallel(images.in_order(), load).batch(batch_size).prefetch(2)
+    people = ordered_people(samples, batch_size, pixels_read(to_crop, crop_size).numpy())
+    return in_parallel(people, cut).prefetch(2)
 
 
 def validation_dataset(
@@ -231,6 +252,14 @@ def validation_dataset(
     """`evaluation_dataset` as `(crops, keypoints)`, for `model.evaluate`."""
     batches = evaluation_dataset(samples, crop_size, batch_size, box_padding)
     return batches.map(lambda batch: (batch["crops"], batch["keypoints"]))
+
+
+def _filled(batch_size: int, images: PackedImages, matrices):
+    """A last batch that is smaller, with its last person again and again: XLA would compile for it anew."""
+    places = tf.minimum(tf.range(batch_size), tf.shape(matrices)[0] - 1)
+    columns = (tf.gather(column, places) for column in (*images[1:], matrices))
+    *images_of, matrices = columns
+    return PackedImages(images.pixels, *images_of), matrices
 
 
 def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
@@ -243,6 +272,11 @@ def _through_service(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
         return batch._replace(crops=from_levels(batch.crops))
 
     return in_parallel(distribute(in_parallel(batches, sent), service), received)
+
+
+def drawn_before_cropping(augment: AugmentConfig | None, policy: object | None) -> AugmentConfig | None:
+    """What of `augment` is drawn: beside a policy, of whatever kind, the flip alone."""
+    return augment if policy is None or augment is None else flip_alone(augment)
 
 
 def flip_alone(augment: AugmentConfig) -> AugmentConfig:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import Samples
 from p2net_tf.data.settings import DatasetConfig
 

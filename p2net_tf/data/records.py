@@ -17,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from p2net_tf.data.annotation_files import load_json, write_json
-from p2net_tf.data.image_files import portable_bytes, unreadable_images
+from p2net_tf.data.image_files import portable_bytes
 from p2net_tf.data.samples import DataError, Problem, Samples
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.skeletons.card import SkeletonError
 from p2net_tf.skeletons.skeleton import Skeleton
 from p2net_tf.utils.console import track

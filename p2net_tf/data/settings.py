@@ -105,6 +105,9 @@ class DataConfig(Section):
     cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Keep all training images decoded in memory if they need no more than this; `auto`: than a quarter of
     what is available. No batch depends on it."""
+    reduce_jpegs: bool = False
+    """Decode JPEGs at a half, a quarter or an eighth of their size where no training crop shows them larger:
+    faster for large photographs, which are then averaged and not sampled. No batch depends on the cache."""
     wait_minutes: Annotated[float, Field(ge=0)] = 0.0
     """How long a training waits for pictures that are gone, such as a network disk that is restarted, before
     it saves itself and ends."""

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2net_tf.augment.policies import is_built_in
+from p2net_tf.augment.schedule import load_policy
 from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
@@ -135,7 +137,7 @@ class Cell:
         if self.search is None:
             unread = [name for name in _SEARCHES if name != "search" or policy != LEARN]
             sections = {name: value for name, value in sections.items() if name not in unread}
-        sections["policy"] = policy if policy in (None, LEARN) else _load_policy(policy).to_yaml()
+        sections["policy"] = policy if policy in (None, LEARN) else load_policy(policy).to_yaml()
         return sections | {name: value for name, value in more.items() if value is not None}
 
     def prepare(self) -> None:
@@ -191,17 +193,11 @@ def name_policy(source: str) -> tuple[str, str | None]:
         return source, None
     if source == LEARN:
         return source, LEARN
-    _load_policy(source)
+    load_policy(source)
     if is_built_in(source):
         return source, source
     path = Path(source).resolve()
     return (path.parent.name if path.name == "policy.yaml" else path.stem), str(path)
-
-
-def is_built_in(label: str) -> bool:
-    from p2net_tf.augment import policies
-
-    return policies.is_built_in(label)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -247,13 +243,6 @@ def read_kept(path: Path, kind: type) -> Any:
 
 def write_json(path: Path, document: dict) -> None:
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-def _load_policy(source: str):
-    # TensorFlow comes with it, and most configurations name no policy.
-    from p2net_tf.augment.schedule import load_policy
-
-    return load_policy(source)
 
 
 def _in_one_line(error: Exception) -> str:

@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from p2net_tf.augment.policies import is_built_in
 from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.budget import check_budget
@@ -38,7 +39,6 @@ from p2net_tf.experiments.cells import (
     Cell,
     ExperimentError,
     check_seeds,
-    is_built_in,
     name_policy,
     note_other_sources,
 )

@@ -13,7 +13,8 @@ from p2net_tf.data.licences import licences_of
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.settings import DatasetConfig
 from p2net_tf.detection.detector import NetworkDetector
-from p2net_tf.experiments.runs import Run, sources_of
+from p2net_tf.experiments.opened_run import Run
+from p2net_tf.experiments.runs import sources_of
 from p2net_tf.export.calibration import picture_files, pictures_below, training_people
 from p2net_tf.export.detector import export_detector_saved_model, export_detector_tflite
 from p2net_tf.export.export import export_network

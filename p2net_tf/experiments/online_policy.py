@@ -166,4 +166,4 @@ class OnlinePolicy:
 def _part_of(store: ImageCache | None, rows: np.ndarray) -> ImageCache | None:
     if store is None:
         return None
-    return ImageCache(store.pixels, *(tf.gather(column, rows) for column in store[1:]))
+    return ImageCache(store.of(rows), tf.gather(store.ratios, rows), tf.gather(store.known, rows))

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
-from p2net_tf.augment.policies import Policy, draw_chains, with_level
+from p2net_tf.augment.policies import Policy, with_level
+from p2net_tf.augment.policy_draws import draw_chains
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.keypoints import geometry

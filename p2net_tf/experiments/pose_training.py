@@ -10,14 +10,21 @@ import tensorflow as tf
 
 from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.schedule import PolicySchedule, load_policy
+from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.autopose.settings import LEARN
 from p2net_tf.config.cards import card_of
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.networks import IMAGENET, build_network
 from p2net_tf.data.datasets import open_datasets
+from p2net_tf.data.decode_ratios import decode_ratios
 from p2net_tf.data.image_batches import InputShard, steps_per_pass
-from p2net_tf.data.image_cache import ImageCache
-from p2net_tf.data.pipeline import flip_alone, training_batches, validation_dataset
+from p2net_tf.data.image_cache import ImageCache, open_image_cache
+from p2net_tf.data.pipeline import (
+    drawn_before_cropping,
+    flip_alone,
+    training_batches,
+    validation_dataset,
+)
 from p2net_tf.data.samples import Problem, Samples
 from p2net_tf.experiments.earlier_config import read_config
 from p2net_tf.experiments.freezing import freeze
@@ -64,8 +71,14 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
         return build_pose_model(self.config, part.skeleton, steps, replicas, download, augmentation)
 
     def open_cache(self, part: Samples) -> ImageCache | None:
-        # The workers of a service decode for themselves.
-        return None if self.config.data.service else super().open_cache(part)
+        config = self.config
+        if config.data.service:  # whose workers decode for themselves
+            return None
+        ratios = None
+        if config.data.reduce_jpegs:
+            augment = drawn_before_cropping(self._augment, self._policy)
+            ratios = decode_ratios(part, config.model.input_size, augment, config.data.box_padding)
+        return open_image_cache(part, config.data.cache_mb, ratios)
 
     def training_input(
         self, strategy: tf.distribute.Strategy, part: Samples, store: ImageCache | None
@@ -73,14 +86,13 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
         config, policy, people = self.config, self._policy, self._people(part)
         if isinstance(policy, PolicySchedule):
             policy = policy.during(people)
-        augment = flip_alone(config.augment) if self._online else config.augment
 
         def batches(part: Samples, store: ImageCache | None, first_index: int, shard: InputShard):
             return training_batches(
                 part,
                 config.model.input_size,
                 config.training.batch_size,
-                augment,
+                self._augment,
                 config.data.box_padding,
                 config.seed,
                 policy,
@@ -88,6 +100,7 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
                 shard,
                 store,
                 config.data.service,
+                reduce_jpegs=config.data.reduce_jpegs,
             )
 
         def batches_of_run(first_index: int, shard: InputShard) -> tf.data.Dataset:
@@ -111,6 +124,11 @@ class PoseTraining(TrainingTask[ExperimentConfig, Samples]):
     def finish(self, folder: Path) -> None:
         if self._online is not None:
             self._online.save(folder)
+
+    @property
+    def _augment(self) -> AugmentConfig:
+        """A learned policy augments in the model; what is drawn beside it is the flip."""
+        return flip_alone(self.config.augment) if self._online else self.config.augment
 
     def _people(self, part: Samples) -> int:
         """Whom the whole training takes, each as often as it does."""

@@ -21,19 +21,17 @@ of its name.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 from rich.markup import escape
 
-from p2net_tf.config.cards import card_of, config_of
 from p2net_tf.config.detector import DetectorExperimentConfig
 from p2net_tf.config.experiment import ExperimentConfig
-from p2net_tf.config.loading import AnyExperiment, load_pose_config
+from p2net_tf.config.loading import AnyExperiment
 from p2net_tf.config.model import describe_model
 from p2net_tf.data.annotation_files import write_json
 from p2net_tf.data.check import write_problems
@@ -49,13 +47,9 @@ from p2net_tf.evaluation.evaluate import Evaluation, Scorer, demand_scorable, ev
 from p2net_tf.evaluation.report import write_report
 from p2net_tf.experiments.curves import CURVES, draw_curves
 from p2net_tf.experiments.detector_report import report_detector
-from p2net_tf.experiments.run_folder import RunError, demand_current, place_of, problems_file
+from p2net_tf.experiments.opened_run import Run, load_run
+from p2net_tf.experiments.run_folder import RunError, place_of, problems_file
 from p2net_tf.experiments.training import train
-from p2net_tf.inference.card import InferenceCard
-from p2net_tf.inference.choosing_precision import prepare_network
-from p2net_tf.inference.keras_file import open_network
-from p2net_tf.inference.precision import Precision, PrecisionChoice
-from p2net_tf.inference.run_folder import network_file
 from p2net_tf.keypoints import geometry
 from p2net_tf.models.summary import summarize
 from p2net_tf.skeletons import drawing
@@ -70,16 +64,6 @@ from p2net_tf.utils.tf_config import read_cluster
 
 _SHEET_PEOPLE = 24
 _TILE_HEIGHT = 256
-
-
-@dataclass(frozen=True)
-class Run:
-    """A trained network, its inference card, and the configuration it was trained with."""
-
-    config: ExperimentConfig
-    network: keras.Model
-    card: InferenceCard
-    folder: Path
 
 
 def run_experiment(
@@ -164,54 +148,6 @@ def _add_scores(report: dict, evaluations: Mapping[str, Evaluation]) -> None:
         overlays = place_of(Path(), name, evaluations) / "overlays.jpg"
         caption = f"Predictions on people the network never saw{of}"
         report["figures"].append({"file": overlays.as_posix(), "caption": caption})
-
-
-def load_run(path: str | Path, overrides: Sequence[str] = (), config: str | Path | None = None) -> Run:
-    """Opens a run folder, or one `.keras` file, with the `config.yaml` beside it where there is one.
-
-    Args:
-        path: of either; or a configuration `*.yaml`, which stands for its run folder `runs/NAME`.
-        overrides: `key=value` on the run's configuration, e.g. `evaluation.decode=dark`. The skeleton is the
-            one kept in the file of the network, whatever became of its card since, unless `data.skeleton=`
-            names another.
-        config: configuration to use instead of the `config.yaml` beside the network.
-
-    Raises:
-        NetworkFileError: there is no network.
-        CardError: the skeleton of the overrides has another number of keypoints than the network.
-        RunError: no configuration, one of p2net_tf 0.1, or one of another alignment than the network's.
-    """
-    path = as_path(path)
-    if path.suffix in (".yaml", ".yml"):
-        path = Path("runs") / load_pose_config(path).name
-    file = network_file(path)
-    config_file = Path(config) if config else file.parent / "config.yaml"
-    if config and not config_file.is_file():
-        raise RunError(f"{config_file}: no such configuration")
-    demand_current(config_file)
-    network, stored = open_network(file)
-    if config_file.is_file():
-        loaded = load_pose_config(config_file, list(overrides))
-    else:
-        loaded = config_of(stored, str(file), overrides)
-    named = any(override.partition("=")[0].strip() == "data.skeleton" for override in overrides)
-    card = card_of(loaded, network, None if named else stored.skeleton)
-    if loaded.model.alignment != card.alignment:
-        raise RunError(
-            f"{config_file}: model.alignment is {loaded.model.alignment}, but the network in {file} was "
-            f"trained in {card.alignment}; set model.alignment={card.alignment}"
-        )
-    return Run(loaded, network, card.updated(licence=stored.licence or card.licence), file.parent)
-
-
-def run_in(run: Run, precision: Precision) -> tuple[Run, PrecisionChoice]:
-    """The run with its network in another precision, and what that is where it was `auto`.
-
-    Raises:
-        UserError: the network is not one of `p2net_tf.models`.
-    """
-    network, choice = prepare_network(run.network, run.card, precision)
-    return replace(run, network=network), choice
 
 
 def evaluate_run(

@@ -11,9 +11,10 @@ import numpy as np
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.data.check import check_samples, usable
 from p2net_tf.data.datasets import read_dataset
-from p2net_tf.data.image_files import image_headers, unreadable_images
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.pipeline import evaluation_dataset
 from p2net_tf.data.samples import DataError, Samples
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.inference.card import InferenceCard
 from p2net_tf.keypoints.alignment import ALIGNMENTS
 from p2net_tf.skeletons.skeleton import Skeleton

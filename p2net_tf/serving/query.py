@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.markup import escape
 
-from p2net_tf.data.image_files import decode_file, image_headers, portable_bytes, unreadable_images
+from p2net_tf.data.image_files import decode_file, portable_bytes
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import DataError
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.inference.boxes import read_boxes
 from p2net_tf.inference.poses import draw_poses
 from p2net_tf.inference.test_recipe import Predictions

@@ -14,16 +14,9 @@ from crop_batches import SIZE, assert_same, batch
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
 from p2net_tf.augment.layer import PolicyAugmentation
-from p2net_tf.augment.policies import (
-    BUILTIN_POLICIES,
-    Policy,
-    PolicyError,
-    PolicyTensors,
-    Stage,
-    augment,
-    draw_chains,
-    random_policy,
-)
+from p2net_tf.augment.policies import Policy, Stage, random_policy
+from p2net_tf.augment.policy_draws import PolicyTensors, augment, draw_chains
+from p2net_tf.augment.policy_files import BUILTIN_POLICIES, PolicyError
 
 NAMES = ops.OPERATION_NAMES
 

@@ -14,14 +14,9 @@ from crop_batches import SIZE, assert_same, batch
 from p2net_tf.augment import operations as ops
 from p2net_tf.augment import stateless_random
 from p2net_tf.augment.layer import PolicyAugmentation
-from p2net_tf.augment.policies import (
-    Policy,
-    PolicyError,
-    Stage,
-    chain_numbers,
-    draw_chains,
-    random_policy,
-)
+from p2net_tf.augment.policies import Policy, Stage, random_policy
+from p2net_tf.augment.policy_draws import chain_numbers, draw_chains
+from p2net_tf.augment.policy_files import PolicyError
 from p2net_tf.augment.schedule import Knot, PolicySchedule, Share, load_policy
 from p2net_tf.augment.scheduled_draws import draw_at, progress_of
 

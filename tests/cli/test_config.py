@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -93,14 +91,3 @@ def test_a_wrong_name_is_answered_with_the_nearest(verb):
         UserError, match="no configuration file 'planted_serch'; did you mean 'planted_search'"
     ):
         call(verb, "planted_serch")
-
-
-def test_list_and_show_do_without_tensorflow():
-    code = (
-        "import sys; from typer.testing import CliRunner; from p2net_tf.cli import app;"
-        "run = lambda *words: CliRunner().invoke(app, words).exit_code;"
-        "print(run('config', 'list'), run('config', 'show', 'planted_search'),"
-        " [name for name in ('tensorflow', 'keras') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "0 0 []\n"

@@ -19,7 +19,7 @@ from p2net_tf.convert.checkpoint import ConversionError
 from p2net_tf.convert.convert import convert_checkpoint
 from p2net_tf.convert.detectors import MODEL as DETECTOR
 from p2net_tf.convert.published import MODELS
-from p2net_tf.experiments.runs import load_run
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.models import SimpleBaseline
 from p2net_tf.models.pose_network import IMAGENET_MEAN
 from p2net_tf.utils.console import be_quiet

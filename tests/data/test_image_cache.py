@@ -1,5 +1,7 @@
 """Images that stay decoded: the batches are the same, byte for byte."""
 
+from dataclasses import replace
+
 import numpy as np
 import psutil
 import pytest
@@ -44,9 +46,9 @@ def assert_same(first, second):
 
 def test_one_copy_of_each_image(samples):
     store = open_image_cache(samples, megabytes=1)
-    assert len(store.pixels) == sum((height + 2) * 82 for height in (60, 69, 78))
-    assert store.starts.numpy().tolist() == [0, 62 * 82, (62 + 71) * 82] * 3
-    assert store.sizes.numpy().tolist() == [[60, 80], [69, 80], [78, 80]] * 3
+    assert len(store.images.pixels) == 1 + sum(height * 80 for height in (60, 69, 78))
+    assert store.images.starts.numpy().tolist() == [1, 1 + 60 * 80, 1 + (60 + 69) * 80] * 3
+    assert store.images.sizes.numpy().tolist() == [[60, 80], [69, 80], [78, 80]] * 3
 
 
 @pytest.mark.slow
@@ -92,5 +94,20 @@ def test_persons_of_a_broken_image_are_named_and_left_out(samples, tmp_path):
     assert f"left out {tmp_path / '1.png'}" in said.get()
     assert store.known.numpy().tolist() == [True, False, True] * 3
     with_store = batches(samples, store)
+    assert {row % 3 for batch in with_store for row in batch[2]} == {0, 2}
+    assert_same(with_store, batches(samples, None))
+
+
+@pytest.mark.slow
+def test_a_jpeg_cut_off_behind_the_crops_is_left_out_with_and_without_the_store(samples, tmp_path):
+    """Without the store no more than the windows of the crops is decoded."""
+    random = np.random.default_rng(0)
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(3)]
+    for path in paths:
+        Image.fromarray(random.integers(0, 256, (400, 80, 3), np.uint8)).save(path)
+    samples = replace(samples, image_paths=np.array(paths * 3))
+    contents = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(contents[: len(contents) * 3 // 4])
+    with_store = batches(samples, open_image_cache(samples))
     assert {row % 3 for batch in with_store for row in batch[2]} == {0, 2}
     assert_same(with_store, batches(samples, None))

@@ -6,14 +6,9 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from p2net_tf.data import image_files
-from p2net_tf.data.image_files import (
-    decode_image,
-    image_headers,
-    image_sizes,
-    jpeg_orientation,
-    orient,
-    unreadable_images,
-)
+from p2net_tf.data.image_files import decode_image, jpeg_orientation, orient
+from p2net_tf.data.image_headers import image_headers, image_sizes
+from p2net_tf.data.unreadable_images import unreadable_images
 
 ORIENTATIONS = range(1, 9)
 HTML_PAGE = "is an HTML page, as servers send it in place of a file, not an image; download it again"

@@ -14,15 +14,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from p2net_tf.data.image_files import (
-    FileReader,
-    decode_file,
-    decode_image,
-    image_headers,
-    portable_bytes,
-    unreadable_images,
-)
+from p2net_tf.data.image_files import FileReader, decode_file, decode_image, portable_bytes
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import DataError
+from p2net_tf.data.unreadable_images import unreadable_images
 from p2net_tf.inference.pictures import load_picture
 
 HEIGHT, WIDTH = 53, 77

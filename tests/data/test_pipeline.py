@@ -12,9 +12,10 @@ from p2net_tf.augment.policies import Policy, Stage
 from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.augment.settings import AugmentConfig
 from p2net_tf.data.check import check_samples
-from p2net_tf.data.crops import take_crop, warp
+from p2net_tf.data.crops import plain_crop, take_crop, warp
 from p2net_tf.data.datasets import open_datasets, read_dataset
 from p2net_tf.data.image_batches import WHOLE, InputShard
+from p2net_tf.data.image_files import FileReader, decode_image
 from p2net_tf.data.image_sources import ImageRecords
 from p2net_tf.data.pipeline import evaluation_dataset, fit_dataset, training_batches, training_dataset
 from p2net_tf.data.records import read_record_samples, write_records
@@ -375,3 +376,50 @@ class TestRecordsAsASource:
             open_datasets([source], "coco17")
         with pytest.raises(DataError, match=r"rows 10\.\.12 of 10 samples select nothing"):
             read_dataset(self.source(folder, rows=(10, 12)), card)
+
+
+class TestPeopleOfAPicture:
+    """A picture is decoded once for people who follow each other."""
+
+    @pytest.fixture
+    def crowd(self, tmp_path) -> Samples:
+        """Ten persons in three pictures of noise, of one to six people; some reach out of them."""
+        random, paths = np.random.default_rng(0), [str(tmp_path / f"{number}.jpg") for number in range(3)]
+        for number, path in enumerate(paths):
+            pixels = random.integers(0, 256, (90 + 20 * number, 150, 3), np.uint8)
+            Image.fromarray(pixels).save(path, quality=90)
+        owners = [0, 0, 0, 1, 2, 2, 2, 2, 2, 2]
+        boxes = np.concatenate([random.uniform(-20, 90, (10, 2)), random.uniform(10, 90, (10, 2))], axis=1)
+        keypoints, numbers, ones = np.zeros((10, 6, 3)), np.arange(10), np.ones(10)
+        return Samples(CARD, [paths[i] for i in owners], boxes, keypoints, ones, numbers, owners, ones)
+
+    def crops(self, samples, batch_size):
+        return np.concatenate([b["crops"] for b in evaluation_dataset(samples, CROP, batch_size)])
+
+    def test_crops_are_those_of_each_alone(self, crowd):
+        together = self.crops(crowd, 4)
+        order = [0, 3, 4, 1, 5, 2, 6, 7, 8, 9]  # nobody of the first picture behind another of it
+        np.testing.assert_array_equal(self.crops(crowd.take(order), 4), together[order])
+        for row, crop in enumerate(together):
+            image = decode_image(tf.io.read_file(crowd.image_paths[row]))
+            expected, _ = plain_crop(image, tf.constant(crowd.boxes[row]), CROP)
+            np.testing.assert_allclose(crop * 255, expected * 255, atol=0.05)
+
+    def test_batches_are_made_of_different_pictures(self, crowd):
+        rows = [batch["rows"].numpy().tolist() for batch in evaluation_dataset(crowd, CROP, 4)]
+        assert rows == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+    def test_each_picture_is_read_once(self, crowd, monkeypatch):
+        read, contents = [], FileReader.contents
+
+        def noted(row):
+            read.append(int(row))
+            return row
+
+        monkeypatch.setattr(
+            FileReader,
+            "contents",
+            lambda files, row: contents(files, tf.numpy_function(noted, [row], tf.int64)),
+        )
+        list(evaluation_dataset(crowd, CROP, 4))
+        assert sorted(read) == [0, 3, 4]

@@ -13,7 +13,8 @@ from networks import two_convolutions_in_place_of_p2net
 from PIL import Image
 from typer.testing import CliRunner
 
-from p2net_tf.augment.policies import Policy, PolicyError, Stage
+from p2net_tf.augment.policies import Policy, Stage
+from p2net_tf.augment.policy_files import PolicyError
 from p2net_tf.augment.schedule import Knot, PolicySchedule, Share, load_policy
 from p2net_tf.cli import app
 from p2net_tf.config.experiment import ExperimentConfig

@@ -7,8 +7,8 @@ import pytest
 from networks import two_convolutions
 
 from p2net_tf.config.loading import dump_config, load_config
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.experiments.run_folder import RunError, demand_current
-from p2net_tf.experiments.runs import load_run
 from p2net_tf.experiments.training import train
 from p2net_tf.inference.card import CardError, InferenceCard
 from p2net_tf.inference.keras_file import NetworkFileError, save_network

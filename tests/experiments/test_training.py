@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from tiny_runs import StopInSecondEpoch
 
-from p2net_tf.augment.policies import Policy, PolicyError, Stage
+from p2net_tf.augment.policies import Policy, Stage
+from p2net_tf.augment.policy_files import PolicyError
 from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.config.loading import dump_config, load_config
 from p2net_tf.data.samples import DataError

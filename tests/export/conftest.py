@@ -9,7 +9,7 @@ from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config
 from p2net_tf.data.datasets import read_dataset
 from p2net_tf.data.synthetic.render import SceneOptions, write_synthetic
-from p2net_tf.experiments.runs import Run, load_run
+from p2net_tf.experiments.opened_run import Run, load_run
 from p2net_tf.export.options import Exif, ExportOptions
 from p2net_tf.export.saved_model import export_saved_model
 from p2net_tf.inference.keras_file import save_network

@@ -15,7 +15,7 @@ from networks import two_convolutions
 from typer.testing import CliRunner
 
 from p2net_tf.cli import app
-from p2net_tf.experiments.runs import load_run
+from p2net_tf.experiments.opened_run import load_run
 from p2net_tf.export import saved_model as module
 from p2net_tf.export.model_card import read_card
 from p2net_tf.export.saved_model import export_saved_model

@@ -24,9 +24,7 @@ class Scales:
         self._coordinates: Coordinates = coordinates or "pixels"
         self._sizes: dict[int, np.ndarray] = {}
         if self._coordinates != "pixels":
-            from p2net_tf.data.image_files import (
-                image_headers,  # with TensorFlow, which else is not needed here
-            )
+            from p2net_tf.data.image_headers import image_headers
 
             found = [image for image in images if image.path is not None]
             sizes, _ = image_headers(np.asarray([image.path for image in found], str), exif_orientation)

@@ -12,7 +12,7 @@ import numpy as np
 
 from p2net_tf.data.boxes.label_form import box_form_problems
 from p2net_tf.data.check import HUGE, demand_form, nothing_usable
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.picture_check import KINDS as OF_PICTURES
 from p2net_tf.data.picture_check import picture_problems
 from p2net_tf.data.samples import Problem

@@ -12,10 +12,10 @@ import numpy as np
 
 from p2net_tf.data.annotations.notebook import Notebook
 from p2net_tf.data.boxes.settings import PERSON, Unlabeled
-from p2net_tf.data.image_files import image_headers
+from p2net_tf.data.extents import keypoint_extents
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import DataError, Samples
 from p2net_tf.data.scenes import Scenes
-from p2net_tf.keypoints.geometry import keypoint_box
 from p2net_tf.keypoints.visibility import NOT_LABELED
 
 MARGIN = 0.06
@@ -85,7 +85,7 @@ def scenes_of_people(
 
 def _boxes(keypoints: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """`[N, 4]` xywh around the people, within their pictures `sizes` (zeros where not known)."""
-    boxes = np.asarray(keypoint_box(keypoints), np.float32)
+    boxes = keypoint_extents(keypoints).astype(np.float32)
     margin = MARGIN * boxes[:, 2:].max(axis=1, keepdims=True)
     low, high = boxes[:, :2] - margin, boxes[:, :2] + boxes[:, 2:] + margin
     known = sizes > 0

@@ -119,11 +119,11 @@ def scene_batches(
 
     def finish(batch: ImageBatch) -> SceneBatch:
         seeds = row_seeds(seed, batch.indices)
-        factors = canvas.factors(batch.sizes)
+        factors = canvas.factors(batch.images.sizes)
         if augment is None:
-            layout = plain_layout(batch.sizes, factors, canvas.size)
+            layout = plain_layout(batch.images.sizes, factors, canvas.size)
         else:
-            layout = sample_layout(batch.sizes, factors, canvas.size, augment, seeds)
+            layout = sample_layout(batch.images.sizes, factors, canvas.size, augment, seeds)
         found = _laid_out(batch, objects, layout, canvas, seeds, augment or PLAIN)
         return found._replace(images=tf.ensure_shape(found.images, (local_size, *canvas.size, 3)))
 
@@ -147,7 +147,7 @@ def validation_scenes(scenes: Scenes, canvas: Canvas, batch_size: int) -> tf.dat
     objects = _Objects(scenes)
 
     def finish(batch: ImageBatch) -> SceneBatch:
-        layout = plain_layout(batch.sizes, canvas.factors(batch.sizes), canvas.size)
+        layout = plain_layout(batch.images.sizes, canvas.factors(batch.images.sizes), canvas.size)
         return _laid_out(batch, objects, layout, canvas, row_seeds(0, batch.indices), PLAIN)
 
     return in_parallel(ordered_images(scenes, batch_size), finish).prefetch(2)
@@ -156,7 +156,7 @@ def validation_scenes(scenes: Scenes, canvas: Canvas, batch_size: int) -> tf.dat
 def _laid_out(batch: ImageBatch, objects: _Objects, layout: Layout, canvas: Canvas, seeds, augment):
     window = layout.window
     matrices = geometry.crop_matrix(window.center, window.size, canvas.size, window.rotation, window.flip)
-    images = warp_packed(batch.pixels, batch.starts, batch.sizes, matrices, canvas.size, repeat_edges=True)
+    images = warp_packed(batch.images, matrices, canvas.size, repeat_edges=True)
     images = _padded(jitter_color(images, augment.color, seeds), layout.sizes, canvas)
     boxes, classes, crowds = objects.at(batch.rows)
     boxes, classes, crowds = seen(boxes, classes, crowds, matrices, layout.sizes, augment)

@@ -200,7 +200,8 @@ def _keypoints(label: str, boxes: dict, cell: Cell, part: str, judging: DatasetC
     files.note_request(request)
 
     def score() -> dict:
-        from p2net_tf.experiments.runs import evaluate_run, headline_scores, load_run
+        from p2net_tf.experiments.opened_run import load_run
+        from p2net_tf.experiments.runs import evaluate_run, headline_scores
 
         run = load_run(cell.folder, [f"data.{part}={json.dumps([source])}"])
         scores = headline_scores(evaluate_run(run, part))

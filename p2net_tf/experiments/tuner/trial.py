@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from p2net_tf.augment.policies import Policy, augment
+from p2net_tf.augment.policies import Policy
+from p2net_tf.augment.policy_draws import augment
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.experiments.pose_training import build_pose_model

@@ -8,7 +8,8 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from p2net_tf.data.image_files import decode_file, image_headers
+from p2net_tf.data.image_files import decode_file
+from p2net_tf.data.image_headers import image_headers
 from p2net_tf.data.samples import DataError
 from p2net_tf.export.requests import MAX_PIXELS
 
