@@ -29,7 +29,7 @@ from p2net_tf.augment.policies import Policy
 from p2net_tf.augment.schedule import Knot, PolicySchedule, Share
 from p2net_tf.autopose.crops import InMemoryCrops
 from p2net_tf.autopose.expectation import Expectation
-from p2net_tf.autopose.online import OnlineSearcher
+from p2net_tf.autopose.online import OnlineSearcher, draw_chains
 from p2net_tf.autopose.settings import SearchConfig, first_policy_step, join_step, policy_steps
 from p2net_tf.autopose.space import DECIMALS, SearchError, make_space
 from p2net_tf.autopose.trajectory import Trajectory
@@ -41,8 +41,9 @@ _TABLES_OF_A_KNOT = ("weights", "probabilities", "magnitudes", "spreads")
 """The first fields of a `StepRecord`."""
 _SHOWN = 3
 """Operations named in a line."""
-_INNER, _OUTER = 5, 6
-"""Random streams of the people that are scored and of those who judge; `experiments.search` has others."""
+_SCORED, _OUTER, _TRAINED = 5, 6, 7
+"""Random streams of the people that are scored, who judge, and of the look-ahead; `experiments.search` has
+others."""
 
 
 @keras.saving.register_keras_serializable("p2net_tf")
@@ -86,22 +87,12 @@ class LearnedPolicy(keras.layers.Layer):
         replicas = context.num_replicas_in_sync if context else 1
         size = crops.shape[0] or tf.shape(crops)[0]
         first = (context.replica_id_in_sync_group if context else 0) * size
-        operations, levels = self._draw(size * replicas, seed)
+        operations, levels = draw_chains(self.policy, self.settings.online, size * replicas, seed)
         seeds = stateless_random.sample_seeds(seed, size * replicas)
         mine = [
             tf.slice(values, [first, 0], [size, values.shape[1]]) for values in (operations, levels, seeds)
         ]
         return apply_chain(crops, keypoints, *mine)
-
-    def _draw(self, batch, seed):
-        """Operations and levels `[batch, draws]`, of draws that do not know of each other."""
-        drawn = []
-        for draw in range(self.settings.online.draws):
-            chains, _ = self.policy.sample(
-                batch, seed + tf.constant([draw << 32, 0], tf.int64), self.settings.online.uniform
-            )
-            drawn.append(self.policy.operations(chains))
-        return [tf.concat(values, axis=1) for values in zip(*drawn, strict=True)]
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -254,8 +245,7 @@ class PolicyLearner(keras.callbacks.Callback):
         """The step of the policy with this number, counted from 0."""
         if self._batches is None:
             self._batches = zip(*self._open(number), strict=False)
-        inner, outer = next(self._batches)
-        record = self.searcher.policy_step(inner, outer, number)
+        record = self.searcher.policy_step(*next(self._batches), number)
         if not np.isfinite(record.outer_loss):
             raise SearchError(
                 f"the loss of those who judge is not finite at step {number + 1} of the policy; lower "
@@ -266,10 +256,15 @@ class PolicyLearner(keras.callbacks.Callback):
 
     def _open(self, start: int) -> list[Iterator]:
         settings, seed = self.learned.settings, self.learned.seed * 8
-        sizes = (self._batch_size or settings.batch_size, settings.outer_batch_size or settings.batch_size)
+        size = self._batch_size or settings.batch_size
+        parts = (
+            (self.inner, size, _TRAINED),
+            (self.inner, size, _SCORED),
+            (self.outer, settings.outer_batch_size or settings.batch_size, _OUTER),
+        )
         replicas = self._model.distribute_strategy.num_replicas_in_sync
         opened = []
-        for table, size, stream in zip((self.inner, self.outer), sizes, (_INNER, _OUTER), strict=True):
+        for table, size, stream in parts:
             size = min(size, len(table)) // (replicas * settings.chains_per_person)
             size *= replicas * settings.chains_per_person
             if not size:
@@ -313,7 +308,7 @@ class PolicyLearner(keras.callbacks.Callback):
     def _variables(self) -> list:
         moments = [v for optimizer in self.searcher.policy_optimizers for v in optimizer.variables]
         tables = self.learned.policy.variables
-        return [self.learned.seed_generator.state, *tables, *moments, *self.searcher.remembered]
+        return [self.learned.seed_generator.state, *tables, *moments]
 
 
 def _name(number: int) -> str:

@@ -29,7 +29,7 @@ class OnlineConfig(Section):
     operations, of which every person draws several. The tables that these defaults come from are in
     docs/auto_pose.md."""
 
-    every: PositiveInt = 5
+    every: PositiveInt = 8
     """Training steps from one step of the policy to the next."""
     draws: PositiveInt = 2
     """Operations that a person in training draws, one after the other."""
@@ -37,9 +37,6 @@ class OnlineConfig(Section):
     """Share of them drawn uniformly: variety that evidence does not have to pay for."""
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """With which an operation is applied at the start."""
-    memory: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    """Share of the validation gradient that is kept from one step of the policy to the next: it changes
-    slowly, and its mean over several outer batches is less noisy than that of one."""
     scores: Literal["raw", "relative"] = "raw"
     """relative: a person's scores are divided by its loss, so that hard people do not drown the others."""
     join: Annotated[float, Field(gt=0, le=1)] = 0.7
@@ -95,7 +92,7 @@ class SearchConfig(Section):
     plant: PlantConfig | None = None
     gap_steps: Annotated[int, Field(ge=0)] = 20
     """Training steps after which the learned, continuous policy and the discrete one are compared."""
-    checkpoint_every: PositiveInt = 50
+    checkpoint_every: PositiveInt = 80
     log_every: PositiveInt = 10
 
     @field_validator("zeta")

@@ -74,7 +74,7 @@ def bench_search(
         functions["mixture"] = lambda: other.search_step(inner, outer, number)
     online = _online_searcher(config)
     online.train_plain(inner)  # Adam's scales are those of a step
-    functions[ONLINE] = lambda: online.policy_step(inner, outer, number)
+    functions[ONLINE] = lambda: online.policy_step(inner, inner, outer, number)
     parts = _parts_of(searcher, inner, outer, number)
     circumstances = Circumstances(command, seed=config.seed)
     seconds = in_turns({name: timed(function) for name, function in (functions | parts).items()}, repeats)
@@ -116,9 +116,9 @@ def _online_searcher(config: ExperimentConfig) -> OnlineSearcher:
 
 
 def _online_bytes(searcher: OnlineSearcher) -> int:
-    """What it keeps beside the training: means of the validation gradient, tables and their moments."""
+    """What it keeps beside the training: tables and their moments."""
     moments = [variable for optimizer in searcher.policy_optimizers for variable in optimizer.variables]
-    kept = [*searcher.remembered, *searcher.policy.variables, *moments]
+    kept = [*searcher.policy.variables, *moments]
     return sum(int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size for variable in kept)
 
 

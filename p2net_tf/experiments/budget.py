@@ -60,17 +60,18 @@ def charge(cost: float, budget: int) -> int:
     )
 
 
-POLICY_STEP_COST = 1.8
-"""Gradient steps that a step of the policy beside the training is worth: the validation gradient 0.9 where
-its batch is as large as the training's, and the forward-mode pass 0.9 (`p2net bench search`)."""
-_SCORES_COST = 0.9
+POLICY_STEP_COST = 2.8
+"""Gradient steps that a step of the policy beside the training is worth: the gradient of the look-ahead 1.0,
+the forward-mode pass 0.9, and the validation gradient 0.9 where its batch is as large as the training's
+(`p2net bench search`)."""
+_VALIDATION_COST = 0.9
 
 
 def online_cost(config: ExperimentConfig, budget: int) -> float:
     """Gradient steps that the policy costs in a training that gets what is left of `budget`."""
     search, size = config.search, config.training.batch_size
     share = (search.outer_batch_size or size) / size
-    price = _SCORES_COST + (POLICY_STEP_COST - _SCORES_COST) * share
+    price = POLICY_STEP_COST + _VALIDATION_COST * (share - 1.0)
     most = max(steps for steps in range(budget + 1) if steps + price * policy_steps(search, steps) <= budget)
     return price * policy_steps(search, most)
 

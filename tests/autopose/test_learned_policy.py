@@ -7,7 +7,9 @@ import tensorflow as tf
 from networks import two_convolutions
 
 from p2net_tf.augment.operations import OPERATION_NAMES
+from p2net_tf.autopose.hypergradient import stateless
 from p2net_tf.autopose.learned_policy import LearnedPolicy, PolicyLearner
+from p2net_tf.autopose.online import draw_chains
 from p2net_tf.autopose.settings import OnlineConfig, SearchConfig, policy_steps
 from p2net_tf.autopose.space import SearchError
 from p2net_tf.skeletons.skeleton import Skeleton
@@ -64,7 +66,9 @@ class TestDraws:
     def test_a_draw_has_the_shares(self):
         learned = LearnedPolicy(settings=settings(uniform=0.2, draws=3))
         learned.policy.alpha.assign(np.random.default_rng(0).normal(0, 1, learned.policy.space.shape))
-        operations, _ = learned._draw(20_000, tf.constant([1, 2], tf.int64))
+        operations, _ = draw_chains(
+            learned.policy, learned.settings.online, 20_000, tf.constant([1, 2], tf.int64)
+        )
         assert operations.shape == (20_000, 3)
         for draw in range(3):
             found = np.bincount(operations[:, draw], minlength=11) / 20_000
@@ -103,45 +107,69 @@ class TestSteps:
         learner.on_train_begin()
         return learner
 
-    def test_the_direction_is_the_gradient_of_the_outer_loss_at_the_weights_as_they_are(self, skeleton):
-        learner = self.learner(skeleton, keras.optimizers.SGD(1e-2))
-        crops, keypoints = crops_of(people(5))
-        batch = (tf.constant(crops), tf.constant(keypoints))
-        direction, loss = learner.searcher.outer_direction(batch)
-        model = learner._model
-        with tf.GradientTape() as tape:
-            expected = tf.reduce_mean(model.person_losses(batch[1], model.network(batch[0], training=False)))
-        gradients = tape.gradient(expected, [w.value for w in model.trainable_variables])
-        assert float(loss) == pytest.approx(float(expected), rel=1e-5)
-        for found, gradient in zip(direction, gradients, strict=True):
-            np.testing.assert_allclose(found, gradient, rtol=1e-4, atol=1e-7)
-
-    def test_behind_a_step_of_adam_it_is_scaled_as_adam_scales(self, skeleton):
-        learner = self.learner(skeleton)
-        model = learner._model
-        model.train_on_batch(*crops_of(people(3)))
+    def test_the_look_ahead_starts_with_the_gradient_of_training(self, skeleton):
+        """That of `weight_gradients`, which has tests of its own, and nothing moves."""
+        searcher = self.learner(skeleton).searcher
+        model = searcher.model
+        model.weight_decay = 1e-2
         batch = tuple(tf.constant(values) for values in crops_of(people(5)))
-        direction, _ = learner.searcher.outer_direction(batch)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model.person_losses(batch[1], model.network(batch[0], training=False)))
-        gradients = tape.gradient(loss, [w.value for w in model.trainable_variables])
-        # After one step Adam's mean of squares, corrected, is the squared gradient of that step.
-        velocities = [v.numpy() for v in model.optimizer._velocities]
-        for found, gradient, velocity in zip(direction, gradients, velocities, strict=True):
-            expected = gradient / (np.sqrt(velocity / (1 - model.optimizer.beta_2)) + 1e-5)
-            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
+        before = [weight.numpy() for weight in model.network.weights]
+        gradients, loss = searcher.training_gradients(batch)
+        for weight, old in zip(model.network.weights, before, strict=True):
+            np.testing.assert_array_equal(weight, old)
+        expected, expected_loss = searcher.weight_gradients(batch)
+        assert float(loss) == pytest.approx(float(expected_loss), rel=1e-6)
+        for found, gradient in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(found, gradient, rtol=1e-5, atol=1e-8)
 
-    def test_remembers_the_mean_of_directions(self, skeleton):
-        searcher = self.learner(skeleton, memory=0.75).searcher
-        shapes = [w.shape for w in searcher.model.trainable_variables]
-        rng = np.random.default_rng(0)
-        given = [[tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes] for _ in range(3)]
-        expected = [np.zeros(shape) for shape in shapes]
-        for direction in given:
-            found = searcher.remember(direction)
-            expected = [0.75 * e + 0.25 * d.numpy() for e, d in zip(expected, direction, strict=True)]
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    def test_the_look_ahead_sees_what_training_sees(self, skeleton):
+        learned = lean(LearnedPolicy(settings=settings(uniform=0.0, draws=2)), "Brightness")
+        model = model_of(skeleton, learned)
+        learner = PolicyLearner(learned, model, people(1), people(2), steps=40)
+        crops, keypoints = crops_of(people(5))
+        found, moved = learner.searcher.draw_trained((tf.constant(crops), tf.constant(keypoints)), 3)
+        np.testing.assert_allclose(found, np.clip(np.clip(crops * 1.9, 0, 1) * 1.9, 0, 1), atol=1e-5)
+        np.testing.assert_array_equal(moved, keypoints)
+
+    def test_a_step_is_that_of_equation_8(self, skeleton):
+        """Against its parts written out: w' by plain gradient descent, v there, by differences the derivative
+        of every chain's loss along v, and what the policy's own gradient makes of those."""
+        learner = self.learner(skeleton, keras.optimizers.SGD(1e-2), draws=1, uniform=0.0)
+        searcher, model = learner.searcher, learner._model
+        trained, scored, outer = (
+            tuple(tf.constant(values) for values in crops_of(people(seed, 8))) for seed in (5, 6, 7)
+        )
+        zeta = searcher.settings.zeta
+        start = [tf.constant(weight.numpy()) for weight in model.trainable_variables]
+        gradients, _ = searcher.training_gradients(searcher.draw_trained(trained, tf.constant(0, tf.int64)))
+
+        def losses_at(values, people, training):
+            outputs = stateless(model.network, training)
+            return model.person_losses(people[1], outputs(values, people[0]))
+
+        ahead = [value - zeta * gradient for value, gradient in zip(start, gradients, strict=True)]
+        with tf.GradientTape() as tape:
+            tape.watch(ahead)
+            outer_loss = tf.reduce_mean(losses_at(ahead, outer, False))
+        direction = tape.gradient(outer_loss, ahead)
+        # Exploration starts at 1: chains are drawn uniformly.
+        people_, chains, importance = searcher.sample_scored(scored, tf.constant(0, tf.int64), 1.0)
+        length = float(tf.linalg.global_norm(direction))
+        radius = 1e-3 / length
+        high, low = (
+            losses_at([w + sign * radius * d for w, d in zip(start, direction, strict=True)], people_, True)
+            for sign in (1, -1)
+        )
+        scores = (high - low) / (2 * radius)
+        expected, _ = searcher.policy_gradients(chains, importance, scores)
+
+        given = []
+        searcher.update_policy = given.extend
+        record = searcher.policy_step(trained, scored, outer, 0)
+        assert float(record.outer_loss) == pytest.approx(float(outer_loss), rel=1e-5)
+        for found, gradient in zip(given, expected, strict=True):
+            scale = np.abs(gradient).max()
+            np.testing.assert_allclose(found, gradient, atol=0.02 * scale)
 
     def test_the_weights_stay_as_they_are(self, skeleton):
         learner = self.learner(skeleton)
@@ -154,13 +182,13 @@ class TestSteps:
 
     @pytest.mark.slow
     def test_goes_on_bit_by_bit(self, skeleton):
-        straight = self.learner(skeleton, memory=0.5)
+        straight = self.learner(skeleton)
         for number in range(4):
             straight.update(number)
-        stopped = self.learner(skeleton, memory=0.5)
+        stopped = self.learner(skeleton)
         for number in range(2):
             stopped.update(number)
-        resumed = self.learner(skeleton, memory=0.5)
+        resumed = self.learner(skeleton)
         resumed.restore(stopped.state())
         for number in range(2, 4):
             resumed.update(number)

@@ -52,8 +52,8 @@ def test_every_step_has_seconds_and_a_ratio_to_the_plain_one(measured):
 
 def test_what_learning_adds_to_a_training(measured):
     online = measured[1]["online"]
-    assert (online["every"], online["limit"]) == (5, 0.25)
-    assert online["steps_per_training_step"] == pytest.approx(0.7 / 5, abs=1e-3)
+    assert (online["every"], online["limit"]) == (8, 0.25)
+    assert online["steps_per_training_step"] == pytest.approx(0.7 / 8, abs=1e-3)
     assert 0 < online["added"]["lower"] <= online["added"]["median"] <= online["added"]["upper"]
     # Of three operations one, one and two numbers, with two moments each; counts and rates.
     assert 4 * 3 * 12 <= online["memory_bytes"] < 4 * 3 * 12 + 100

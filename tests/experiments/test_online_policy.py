@@ -26,7 +26,7 @@ LEARN = {
     "policy": "learn",
     "search": {
         "batch_size": 4, "chains_per_person": 2, "outer_fraction": 0.4,
-        "online": {"every": 1, "join": 0.8, "memory": 0.5},
+        "online": {"every": 1, "join": 0.8},
     },
     "augment": {"flip_probability": 0.5},
 }  # fmt: skip
