@@ -5,7 +5,7 @@ policy = LearnedPolicy(outer=photographs)                     # labelled, of whe
 model = PoseModel(network, skeleton="lsp14", augmentation=policy)
 model.compile()
 model.fit(people, epochs=20)                                  # plain crops and keypoints
-policy.discretize().save("policy.yaml")
+policy.schedule().save("policy.yaml")                         # to replay on other data
 ```
 
 One distribution over single operations, of which every person in training draws several: separate tables of
@@ -69,6 +69,7 @@ class LearnedPolicy(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)  # keypoints must not be rounded
         self.settings, self.seed = settings or SearchConfig(), seed
         self.outer, self.inner = outer, inner
+        self._learner: PolicyLearner | None = None
         space = make_space(1, 1, self.settings.operations)
         self.policy = Expectation(space, self.settings.online.probability)
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -118,6 +119,14 @@ class LearnedPolicy(keras.layers.Layer):
         rounded = [(name, *(round(float(value), DECIMALS) for value in row)) for name, *row in columns]
         return Knot(round(progress, 2 * DECIMALS), tuple(Share(*row) for row in rounded if row[1]))
 
+    def schedule(self, name: str = "learned", provenance: dict | None = None) -> PolicySchedule:
+        """What was drawn over the last training by `fit`; without one, what would be drawn, of one knot."""
+        if self._learner is not None and self._learner.searcher is not None:
+            return self._learner.schedule(name, provenance)
+        knot = self.knot(0.0, *(table.numpy() for table in self.policy.tables()))
+        draws = self.settings.online.draws
+        return PolicySchedule(name=name, draws=draws, knots=(knot,), provenance=provenance or {})
+
     def discretize(self, name: str = "learned", provenance: dict | None = None) -> Policy:
         """The paper's form: the most likely operations as K sub-policies of N stages."""
         return self.policy.discretize(name, provenance)
@@ -133,7 +142,8 @@ class LearnedPolicy(keras.layers.Layer):
         if self.outer is None:
             return None
         inner = self.inner if self.inner is not None else _table_of_fit(data, self.settings.people)
-        return PolicyLearner(self, model, inner, self.outer)
+        self._learner = PolicyLearner(self, model, inner, self.outer)
+        return self._learner
 
     # --- files
 

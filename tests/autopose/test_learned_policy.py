@@ -205,7 +205,8 @@ class TestSchedule:
         keras.Model.fit(
             model, *crops_of(people(1)), batch_size=4, epochs=5, verbose=0, callbacks=[learner]
         )  # 20 steps, of which the policy moves before 1, 3, .., 15
-        schedule = learner.schedule()
+        schedule = learned.schedule()
+        assert schedule == learner.schedule()
         assert schedule.draws == 3
         moments = [knot.progress for knot in schedule.knots]
         np.testing.assert_allclose(moments, np.array([0, 1, 3, 5, 7, 9, 11, 13, 15, 16]) / 20)
@@ -218,6 +219,14 @@ class TestSchedule:
         row = OPERATION_NAMES.index("Rotate")
         assert end["Rotate"].magnitude == pytest.approx(means[row], abs=6e-4)
         assert end["Rotate"].spread == pytest.approx(min(5, 3**0.5 * deviations[row]), abs=6e-4)
+
+    def test_without_a_training_it_is_what_would_be_drawn(self):
+        learned = lean(LearnedPolicy(settings=settings(uniform=0.0, draws=3)), "Rotate")
+        schedule = learned.schedule("mine", {"by": "hand"})
+        assert (schedule.name, schedule.draws, schedule.provenance) == ("mine", 3, {"by": "hand"})
+        (knot,) = schedule.knots
+        ((share,),) = (knot.shares,)
+        assert (share.operation, share.share, share.magnitude) == ("Rotate", 1.0, 10.0)
 
 
 class TestWhen:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from p2net_tf.augment.policies import Policy, Stage
-from p2net_tf.autopose.space import SearchSpace
+from p2net_tf.autopose.space import DECIMALS, SearchSpace
 from p2net_tf.experiments.cells import CellFiles
 from p2net_tf.experiments.tuner.library import base_tuner, keras_tuner
 from p2net_tf.experiments.tuner.oracles import OBJECTIVE, steps_of
@@ -36,23 +36,34 @@ PROJECT = "trials"
 class PolicySpace(keras_tuner.HyperModel):
     """K x N of operation, probability in tenths, magnitude level 0..10, as keras-tuner's hyperparameters.
 
+    N is one of them where it may differ, and so is a strength that all probabilities are multiplied with.
     Probabilities are integers: a keras-tuner `Float(0, 1, step=0.1)` never draws 1 (`1 // 0.1` is 9).
+
+    Args:
+        space: the operations, and K.
+        stages: fewest and most operations of a sub-policy; None: as many as `space` has.
+        strength: whether there is one.
     """
 
-    def __init__(self, space: SearchSpace):
+    def __init__(self, space: SearchSpace, stages: tuple[int, int] | None = None, strength: bool = False):
         super().__init__()
-        self.space = space
+        self.space, self.strength = space, strength
+        self.stages = stages or (space.stages, space.stages)
 
     def build(self, hp) -> Policy:
         """Declares the hyperparameters, and returns the policy that their values mean."""
+        fewest, most = self.stages
+        stages = hp.Int("stages", fewest, most) if fewest < most else most
+        strength = hp.Int("strength_tenths", 1, 10) / 10 if self.strength else 1.0
 
         def stage(k: int, n: int) -> Stage:
             place = f"sub_policy_{k}/stage_{n}"
             operation = hp.Choice(f"{place}/operation", list(self.space.operations))
             tenths, level = hp.Int(f"{place}/probability_tenths", 0, 10), hp.Int(f"{place}/magnitude", 0, 10)
-            return Stage(operation, tenths / 10, float(level))
+            return Stage(operation, round(strength * tenths / 10, DECIMALS), float(level))
 
-        rows = [[stage(k, n) for n in range(self.space.stages)] for k in range(self.space.sub_policies)]
+        # All are declared, whatever N is: conditional ones would change the space from trial to trial.
+        rows = [[stage(k, n) for n in range(most)][:stages] for k in range(self.space.sub_policies)]
         return Policy(rows, name="tuned")
 
 
@@ -61,7 +72,7 @@ class PolicyTuner(base_tuner.BaseTuner):
 
     Args:
         oracle: proposes the policies.
-        space: of the policies.
+        space: of the policies, as hyperparameters.
         objective: trains and scores one.
         steps_per_trial: gradient steps of a trial, or of the longest where the oracle halves.
         folder: of the search; keras-tuner's project is `trials/` in it.
@@ -70,10 +81,10 @@ class PolicyTuner(base_tuner.BaseTuner):
         on_step: called after every gradient step.
     """
 
-    def __init__(self, oracle, space: SearchSpace, objective, steps_per_trial: int, folder: Path):
+    def __init__(self, oracle, space: PolicySpace, objective, steps_per_trial: int, folder: Path):
         self.on_step = lambda: None
         self._run_objective, self._steps_per_trial = objective, steps_per_trial
-        super().__init__(oracle, PolicySpace(space), directory=str(folder), project_name=PROJECT)
+        super().__init__(oracle, space, directory=str(folder), project_name=PROJECT)
 
     def save(self) -> None:
         """Nothing: the oracle's journal and the cells are what is kept."""

@@ -1,4 +1,4 @@
-"""Auto-Pose's rival: the same discrete space, searched by keras-tuner without a gradient.
+"""Auto-Pose's rival: the same operations, searched by keras-tuner without a gradient.
 
 A trial trains a fresh network under one policy (`p2net_tf.experiments.tuner.trial`) and is scored on the
 outer part of the training set. All trials share one seed: equal initial weights and equal batches, so that
@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from p2net_tf.augment.policies import Policy
-from p2net_tf.autopose.space import SearchSpace, make_space
+from p2net_tf.autopose.space import make_space
 from p2net_tf.autopose.split import open_split
 from p2net_tf.config.experiment import ExperimentConfig
 from p2net_tf.config.loading import dump_config, load_pose_config
@@ -44,7 +44,7 @@ from p2net_tf.evaluation.report import write_report
 from p2net_tf.experiments.cells import CellFiles
 from p2net_tf.experiments.tuner.library import TunerError, grpc
 from p2net_tf.experiments.tuner.oracles import make_oracle
-from p2net_tf.experiments.tuner.policy_tuner import PROJECT, Objective, PolicyTuner
+from p2net_tf.experiments.tuner.policy_tuner import PROJECT, Objective, PolicySpace, PolicyTuner
 from p2net_tf.experiments.tuner.trial import PolicyTrials
 from p2net_tf.experiments.tuner.trial_records import (
     COMPLETED,
@@ -151,8 +151,9 @@ def tune(
     """
     folder, role = as_path(folder, "folder"), _role()
     _prepare(config, folder, resume, role)
-    space = make_space(config.search.sub_policies, config.search.stages, config.search.operations)
     settings = config.tuner
+    candidates = make_space(config.search.sub_policies, settings.stages[1], config.search.operations)
+    space = PolicySpace(candidates, settings.stages, settings.search_strength)
     objective = None if role == "chief" else make_objective()
     oracle = make_oracle(settings, config.seed)
     tuner = PolicyTuner(oracle, space, objective, settings.steps_per_trial, folder)
@@ -163,7 +164,7 @@ def tune(
         advance(sum(record.steps for record in tuner.records()) if role == "alone" else 0)
         tuner.on_step = advance
         tuner.search()
-    return None if role == "worker" else _conclude(config, space, folder, tuner)
+    return None if role == "worker" else _conclude(config, folder, tuner)
 
 
 def _role() -> str:
@@ -231,7 +232,7 @@ def _address() -> str:
     return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
 
 
-def _conclude(config: ExperimentConfig, space: SearchSpace, folder: Path, tuner: PolicyTuner) -> Tuning:
+def _conclude(config: ExperimentConfig, folder: Path, tuner: PolicyTuner) -> Tuning:
     records = tuner.final_records()
     write_table(records, folder / "trials.csv")
     plot_trials(records, folder / "trials.png")
@@ -257,7 +258,7 @@ def _conclude(config: ExperimentConfig, space: SearchSpace, folder: Path, tuner:
         "trial": best.trial,
         "validation_loss": best.validation_loss,
         "seed": config.seed,
-        "operations": list(space.operations),
+        "operations": list(tuner.hypermodel.space.operations),
     }
     policy = tuner.policy_of(best.trial)
     policy = Policy(policy.sub_policies, name=f"tuned_{config.tuner.algorithm}", provenance=provenance)

@@ -105,6 +105,22 @@ class TestSpace:
         (((stage,),)) = space.build(hp).sub_policies
         assert (stage.operation, stage.probability, stage.magnitude) == ("Rotate", 0.7, 10.0)
 
+    def test_the_number_of_stages_and_the_strength_are_searched(self):
+        hp = keras_tuner.HyperParameters()
+        space = PolicySpace(make_space(2, 4, None), (1, 4), strength=True)
+        space.build(hp)
+        assert len(hp.space) == 2 + 2 * 4 * 3
+        drawn = {h.name: {h.random_sample(seed) for seed in range(200)} for h in hp.space[:2]}
+        assert drawn == {"stages": {1, 2, 3, 4}, "strength_tenths": set(range(1, 11))}
+        hp.values |= {"stages": 3, "strength_tenths": 5, "sub_policy_1/stage_2/probability_tenths": 9}
+        policy = space.build(hp)
+        assert policy.stages == 3
+        assert policy.sub_policies[1][2].probability == 0.45
+
+    def test_fewer_than_the_fewest_are_refused(self):
+        with pytest.raises(ValueError, match="the fewest come first"):
+            configuration(stages=[3, 2])
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -267,7 +283,7 @@ class TestResuming:
         def new_oracle(folder):
             settings = configuration(algorithm=algorithm, trials=8).tuner
             oracle = make_oracle(settings, seed=0)
-            PolicyTuner(oracle, make_space(1, 2, None), None, settings.steps_per_trial, folder)
+            PolicyTuner(oracle, PolicySpace(make_space(1, 2, None)), None, settings.steps_per_trial, folder)
             oracle.open_journal(folder / "journal.json")
             return oracle
 
